@@ -1,0 +1,49 @@
+//! The boundary between the front doors and the broker: plain data and five small traits.
+//!
+//! A front door (`kafka`, `grpc`, `http`) translates its wire into these types and back; the broker implements
+//! the traits. Neither sees the other. Record data crosses as shared bytes ([`runnel_record::Batch`],
+//! [`bytes::Bytes`]), never copied. Errors carry a kind that a front door maps exhaustively to its own codes.
+//!
+//! **API boundary**: nothing here names a lane, a segment, a bucket or a wire format.
+
+pub mod admin;
+pub mod cluster;
+pub mod error;
+pub mod fetch;
+pub mod offsets;
+pub mod produce;
+
+pub use admin::{
+    Admin, AlterConfigOp, ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigType, CreateTopic, Created,
+    CreatedTopic,
+};
+pub use cluster::{Cluster, ClusterDescription, Health, Node, PartitionDescription, TopicDescription};
+pub use error::{Error, ErrorKind};
+pub use fetch::{DivergingEpoch, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, Isolation};
+pub use offsets::{EpochEnd, ListedOffset, OffsetSpec, Offsets};
+pub use produce::{Acks, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity};
+
+use runnel_record::TopicId;
+
+/// How a request names a topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TopicKey {
+    /// By name.
+    Name(String),
+    /// By the id of one incarnation (KIP-516).
+    Id(TopicId),
+}
+
+impl std::fmt::Display for TopicKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Id(id) => write!(f, "{id}"),
+        }
+    }
+}
+
+/// Everything a front door may ask of a broker.
+pub trait Broker: Produce + Fetch + Offsets + Admin + Cluster {}
+
+impl<T: Produce + Fetch + Offsets + Admin + Cluster> Broker for T {}
