@@ -5,9 +5,11 @@
 //! crash. Deliberately absent: tasks and sockets, which are tokio's.
 
 pub mod clock;
+pub mod disk;
 pub mod fail;
 pub mod shutdown;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use disk::{Disk, DiskFile, SimDisk, StdDisk};
 pub use fail::{FailAction, FailPoints, Injected};
 pub use shutdown::Shutdown;

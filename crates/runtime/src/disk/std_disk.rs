@@ -1,0 +1,141 @@
+//! The machine's own file system.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, IoSlice, Result};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Disk, DiskFile};
+
+/// The most parts that one `pwritev` takes (`IOV_MAX` on Linux).
+const MAX_PARTS: usize = 1024;
+const ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+
+/// Files of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StdDisk;
+
+struct StdFile(File);
+
+impl Disk for StdDisk {
+    fn create(&self, path: &Path, len: u64) -> Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        match fill(&file, len).and_then(|()| file.sync_all()) {
+            Ok(()) => Ok(Arc::new(StdFile(file))),
+            Err(error) => {
+                fs::remove_file(path).ok(); // what counts is the first error
+                Err(error)
+            }
+        }
+    }
+
+    fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(StdFile(OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn sync_dir(&self, path: &Path) -> Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn free_space(&self, path: &Path) -> Result<u64> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// Reserves `len` bytes and writes zeros over them. Reserving alone leaves unwritten extents: every first write to
+/// one is a journal transaction, which makes a later sync several times slower. Zeros alone find out late that the
+/// disk is full.
+fn fill(file: &File, len: u64) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    if len > 0 {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut position = 0;
+    while position < len {
+        let part = usize::try_from(len - position).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        file.write_all_at(&ZEROS[..part], position)?;
+        position += part as u64;
+    }
+    Ok(())
+}
+
+impl DiskFile for StdFile {
+    fn write_at(&self, parts: &[IoSlice<'_>], mut position: u64) -> Result<()> {
+        for chunk in parts.chunks(MAX_PARTS) {
+            let len: usize = chunk.iter().map(|part| part.len()).sum();
+            let written = write_vectored(&self.0, chunk, position)?;
+            if written < len {
+                // Rare: a signal, or a disk nearly full. The rest goes part by part.
+                write_rest(&self.0, chunk, position, written)?;
+            }
+            position += len as u64;
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> Result<usize> {
+        loop {
+            match self.0.read_at(buf, position) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.0.sync_data()
+    }
+
+    fn len(&self) -> Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+fn write_vectored(file: &File, parts: &[IoSlice<'_>], position: u64) -> Result<usize> {
+    loop {
+        match rustix::io::pwritev(file, parts, position) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+fn write_rest(file: &File, parts: &[IoSlice<'_>], mut position: u64, mut done: usize) -> Result<()> {
+    for part in parts {
+        let skip = done.min(part.len());
+        done -= skip;
+        file.write_all_at(&part[skip..], position + skip as u64)?;
+        position += part.len() as u64;
+    }
+    Ok(())
+}
