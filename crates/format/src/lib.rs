@@ -5,5 +5,7 @@
 
 pub mod codec;
 mod error;
+pub mod manifest;
+pub mod producer;
 
 pub use error::Error;
