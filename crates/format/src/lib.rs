@@ -7,5 +7,6 @@ pub mod codec;
 mod error;
 pub mod manifest;
 pub mod producer;
+pub mod wal;
 
 pub use error::Error;

@@ -10,7 +10,7 @@ use super::{Disk, DiskFile};
 
 /// The most parts that one `pwritev` takes (`IOV_MAX` on Linux).
 const MAX_PARTS: usize = 1024;
-const ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
 /// Files of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
