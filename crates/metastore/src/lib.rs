@@ -1,1 +1,25 @@
-//! metastore
+//! The metadata store: a small set of versioned keys, changed by compare-and-commit transactions.
+//!
+//! Owns: the [`MetaStore`] contract, shaped so that etcd can fulfil it unchanged; [`Embedded`], which keeps the keys of
+//! a single node in one redb file; a conformance suite that every implementation runs (feature `test-util`).
+//! Deliberately not here: what the values mean (`runnel-format`), which keys exist, who may lead what.
+//!
+//! Invariants: a transaction is applied wholly or not at all; what was acknowledged is durable; revisions only grow,
+//! and one transaction has one revision; no read ever shows what is not durable yet.
+
+pub mod store;
+pub mod watch;
+
+pub mod embedded;
+
+mod error;
+pub mod options;
+
+#[cfg(feature = "test-util")]
+pub mod conformance;
+
+pub use embedded::Embedded;
+pub use error::{Error, ErrorKind};
+pub use options::Options;
+pub use store::{Compare, LeaseId, MetaStore, Op, Snapshot, TxnOutcome, Versioned};
+pub use watch::{Change, Changes, Event, Watch};
