@@ -1,1 +1,52 @@
-//! kafka
+//! The Kafka front door: the Kafka wire protocol on one side, [`runnel_api`] on the other.
+//!
+//! Owns: connections, frames and their limits; the versions we serve; decoding, encoding and error codes of each
+//! API; fetch sessions. Deliberately not here: topics, offsets, storage, consumer groups, TLS, authentication.
+//!
+//! Invariants:
+//! - No length or count from the wire is trusted: the [`guard`] has walked a request before it is decoded, and memory
+//!   grows with the bytes that arrived, inside a budget per connection and one for all.
+//! - The requests of a connection are started in order and answered in order.
+//! - Record data is never copied: batches go in as slices of the frame and out by vectored writes.
+//!
+//! Reading order: `server` accepts, `connection` drives one socket, `frame` reads under a `budget`, `apis` is the
+//! table of what is served, `dispatch` decodes and starts a handler; then one file for each verb.
+
+mod address;
+mod apis;
+mod budget;
+mod connection;
+mod context;
+mod dispatch;
+mod error;
+mod frame;
+mod guard;
+mod header;
+mod metrics;
+mod options;
+mod reply;
+mod server;
+
+mod alter_configs;
+mod api_versions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_topic_partitions;
+mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_commit;
+mod offset_fetch;
+mod offset_for_leader_epoch;
+mod produce;
+mod topics;
+
+pub use address::HostPort;
+pub use apis::served_versions;
+pub use error::Error;
+pub use options::{Neighbours, Options};
+pub use server::serve;

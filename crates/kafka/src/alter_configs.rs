@@ -1,0 +1,120 @@
+//! IncrementalAlterConfigs (KIP-339), and AlterConfigs, which replaces everything at once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kafka_protocol::messages::alter_configs_request::{AlterConfigsRequest, AlterConfigsResource as FullResource};
+use kafka_protocol::messages::alter_configs_response::{
+    AlterConfigsResourceResponse as FullResult, AlterConfigsResponse,
+};
+use kafka_protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource as IncrementalResource, IncrementalAlterConfigsRequest,
+};
+use kafka_protocol::messages::incremental_alter_configs_response::{
+    AlterConfigsResourceResponse as IncrementalResult, IncrementalAlterConfigsResponse,
+};
+use runnel_api::{AlterConfigOp, ConfigChange, ConfigResource, ConfigSource, Error, ErrorKind};
+
+use crate::context::Context;
+use crate::describe_configs::resource;
+use crate::error::code;
+use crate::reply::{Outcome, first_error};
+use crate::topics;
+
+pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let mut results = Vec::with_capacity(request.resources.len());
+    for wanted in request.resources {
+        let result = FullResult::default()
+            .with_resource_type(wanted.resource_type)
+            .with_resource_name(wanted.resource_name.clone());
+        results.push(match replace(&ctx, wanted, request.validate_only).await {
+            Ok(()) => result,
+            Err(error) => result.with_error_code(code(error.kind).code()).with_error_message(topics::message(&error)),
+        });
+    }
+    AlterConfigsResponse::default().with_responses(results)
+}
+
+pub(crate) async fn handle_incremental(
+    ctx: Arc<Context>,
+    _version: i16,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let mut results = Vec::with_capacity(request.resources.len());
+    for wanted in request.resources {
+        let result = IncrementalResult::default()
+            .with_resource_type(wanted.resource_type)
+            .with_resource_name(wanted.resource_name.clone());
+        results.push(match change(&ctx, wanted, request.validate_only).await {
+            Ok(()) => result,
+            Err(error) => result.with_error_code(code(error.kind).code()).with_error_message(topics::message(&error)),
+        });
+    }
+    IncrementalAlterConfigsResponse::default().with_responses(results)
+}
+
+async fn change(ctx: &Context, wanted: IncrementalResource, validate_only: bool) -> Result<(), Error> {
+    let resource = resource(wanted.resource_type, &wanted.resource_name)?;
+    let mut changes = Vec::with_capacity(wanted.configs.len());
+    for config in wanted.configs {
+        let op = match config.config_operation {
+            0 => AlterConfigOp::Set,
+            1 => AlterConfigOp::Delete,
+            2 => AlterConfigOp::Append,
+            3 => AlterConfigOp::Subtract,
+            other => {
+                return Err(Error::new(ErrorKind::InvalidRequest, format!("config operation {other} is not known")));
+            }
+        };
+        changes.push(ConfigChange {
+            name: config.name.to_string(),
+            op,
+            value: config.value.map(|value| value.to_string()),
+        });
+    }
+    apply(ctx, &resource, &changes, validate_only).await
+}
+
+/// What the request does not name goes back to its default.
+async fn replace(ctx: &Context, wanted: FullResource, validate_only: bool) -> Result<(), Error> {
+    let resource = resource(wanted.resource_type, &wanted.resource_name)?;
+    let mut changes: Vec<_> = wanted
+        .configs
+        .into_iter()
+        .map(|config| ConfigChange {
+            name: config.name.to_string(),
+            op: if config.value.is_some() { AlterConfigOp::Set } else { AlterConfigOp::Delete },
+            value: config.value.map(|value| value.to_string()),
+        })
+        .collect();
+    let named: BTreeSet<_> = changes.iter().map(|change| change.name.clone()).collect();
+    let present = ctx.broker.describe_configs(&resource, None).await?;
+    let gone = present.into_iter().filter(|e| e.source == ConfigSource::Topic && !named.contains(&e.name));
+    changes.extend(gone.map(|entry| ConfigChange { name: entry.name, op: AlterConfigOp::Delete, value: None }));
+    apply(ctx, &resource, &changes, validate_only).await
+}
+
+async fn apply(
+    ctx: &Context,
+    resource: &ConfigResource,
+    changes: &[ConfigChange],
+    validate_only: bool,
+) -> Result<(), Error> {
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = changes.iter().find(|change| !seen.insert(&change.name)) {
+        return Err(Error::new(ErrorKind::InvalidRequest, format!("`{}` appears more than once", twice.name)));
+    }
+    ctx.broker.alter_configs(resource, changes, validate_only).await
+}
+
+impl Outcome for AlterConfigsResponse {
+    fn error_code(&self) -> i16 {
+        first_error(self.responses.iter().map(|result| result.error_code))
+    }
+}
+
+impl Outcome for IncrementalAlterConfigsResponse {
+    fn error_code(&self) -> i16 {
+        first_error(self.responses.iter().map(|result| result.error_code))
+    }
+}

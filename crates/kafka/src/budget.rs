@@ -1,0 +1,192 @@
+//! How much memory requests and replies may hold: one budget per connection, one for all.
+//!
+//! A request takes bytes as they arrive, never as announced. Where everyone waits for the shared budget at once, one
+//! request at a time may go past it (the *overdraft*), so that something always completes and gives back. The bound
+//! is therefore `max_inflight_bytes` plus one request.
+
+use std::sync::Arc;
+
+use ::metrics::Gauge;
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::metrics;
+
+/// What all connections share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    bytes: Arc<Semaphore>,
+    overdraft: Arc<Mutex<()>>,
+    gauge: Gauge,
+}
+
+impl Shared {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            bytes: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
+            overdraft: Arc::default(),
+            gauge: metrics::inflight_bytes(),
+        }
+    }
+}
+
+/// The budget of one connection.
+pub(crate) struct Budget {
+    own: Arc<Semaphore>,
+    limit: usize,
+    shared: Shared,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: usize, shared: Shared) -> Self {
+        let limit = limit.min(u32::MAX as usize);
+        Self { own: Arc::new(Semaphore::new(limit)), limit, shared }
+    }
+
+    /// The most that one request may ever hold.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// A lease of nothing yet.
+    pub(crate) fn lease(&self) -> Lease {
+        Lease { own: None, shared: None, overdraft: None, bytes: 0, gauge: self.shared.gauge.clone() }
+    }
+
+    /// Adds `bytes` to a lease, waiting until the connection and the whole have room. `bytes` and what the lease
+    /// holds must be within [`Budget::limit`].
+    pub(crate) async fn grow(&self, lease: &mut Lease, bytes: usize) {
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        // Neither semaphore is ever closed; if it were, the bytes would only go uncounted.
+        if let Ok(own) = Arc::clone(&self.own).acquire_many_owned(permits).await {
+            merge(&mut lease.own, own);
+        }
+        if lease.overdraft.is_none() {
+            tokio::select! {
+                biased;
+                Ok(shared) = Arc::clone(&self.shared.bytes).acquire_many_owned(permits) => merge(&mut lease.shared, shared),
+                guard = Arc::clone(&self.shared.overdraft).lock_owned() => lease.overdraft = Some((guard, Instant::now())),
+            }
+        }
+        lease.add(bytes);
+    }
+
+    /// Sets bytes aside for a reply of up to `want` bytes, without waiting: at most half of what is free, so that
+    /// requests still get through. The lease tells how large the reply may get.
+    pub(crate) fn reserve(&self, want: usize) -> Lease {
+        let mut lease = self.lease();
+        let free = self.own.available_permits().min(self.shared.bytes.available_permits());
+        let bytes = want.min(free / 2);
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        // Only the connection's own bytes are held while a fetch waits for data: it may wait for long.
+        if let Ok(own) = Arc::clone(&self.own).try_acquire_many_owned(permits) {
+            merge(&mut lease.own, own);
+            lease.add(bytes);
+        }
+        lease
+    }
+
+    /// Turns a reservation into what the reply really holds.
+    pub(crate) fn settle(&self, lease: &mut Lease, bytes: usize) {
+        let held = lease.own.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if bytes < held {
+            drop(lease.own.as_mut().and_then(|own| own.split(held - bytes)));
+        }
+        let counted = bytes.min(self.shared.bytes.available_permits());
+        let permits = u32::try_from(counted).unwrap_or(u32::MAX);
+        if let Ok(shared) = Arc::clone(&self.shared.bytes).try_acquire_many_owned(permits) {
+            merge(&mut lease.shared, shared);
+        }
+        lease.gauge.decrement(lease.bytes as f64);
+        lease.bytes = 0;
+        lease.add(bytes);
+    }
+}
+
+fn merge(held: &mut Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) {
+    match held {
+        Some(permit) => permit.merge(more),
+        None => *held = Some(more),
+    }
+}
+
+/// Bytes that someone holds; given back when dropped.
+pub(crate) struct Lease {
+    own: Option<OwnedSemaphorePermit>,
+    shared: Option<OwnedSemaphorePermit>,
+    overdraft: Option<(OwnedMutexGuard<()>, Instant)>,
+    bytes: usize,
+    gauge: Gauge,
+}
+
+impl Lease {
+    /// How many bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Since when this lease has been the one that goes past the shared budget.
+    pub(crate) fn overdrawn_since(&self) -> Option<Instant> {
+        self.overdraft.as_ref().map(|(_, since)| *since)
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.gauge.increment(bytes as f64);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.gauge.decrement(self.bytes as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn grow_now(budget: &Budget, lease: &mut Lease, bytes: usize) -> bool {
+        budget.grow(lease, bytes).now_or_never().is_some()
+    }
+
+    #[test]
+    fn a_connection_cannot_hold_more_than_its_own_limit() {
+        let budget = Budget::new(100, Shared::new(1000));
+        let (mut a, mut b) = (budget.lease(), budget.lease());
+        assert!(grow_now(&budget, &mut a, 60));
+        assert!(!grow_now(&budget, &mut b, 60), "must wait");
+        drop(a);
+        assert!(grow_now(&budget, &mut b, 60));
+        assert_eq!(b.bytes(), 60);
+    }
+
+    #[test]
+    fn when_all_wait_for_the_shared_budget_exactly_one_goes_on() {
+        let shared = Shared::new(100);
+        let budgets: Vec<_> = (0..4).map(|_| Budget::new(100, shared.clone())).collect();
+        let mut leases: Vec<_> = budgets.iter().map(Budget::lease).collect();
+        for (budget, lease) in budgets.iter().zip(&mut leases) {
+            assert!(grow_now(budget, lease, 25));
+        }
+        let went_on: Vec<_> = budgets.iter().zip(&mut leases).map(|(b, l)| grow_now(b, l, 25)).collect();
+        assert_eq!(went_on, [true, false, false, false], "no deadlock, and no more than one past the limit");
+        leases.remove(0);
+        assert!(grow_now(&budgets[1], &mut leases[0], 25), "what was given back is there for the next");
+        assert!(leases[0].overdrawn_since().is_none());
+    }
+
+    #[test]
+    fn a_reply_takes_at_most_half_of_what_is_free_and_returns_the_rest() {
+        let budget = Budget::new(100, Shared::new(1000));
+        let mut reply = budget.reserve(1 << 30);
+        assert_eq!(reply.bytes(), 50);
+        budget.settle(&mut reply, 10);
+        assert_eq!(reply.bytes(), 10);
+        let mut request = budget.lease();
+        assert!(grow_now(&budget, &mut request, 90));
+        assert!(!grow_now(&budget, &mut request, 1));
+    }
+}

@@ -1,0 +1,165 @@
+//! One connection: requests are started in the order they came and answered in that order.
+//!
+//! Two loops run side by side. The reader takes frames off the socket, starts each request (its first poll, which
+//! fixes the order of appends, happens here) and queues it; the writer waits for the oldest request and writes its
+//! reply. A request that is not done at its first poll goes on as a task of its own, so a long poll delays no later
+//! request, only its reply. The queue is bounded by `max_inflight_requests` and by bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use runnel_runtime::Shutdown;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::context::Context;
+use crate::dispatch::{self, Unanswerable};
+use crate::frame::{Ended, Frame, Reader};
+use crate::metrics;
+use crate::reply::Reply;
+
+/// How long requests that were started may still be answered once the connection is to close.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    /// No more frames.
+    #[error(transparent)]
+    Frames(#[from] Ended),
+    /// A request that has no answer.
+    #[error(transparent)]
+    Request(#[from] Unanswerable),
+    /// A handler asked for it.
+    #[error("{0}")]
+    Asked(String),
+    /// The client does not take its replies, or is gone.
+    #[error("a reply could not be written")]
+    Write(#[source] std::io::Error),
+    /// The broker stops.
+    #[error("the broker is stopping")]
+    Shutdown,
+}
+
+/// A request that was started.
+enum Started {
+    Done(Reply),
+    Running(AbortOnDropHandle<Reply>),
+}
+
+struct Queued {
+    request: Started,
+    /// Held until the reply is written: the bound on unanswered requests.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Serves `stream` until it ends; says why it did.
+pub(crate) async fn run(stream: TcpStream, ctx: Arc<Context>, shutdown: Shutdown) -> End {
+    let (from, mut to) = stream.into_split();
+    let (queue, queued) = mpsc::unbounded_channel();
+    let patience = ctx.options.idle_timeout;
+    let mut reading = std::pin::pin!(async {
+        tokio::select! {
+            end = read(from, &ctx, queue) => end,
+            () = shutdown.triggered() => End::Shutdown,
+        }
+    });
+    let mut writing = std::pin::pin!(write(&mut to, queued, patience));
+    let end = tokio::select! {
+        end = &mut reading => end,
+        // The writer ends by itself only when the connection cannot go on.
+        end = &mut writing => return end.unwrap_or(End::Frames(Ended::Closed)),
+    };
+    // The reader has dropped its end of the queue; the writer ends after the last reply.
+    match tokio::time::timeout(DRAIN, writing).await {
+        Ok(Some(failed)) if !matches!(end, End::Frames(Ended::Closed)) => failed,
+        _ => end,
+    }
+}
+
+async fn read(
+    from: impl tokio::io::AsyncRead + Unpin,
+    ctx: &Arc<Context>,
+    queue: mpsc::UnboundedSender<Queued>,
+) -> End {
+    match read_all(from, ctx, queue).await {
+        Ok(never) => match never {},
+        Err(end) => end,
+    }
+}
+
+async fn read_all(
+    from: impl tokio::io::AsyncRead + Unpin,
+    ctx: &Arc<Context>,
+    queue: mpsc::UnboundedSender<Queued>,
+) -> Result<std::convert::Infallible, End> {
+    let max = ctx.options.max_inflight_requests.min(Semaphore::MAX_PERMITS);
+    let slots = Arc::new(Semaphore::new(max));
+    let busy = || slots.available_permits() < max;
+    let mut reader = Reader::new(from, ctx.options.max_frame_bytes, ctx.options.idle_timeout);
+    loop {
+        let frame = reader.next(&ctx.budget, busy).await?;
+        let Ok(permit) = Arc::clone(&slots).acquire_owned().await else { return Err(End::Shutdown) };
+        let request = start(ctx, frame).await?;
+        if queue.send(Queued { request, _permit: permit }).is_err() {
+            return Err(End::Frames(Ended::Closed));
+        }
+    }
+}
+
+/// Starts a request: when this returns, the broker has seen it.
+async fn start(ctx: &Arc<Context>, frame: Frame) -> Result<Started, Unanswerable> {
+    let begun = Instant::now();
+    let Frame { bytes, mut lease } = frame;
+    let checked = dispatch::check(bytes, ctx.budget.limit())?;
+    if checked.overhead > 0 {
+        ctx.budget.grow(&mut lease, checked.overhead).await;
+    }
+    let api = checked.api;
+    let answer = dispatch::answer(Arc::clone(ctx), checked)?;
+    let mut request: BoxFuture<'static, Reply> = Box::pin(async move {
+        let reply = answer.await;
+        drop(lease);
+        let error = if let Reply::Send(rope) = &reply { rope.error } else { 0 };
+        metrics::request(api, error, begun.elapsed());
+        reply
+    });
+    Ok(match futures::poll!(&mut request) {
+        std::task::Poll::Ready(reply) => Started::Done(reply),
+        std::task::Poll::Pending => Started::Running(AbortOnDropHandle::new(tokio::spawn(request))),
+    })
+}
+
+/// Writes replies in order until the queue ends (`None`) or the connection has to.
+async fn write(
+    to: &mut (impl AsyncWrite + Unpin),
+    mut queued: mpsc::UnboundedReceiver<Queued>,
+    patience: Duration,
+) -> Option<End> {
+    while let Some(Queued { request, _permit }) = queued.recv().await {
+        let reply = match request {
+            Started::Done(reply) => reply,
+            Started::Running(task) => match task.await {
+                Ok(reply) => reply,
+                Err(panic) => {
+                    tracing::error!(%panic, "a request handler failed: this is a defect");
+                    return Some(End::Asked("a request handler failed".to_owned()));
+                }
+            },
+        };
+        match reply {
+            Reply::Nothing => {}
+            Reply::Close(why) => return Some(End::Asked(why)),
+            Reply::Send(rope) => {
+                if let Err(error) = rope.write_to(to, patience).await {
+                    return Some(End::Write(error));
+                }
+            }
+        }
+    }
+    None
+}

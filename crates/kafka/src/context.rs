@@ -1,0 +1,24 @@
+//! What a handler may use.
+
+use std::sync::Arc;
+
+use runnel_api::Broker;
+
+use crate::address::HostPort;
+use crate::budget::Budget;
+use crate::fetch::session::Sessions;
+use crate::options::Options;
+
+/// The surroundings of the requests of one connection.
+pub(crate) struct Context {
+    /// Who does the work.
+    pub(crate) broker: Arc<dyn Broker>,
+    /// The settings.
+    pub(crate) options: Arc<Options>,
+    /// Fetch sessions, shared by all connections.
+    pub(crate) sessions: Arc<Sessions>,
+    /// The address that this client is told to dial.
+    pub(crate) advertised: HostPort,
+    /// What this connection may hold.
+    pub(crate) budget: Budget,
+}

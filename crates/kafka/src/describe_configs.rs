@@ -1,0 +1,116 @@
+//! DescribeConfigs (KIP-133, KIP-226, KIP-569).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use runnel_api::{ConfigEntry, ConfigResource, ConfigSource, ConfigType, Error, ErrorKind};
+
+use crate::context::Context;
+use crate::error::code;
+use crate::reply::{Outcome, first_error};
+use crate::topics;
+
+pub(crate) async fn handle(
+    ctx: Arc<Context>,
+    version: i16,
+    request: DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
+    let show = Show { synonyms: request.include_synonyms, documentation: request.include_documentation, version };
+    let mut results = Vec::with_capacity(request.resources.len());
+    for resource in request.resources {
+        let result = DescribeConfigsResult::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone());
+        results.push(match entries(&ctx, resource).await {
+            Ok(entries) => result.with_configs(entries.iter().map(|entry| show.entry(entry)).collect()),
+            Err(error) => result.with_error_code(code(error.kind).code()).with_error_message(topics::message(&error)),
+        });
+    }
+    DescribeConfigsResponse::default().with_results(results)
+}
+
+async fn entries(ctx: &Context, wanted: DescribeConfigsResource) -> Result<Vec<ConfigEntry>, Error> {
+    let resource = resource(wanted.resource_type, &wanted.resource_name)?;
+    let names: Option<Vec<String>> =
+        wanted.configuration_keys.map(|keys| keys.iter().map(|key| key.to_string()).collect());
+    // Old tools send an empty list for "all".
+    let names = names.filter(|names| !names.is_empty());
+    ctx.broker.describe_configs(&resource, names.as_deref()).await
+}
+
+/// The resource of a type and name on the wire.
+pub(crate) fn resource(kind: i8, name: &str) -> Result<ConfigResource, Error> {
+    match kind {
+        2 => Ok(ConfigResource::Topic(name.to_owned())),
+        4 if name.is_empty() => Ok(ConfigResource::Broker(None)),
+        4 => name.parse().map(|id| ConfigResource::Broker(Some(id))).map_err(|_| {
+            Error::new(ErrorKind::InvalidRequest, format!("a broker is named by its number, not `{name}`"))
+        }),
+        other => Err(Error::new(
+            ErrorKind::InvalidRequest,
+            format!("config resource type {other} is not served: only topics (2) and brokers (4) have configs"),
+        )),
+    }
+}
+
+/// The number of a config source on the wire.
+pub(crate) fn source_code(source: ConfigSource) -> i8 {
+    match source {
+        ConfigSource::Topic => 1,
+        ConfigSource::Broker => 4,
+        ConfigSource::Default => 5,
+    }
+}
+
+fn type_code(kind: ConfigType) -> i8 {
+    match kind {
+        ConfigType::Boolean => 1,
+        ConfigType::String => 2,
+        ConfigType::Int => 3,
+        ConfigType::Long => 5,
+        ConfigType::Double => 6,
+        ConfigType::List => 7,
+    }
+}
+
+struct Show {
+    synonyms: bool,
+    documentation: bool,
+    version: i16,
+}
+
+impl Show {
+    fn entry(&self, entry: &ConfigEntry) -> DescribeConfigsResourceResult {
+        let shown = DescribeConfigsResourceResult::default()
+            .with_name(topics::text(&entry.name))
+            .with_value(entry.value.as_deref().map(topics::text))
+            .with_read_only(entry.read_only)
+            .with_config_source(source_code(entry.source))
+            .with_is_sensitive(entry.sensitive)
+            .with_synonyms(if self.synonyms { self.synonyms_of(entry) } else { Vec::new() });
+        if self.version < 3 {
+            return shown;
+        }
+        let documentation = self.documentation.then(|| topics::text(&entry.documentation));
+        shown.with_config_type(type_code(entry.kind)).with_documentation(documentation)
+    }
+
+    fn synonyms_of(&self, entry: &ConfigEntry) -> Vec<DescribeConfigsSynonym> {
+        let synonyms = entry.synonyms.iter().map(|(name, value, source)| {
+            DescribeConfigsSynonym::default()
+                .with_name(topics::text(name))
+                .with_value(Some(topics::text(value)))
+                .with_source(source_code(*source))
+        });
+        synonyms.collect()
+    }
+}
+
+impl Outcome for DescribeConfigsResponse {
+    fn error_code(&self) -> i16 {
+        first_error(self.results.iter().map(|result| result.error_code))
+    }
+}

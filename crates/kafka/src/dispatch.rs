@@ -1,0 +1,184 @@
+//! From a frame to the future that answers it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request};
+
+use crate::apis::{self, Api};
+use crate::context::Context;
+use crate::guard::{self, Refused};
+use crate::header::{self, Prefix};
+use crate::reply::{self, Outcome, Reply};
+use crate::{
+    alter_configs, api_versions, create_topics, delete_topics, describe_cluster, describe_configs,
+    describe_topic_partitions, fetch, find_coordinator, init_producer_id, list_offsets, metadata, offset_commit,
+    offset_fetch, offset_for_leader_epoch, produce,
+};
+
+/// Why a request cannot be answered; the connection is closed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unanswerable {
+    /// An API that we do not serve.
+    #[error("API key {0} is not served")]
+    Api(i16),
+    /// A version that we do not serve; only ApiVersions and Produce have a reply for that.
+    #[error("{api} version {version} is not served")]
+    Version {
+        /// The API.
+        api: &'static str,
+        /// The version.
+        version: i16,
+    },
+    /// The request does not have the shape that its version says.
+    #[error("{api} version {version} is malformed: {why}")]
+    Shape {
+        /// The API.
+        api: &'static str,
+        /// The version.
+        version: i16,
+        /// What is wrong.
+        why: String,
+    },
+    /// Not even a header.
+    #[error("the request header is malformed: {0}")]
+    Header(Refused),
+    /// Decoded, it would not fit in what one connection may hold.
+    #[error("the request has {0} elements, more than kafka.max_inflight_bytes_per_connection allows")]
+    Elements(usize),
+}
+
+/// Memory that one decoded element may take, names and results included.
+const ELEMENT_BYTES: usize = 512;
+
+/// A request whose shape was checked.
+pub(crate) struct Checked {
+    /// The API, as metrics name it.
+    pub(crate) api: &'static str,
+    /// What decoding will allocate on top of the frame, in bytes.
+    pub(crate) overhead: usize,
+    kind: CheckedKind,
+    prefix: Prefix,
+    body: Bytes,
+}
+
+enum CheckedKind {
+    Served(ApiKey),
+    UnknownApiVersions,
+    OldProduce,
+}
+
+/// Reads the header and checks the body of a frame of a connection that may hold `limit` bytes.
+pub(crate) fn check(mut frame: Bytes, limit: usize) -> Result<Checked, Unanswerable> {
+    let frame_len = frame.len();
+    let prefix = header::prefix(&mut frame).map_err(Unanswerable::Header)?;
+    let api = apis::find(prefix.api_key).ok_or(Unanswerable::Api(prefix.api_key))?;
+    let version = prefix.api_version;
+    let kind = match api.key {
+        key if api.serves(version) => CheckedKind::Served(key),
+        // Nothing after the fixed part can be relied on, and nothing is needed.
+        ApiKey::ApiVersions => {
+            return Ok(Checked {
+                api: api.name,
+                overhead: 0,
+                kind: CheckedKind::UnknownApiVersions,
+                prefix,
+                body: frame,
+            });
+        }
+        ApiKey::Produce if (0..api.min).contains(&version) => CheckedKind::OldProduce,
+        _ => return Err(Unanswerable::Version { api: api.name, version }),
+    };
+    let elements = shape(api, version, &mut frame).map_err(|refused| Unanswerable::Shape {
+        api: api.name,
+        version,
+        why: refused.to_string(),
+    })?;
+    let overhead = elements.saturating_mul(ELEMENT_BYTES);
+    if overhead.saturating_add(frame_len) > limit {
+        return Err(Unanswerable::Elements(elements));
+    }
+    Ok(Checked { api: api.name, overhead, kind, prefix, body: frame })
+}
+
+fn shape(api: &Api, version: i16, frame: &mut Bytes) -> Result<usize, Refused> {
+    let flexible = api.is_flexible(version);
+    header::client_id(frame, flexible)?;
+    guard::check(api.layout, version, flexible, frame)
+}
+
+/// Decodes a checked request and makes the future that answers it. Nothing happens before it is polled; the first
+/// poll reaches the broker.
+pub(crate) fn answer(ctx: Arc<Context>, checked: Checked) -> Result<BoxFuture<'static, Reply>, Unanswerable> {
+    let Checked { api, kind, prefix, body, .. } = checked;
+    let key = match kind {
+        CheckedKind::Served(key) => key,
+        CheckedKind::UnknownApiVersions => return Ok(done(api_versions::unknown_version(prefix.correlation_id))),
+        CheckedKind::OldProduce => return Ok(done(produce::unsupported(prefix, body))),
+    };
+    let call = Call { ctx, api, prefix, body };
+    match key {
+        ApiKey::Produce => {
+            let (ctx, prefix, request) = call.decode()?;
+            Ok(produce::handle(ctx, prefix, request).boxed())
+        }
+        ApiKey::Fetch => {
+            let (ctx, prefix, request) = call.decode()?;
+            Ok(fetch::handle(ctx, prefix, request).boxed())
+        }
+        ApiKey::ListOffsets => call.with(list_offsets::handle),
+        ApiKey::Metadata => call.with(metadata::handle),
+        ApiKey::OffsetCommit => call.with(offset_commit::handle),
+        ApiKey::OffsetFetch => call.with(offset_fetch::handle),
+        ApiKey::FindCoordinator => call.with(find_coordinator::handle),
+        ApiKey::ApiVersions => call.with(api_versions::handle),
+        ApiKey::CreateTopics => call.with(create_topics::handle),
+        ApiKey::DeleteTopics => call.with(delete_topics::handle),
+        ApiKey::InitProducerId => call.with(init_producer_id::handle),
+        ApiKey::OffsetForLeaderEpoch => call.with(offset_for_leader_epoch::handle),
+        ApiKey::DescribeConfigs => call.with(describe_configs::handle),
+        ApiKey::AlterConfigs => call.with(alter_configs::handle),
+        ApiKey::IncrementalAlterConfigs => call.with(alter_configs::handle_incremental),
+        ApiKey::DescribeCluster => call.with(describe_cluster::handle),
+        ApiKey::DescribeTopicPartitions => call.with(describe_topic_partitions::handle),
+        other => Err(Unanswerable::Api(other as i16)),
+    }
+}
+
+fn done(reply: Reply) -> BoxFuture<'static, Reply> {
+    futures::future::ready(reply).boxed()
+}
+
+struct Call {
+    ctx: Arc<Context>,
+    api: &'static str,
+    prefix: Prefix,
+    body: Bytes,
+}
+
+impl Call {
+    fn decode<Q: Decodable>(mut self) -> Result<(Arc<Context>, Prefix, Q), Unanswerable> {
+        let version = self.prefix.api_version;
+        let request = Q::decode(&mut self.body, version).map_err(|error| Unanswerable::Shape {
+            api: self.api,
+            version,
+            why: error.to_string(),
+        })?;
+        Ok((self.ctx, self.prefix, request))
+    }
+
+    fn with<Q, F, S>(self, handle: fn(Arc<Context>, i16, Q) -> F) -> Result<BoxFuture<'static, Reply>, Unanswerable>
+    where
+        Q: Request<Response = S>,
+        F: Future<Output = S> + Send + 'static,
+        S: Encodable + HeaderVersion + Outcome + Send + 'static,
+    {
+        let (ctx, prefix, request) = self.decode()?;
+        let version = prefix.api_version;
+        let answer = handle(ctx, version, request);
+        Ok(answer.map(move |body| reply::encode(prefix.correlation_id, version, &body)).boxed())
+    }
+}

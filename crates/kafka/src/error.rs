@@ -1,0 +1,102 @@
+//! What can go wrong, and its number on the Kafka wire.
+
+use kafka_protocol::error::ResponseError;
+use runnel_api::ErrorKind;
+
+/// Why the front door did not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting that cannot work.
+    #[error("kafka.{name} is {value} and must be at least {min}: {why}")]
+    Option {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: usize,
+        /// The least that works.
+        min: usize,
+        /// What would happen.
+        why: &'static str,
+    },
+    /// The listener is of no use.
+    #[error("the Kafka listener failed")]
+    Listener(#[source] std::io::Error),
+}
+
+/// The Kafka error for a kind.
+pub(crate) fn code(kind: ErrorKind) -> ResponseError {
+    match kind {
+        ErrorKind::UnknownTopic | ErrorKind::UnknownPartition => ResponseError::UnknownTopicOrPartition,
+        ErrorKind::UnknownTopicId => ResponseError::UnknownTopicId,
+        ErrorKind::InvalidTopicName => ResponseError::InvalidTopicException,
+        ErrorKind::TopicExists => ResponseError::TopicAlreadyExists,
+        ErrorKind::InvalidPartitions => ResponseError::InvalidPartitions,
+        ErrorKind::InvalidReplicationFactor => ResponseError::InvalidReplicationFactor,
+        ErrorKind::InvalidReplicaAssignment => ResponseError::InvalidReplicaAssignment,
+        ErrorKind::InvalidConfig => ResponseError::InvalidConfig,
+        ErrorKind::InvalidRequest => ResponseError::InvalidRequest,
+        ErrorKind::Unsupported => ResponseError::UnsupportedVersion,
+        ErrorKind::CorruptMessage | ErrorKind::Corrupt => ResponseError::CorruptMessage,
+        ErrorKind::InvalidRecord => ResponseError::InvalidRecord,
+        ErrorKind::InvalidTimestamp => ResponseError::InvalidTimestamp,
+        ErrorKind::UnsupportedFormat => ResponseError::UnsupportedForMessageFormat,
+        ErrorKind::MessageTooLarge => ResponseError::MessageTooLarge,
+        ErrorKind::RecordListTooLarge => ResponseError::RecordListTooLarge,
+        ErrorKind::OffsetOutOfRange => ResponseError::OffsetOutOfRange,
+        ErrorKind::UnknownLeaderEpoch => ResponseError::UnknownLeaderEpoch,
+        ErrorKind::FencedLeaderEpoch => ResponseError::FencedLeaderEpoch,
+        ErrorKind::OutOfOrderSequence => ResponseError::OutOfOrderSequenceNumber,
+        ErrorKind::DuplicateSequence => ResponseError::DuplicateSequenceNumber,
+        ErrorKind::UnknownProducerId => ResponseError::UnknownProducerId,
+        ErrorKind::InvalidProducerEpoch => ResponseError::InvalidProducerEpoch,
+        ErrorKind::NotLeader | ErrorKind::ShuttingDown => ResponseError::NotLeaderOrFollower,
+        ErrorKind::LeaderNotAvailable => ResponseError::LeaderNotAvailable,
+        ErrorKind::Throttled => ResponseError::NotEnoughReplicas,
+        ErrorKind::StorageError => ResponseError::KafkaStorageError,
+        ErrorKind::TimedOut => ResponseError::RequestTimedOut,
+        ErrorKind::Denied => ResponseError::TopicAuthorizationFailed,
+        ErrorKind::Internal => ResponseError::UnknownServerError,
+    }
+}
+
+/// The Kafka error for a kind in a Fetch or ListOffsets reply. The Java consumer treats any retriable error it does
+/// not expect there as a defect and gives up, so what means "try again" is said in the one way that it expects.
+pub(crate) fn read_code(kind: ErrorKind) -> ResponseError {
+    match code(kind) {
+        ResponseError::LeaderNotAvailable | ResponseError::NotEnoughReplicas | ResponseError::RequestTimedOut => {
+            ResponseError::NotLeaderOrFollower
+        }
+        other => other,
+    }
+}
+
+/// The name of a code as metrics and logs show it.
+pub(crate) fn name(code: i16) -> String {
+    ResponseError::try_from_code(code).map_or_else(|| "none".to_owned(), |e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_tried_again_is_retriable_on_the_wire() {
+        let retriable = [
+            ErrorKind::UnknownTopic,
+            ErrorKind::UnknownTopicId,
+            ErrorKind::NotLeader,
+            ErrorKind::LeaderNotAvailable,
+            ErrorKind::Throttled,
+            ErrorKind::StorageError,
+            ErrorKind::TimedOut,
+            ErrorKind::ShuttingDown,
+        ];
+        for kind in retriable {
+            assert!(code(kind).is_retriable(), "{kind:?}");
+            assert!(read_code(kind).is_retriable(), "{kind:?}");
+        }
+        for kind in [ErrorKind::InvalidRecord, ErrorKind::MessageTooLarge, ErrorKind::Unsupported, ErrorKind::Denied] {
+            assert!(!code(kind).is_retriable(), "{kind:?}");
+        }
+    }
+}

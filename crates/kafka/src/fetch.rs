@@ -1,0 +1,117 @@
+//! Fetch: record batches out, as shared bytes.
+
+pub(crate) mod response;
+pub(crate) mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::fetch_request::FetchRequest;
+use runnel_api::FetchRequest as ApiRequest;
+use runnel_record::{Batch, Offset};
+
+use crate::context::Context;
+use crate::error::read_code;
+use crate::header::Prefix;
+use crate::list_offsets::{given_epoch, isolation};
+use crate::reply::Reply;
+use crate::topics;
+use response::{Answer, PartitionAnswer};
+use session::{Asked, Position, Refused, Request};
+
+/// First version that names topics by id.
+const WITH_TOPIC_IDS: i16 = 13;
+
+/// First version with sessions (KIP-227).
+const WITH_SESSIONS: i16 = 7;
+
+/// First version that may carry zstd (KIP-110).
+const WITH_ZSTD: i16 = 10;
+
+/// Largest reply, as in Kafka (`fetch.max.bytes` of the broker): what a consumer asks for above it is not refused,
+/// it gets less.
+const MAX_REPLY: usize = 55 << 20;
+
+/// What a fetch may return even if the budget is exhausted.
+const MIN_REPLY: usize = 64 << 10;
+
+pub(crate) async fn handle(ctx: Arc<Context>, prefix: Prefix, request: FetchRequest) -> Reply {
+    let version = prefix.api_version;
+    let mut lease = ctx.budget.reserve(size(request.max_bytes).min(MAX_REPLY));
+    let mut ask = ApiRequest {
+        max_wait: Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into()),
+        min_bytes: size(request.min_bytes),
+        max_bytes: lease.bytes().max(MIN_REPLY).min(size(request.max_bytes)),
+        isolation: isolation(request.isolation_level),
+        partitions: Vec::new(),
+    };
+    let mut session = match ctx.sessions.begin(read(version, request)) {
+        Ok(session) => session,
+        Err(refused) => {
+            let error = match refused {
+                Refused::UnknownSession => ResponseError::FetchSessionIdNotFound,
+                Refused::WrongEpoch => ResponseError::InvalidFetchSessionEpoch,
+                Refused::TopicIdsMixed => ResponseError::FetchSessionTopicIdError,
+            };
+            let answer = Answer { error: error.code(), session_id: 0, partitions: Vec::new() };
+            return Reply::Send(response::encode(prefix, answer, lease));
+        }
+    };
+    ask.partitions = session.wanted();
+    let fetched = if ask.partitions.is_empty() { Vec::new() } else { ctx.broker.fetch(ask).await };
+    let mut partitions = Vec::with_capacity(fetched.len());
+    for answer in fetched {
+        let data = match answer.outcome {
+            Ok(fetched) if version < WITH_ZSTD && fetched.batches.iter().any(is_zstd) => {
+                PartitionAnswer::failed(ResponseError::UnsupportedCompressionType.code())
+            }
+            Ok(fetched) => PartitionAnswer::Data(fetched),
+            Err(error) => PartitionAnswer::failed(read_code(error.kind).code()),
+        };
+        partitions.push((answer.topic, answer.partition, data));
+    }
+    let partitions = session.finish(partitions);
+    let bytes = partitions.iter().map(|(_, _, answer)| answer.bytes()).sum();
+    ctx.budget.settle(&mut lease, bytes);
+    let answer = Answer { error: 0, session_id: session.id(), partitions };
+    Reply::Send(response::encode(prefix, answer, lease))
+}
+
+fn size(wire: i32) -> usize {
+    usize::try_from(wire).unwrap_or(0)
+}
+
+fn is_zstd(batch: &Batch) -> bool {
+    batch.attributes() & 7 == 4
+}
+
+/// A request as sessions see it.
+fn read(version: i16, request: FetchRequest) -> Request {
+    let by_id = version >= WITH_TOPIC_IDS;
+    let mut asked = Vec::new();
+    for topic in request.topics {
+        let key = topics::by_name_or_id(&topic.topic, topic.topic_id, by_id);
+        asked.extend(topic.partitions.into_iter().map(|p| Asked {
+            topic: key.clone(),
+            partition: p.partition,
+            position: Position {
+                offset: Offset(p.fetch_offset),
+                max_bytes: size(p.partition_max_bytes),
+                current_leader_epoch: given_epoch(p.current_leader_epoch),
+                last_fetched_epoch: given_epoch(p.last_fetched_epoch),
+            },
+        }));
+    }
+    let mut forgotten = Vec::new();
+    for topic in request.forgotten_topics_data {
+        let key = topics::by_name_or_id(&topic.topic, topic.topic_id, by_id);
+        forgotten.extend(topic.partitions.into_iter().map(|p| (key.clone(), p)));
+    }
+    let (id, epoch) = if version >= WITH_SESSIONS {
+        (request.session_id, request.session_epoch)
+    } else {
+        (session::NO_SESSION, session::FINAL_EPOCH)
+    };
+    Request { id, epoch, by_id, asked, forgotten }
+}

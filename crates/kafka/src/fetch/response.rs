@@ -1,0 +1,178 @@
+//! The fetch reply, encoded by hand: batches are appended as they lie in memory.
+//!
+//! Source: Kafka's `FetchResponse.json`, versions 4–18. Versions 12 and up are flexible.
+
+use bytes::{BufMut, BytesMut};
+use runnel_api::{Fetched, TopicKey};
+
+use crate::budget::Lease;
+use crate::header::Prefix;
+use crate::reply::{Rope, first_error};
+
+/// A fetch reply in our words.
+pub(crate) struct Answer {
+    /// An error of the whole request.
+    pub(crate) error: i16,
+    /// The session, 0 for none.
+    pub(crate) session_id: i32,
+    /// The partitions that have something to say.
+    pub(crate) partitions: Vec<(TopicKey, i32, PartitionAnswer)>,
+}
+
+/// What one partition says.
+pub(crate) enum PartitionAnswer {
+    /// Positions and data.
+    Data(Fetched),
+    /// An error code.
+    Failed(i16),
+}
+
+impl PartitionAnswer {
+    pub(crate) const fn failed(code: i16) -> Self {
+        Self::Failed(code)
+    }
+
+    /// Bytes of record data.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Data(fetched) => fetched.batches.iter().map(runnel_record::Batch::len).sum(),
+            Self::Failed(_) => 0,
+        }
+    }
+}
+
+/// Encodes `answer` for the version of the request.
+pub(crate) fn encode(request: Prefix, answer: Answer, lease: Lease) -> Rope {
+    let version = request.api_version;
+    let flexible = version >= 12;
+    let mut out = Encoder { rope: Rope::new(request.correlation_id, i16::from(flexible)), version, flexible };
+    out.rope.lease = Some(lease);
+    out.rope.error = first_error(answer.partitions.iter().map(|(_, _, p)| match p {
+        PartitionAnswer::Data(_) => 0,
+        PartitionAnswer::Failed(code) => *code,
+    }));
+    out.put().put_i32(0); // throttle time
+    if version >= 7 {
+        out.put().put_i16(answer.error);
+        out.put().put_i32(answer.session_id);
+        out.rope.error = first_error([answer.error, out.rope.error]);
+    }
+    // Consecutive partitions of a topic share an entry; a topic may have several.
+    let topics: Vec<_> = answer.partitions.chunk_by(|(a, _, _), (b, _, _)| a == b).map(<[_]>::len).collect();
+    let mut partitions = answer.partitions.into_iter();
+    out.count(topics.len());
+    for size in topics {
+        let group: Vec<_> = partitions.by_ref().take(size).collect();
+        out.topic(group);
+    }
+    out.no_tags();
+    out.rope
+}
+
+struct Encoder {
+    rope: Rope,
+    version: i16,
+    flexible: bool,
+}
+
+impl Encoder {
+    fn put(&mut self) -> &mut BytesMut {
+        self.rope.buf()
+    }
+
+    fn topic(&mut self, partitions: Vec<(TopicKey, i32, PartitionAnswer)>) {
+        match partitions.first().map(|(topic, _, _)| topic) {
+            Some(TopicKey::Id(id)) => self.put().put_slice(id.0.as_bytes()),
+            Some(TopicKey::Name(name)) => self.string(name),
+            None => {}
+        }
+        self.count(partitions.len());
+        for (_, index, answer) in partitions {
+            self.put().put_i32(index);
+            match answer {
+                PartitionAnswer::Data(fetched) => self.data(fetched),
+                PartitionAnswer::Failed(code) => self.failure(code),
+            }
+        }
+        self.no_tags();
+    }
+
+    fn data(&mut self, fetched: Fetched) {
+        self.positions(0, fetched.high_watermark.0, fetched.last_stable_offset.0, fetched.log_start.0);
+        let length = fetched.batches.iter().map(runnel_record::Batch::len).sum();
+        self.length(length);
+        for batch in fetched.batches {
+            self.put().put_slice(batch.header());
+            self.rope.share(batch.body().clone());
+        }
+        match fetched.diverging {
+            Some(diverging) if self.flexible => {
+                // One tagged field, number 0: epoch, end offset and no tagged fields of its own.
+                self.put().put_slice(&[1, 0, 13]);
+                self.put().put_i32(diverging.epoch.0);
+                self.put().put_i64(diverging.end_offset.0);
+                self.put().put_u8(0);
+            }
+            _ => self.no_tags(),
+        }
+    }
+
+    fn failure(&mut self, code: i16) {
+        self.positions(code, -1, -1, -1);
+        self.length(0);
+        self.no_tags();
+    }
+
+    fn positions(&mut self, error: i16, high_watermark: i64, last_stable: i64, log_start: i64) {
+        let version = self.version;
+        let out = self.put();
+        out.put_i16(error);
+        out.put_i64(high_watermark);
+        out.put_i64(last_stable);
+        if version >= 5 {
+            out.put_i64(log_start);
+        }
+        self.count(0); // aborted transactions
+        if version >= 11 {
+            self.put().put_i32(-1); // preferred read replica
+        }
+    }
+
+    fn string(&mut self, s: &str) {
+        if self.flexible {
+            self.varint(s.len() + 1);
+        } else {
+            // Names that came with a request were at most this long.
+            self.put().put_i16(i16::try_from(s.len()).unwrap_or(i16::MAX));
+        }
+        self.put().put_slice(s.as_bytes());
+    }
+
+    fn count(&mut self, n: usize) {
+        self.length(n);
+    }
+
+    /// A count or length that is not null.
+    fn length(&mut self, n: usize) {
+        if self.flexible {
+            self.varint(n + 1);
+        } else {
+            // Bounded by the limit on replies, which is far below.
+            self.put().put_i32(i32::try_from(n).unwrap_or(i32::MAX));
+        }
+    }
+
+    fn varint(&mut self, mut n: usize) {
+        while n >= 0x80 {
+            self.put().put_u8((n & 0x7f) as u8 | 0x80);
+            n >>= 7;
+        }
+        self.put().put_u8(n as u8);
+    }
+
+    fn no_tags(&mut self) {
+        if self.flexible {
+            self.put().put_u8(0);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! InitProducerId: identities for idempotent producers (KIP-98, KIP-360).
+
+use std::sync::Arc;
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::ProducerId as WireId;
+use kafka_protocol::messages::init_producer_id_request::InitProducerIdRequest;
+use kafka_protocol::messages::init_producer_id_response::InitProducerIdResponse;
+use runnel_api::ProducerIdentity;
+use runnel_record::ProducerId;
+
+use crate::context::Context;
+use crate::error::code;
+use crate::reply::Outcome;
+
+pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: InitProducerIdRequest) -> InitProducerIdResponse {
+    // Transactions come later. FindCoordinator has told the client so already; this is for those that did not ask.
+    if request.transactional_id.is_some() {
+        return failed(ResponseError::TransactionalIdNotFound);
+    }
+    let known = request.producer_id.0 >= 0 && request.producer_epoch >= 0;
+    let current =
+        known.then(|| ProducerIdentity { id: ProducerId(request.producer_id.0), epoch: request.producer_epoch });
+    match ctx.broker.init_producer_id(current).await {
+        Ok(identity) => InitProducerIdResponse::default()
+            .with_producer_id(WireId(identity.id.0))
+            .with_producer_epoch(identity.epoch),
+        Err(error) => failed(code(error.kind)),
+    }
+}
+
+fn failed(error: ResponseError) -> InitProducerIdResponse {
+    InitProducerIdResponse::default().with_error_code(error.code()).with_producer_id(WireId(-1)).with_producer_epoch(-1)
+}
+
+impl Outcome for InitProducerIdResponse {
+    fn error_code(&self) -> i16 {
+        self.error_code
+    }
+}
