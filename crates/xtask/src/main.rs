@@ -1,1 +1,52 @@
-fn main() {}
+//! Development commands, run as `cargo xtask <verb>`.
+//!
+//! Owns: what the tests and the demo need on a machine (`install`), the whole test run (`test`), the rules that the
+//! compiler does not know (`tidy`) and the main job on real data (`demo`). Not part of the product.
+
+#![allow(clippy::print_stdout)] // a command-line tool
+
+mod demo;
+mod install;
+mod process;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development commands of runnel")]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what the tests and the demo need; does nothing where all is there
+    Install,
+    /// Install what is missing and run every check and test
+    Test(test::Args),
+    /// Check layers, file sizes and the record-path table
+    Tidy,
+    /// Run the main job on real data: produce, consume, stop, query the Parquet, start again
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().verb {
+        Verb::Install => install::all(),
+        Verb::Test(args) => test::run(&args),
+        Verb::Tidy => tidy::run(),
+        Verb::Demo(args) => demo::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Installs what the tests and the demo need: system packages, a Python environment, an S3 server, Kafka's tools.
+//!
+//! Idempotent, and quick where all is there. Everything but system packages goes to the user's cache folder.
+//! What a folder was made from is written beside it (a stamp), last, so that an interrupted installation is redone.
+
+mod kafka;
+mod python;
+mod s3;
+mod system;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+pub(crate) use s3::versitygw;
+
+/// Everything that the tests need.
+pub(crate) fn all() -> Result<()> {
+    system::install(&system::TESTS)?;
+    python::install()?;
+    s3::install()?;
+    kafka::install()
+}
+
+/// What the demo needs: a subset, so that a first look does not wait for Kafka's tools.
+pub(crate) fn for_demo(with_s3: bool) -> Result<()> {
+    system::install(&system::PYTHON)?;
+    python::install()?;
+    if with_s3 {
+        s3::install()?;
+    }
+    Ok(())
+}
+
+/// Whether `dir` was completely made from `recipe`.
+fn is_stamped(dir: &Path, recipe: &str) -> bool {
+    fs::read_to_string(dir.join(".runnel-stamp")).is_ok_and(|stamp| stamp == recipe)
+}
+
+/// Says that `dir` is complete.
+fn stamp(dir: &Path, recipe: &str) -> Result<()> {
+    fs::write(dir.join(".runnel-stamp"), recipe).with_context(|| format!("cannot write to {}", dir.display()))
+}
+
+/// Makes `dir` an empty folder.
+fn empty(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    }
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))
+}

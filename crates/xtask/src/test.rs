@@ -1,0 +1,79 @@
+//! The whole test run: `.ci/run` and the README call nothing else.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::{install, process, tidy, workspace};
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only what needs no other programs: format, lints, tidy, Rust tests
+    #[arg(long, conflicts_with = "long")]
+    fast: bool,
+    /// Also the forms that take tens of minutes: every protocol model, long crash tests
+    #[arg(long)]
+    long: bool,
+}
+
+/// Runs the steps in order and stops at the first that fails.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
+    if !args.fast {
+        step("install", install::all)?;
+    }
+    step("format", || process::run(workspace::cargo().args(["fmt", "--all", "--check"])))?;
+    step("lints", || {
+        let lint = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        process::run(workspace::cargo().args(lint))
+    })?;
+    step("tidy", tidy::run)?;
+    if !args.fast {
+        step("docs", || {
+            let doc = ["doc", "--quiet", "--workspace", "--no-deps"];
+            process::run(workspace::cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))
+        })?;
+        step("protocol model", || model(args.long))?;
+    }
+    step("Rust tests", || process::run(workspace::cargo().args(["test", "--quiet", "--workspace"])))?;
+    if !args.fast {
+        step("build", || process::run(workspace::cargo().args(["build", "--quiet", "--package", "runnel"])))?;
+        step("black-box tests", || black_box(args.long))?;
+    }
+    println!("all passed in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("== {name}");
+    let started = Instant::now();
+    let result = work().with_context(|| format!("step `{name}` failed"));
+    println!("== {name}: {} ({:.1} s)", if result.is_ok() { "ok" } else { "FAILED" }, started.elapsed().as_secs_f64());
+    result
+}
+
+/// The local restart takes seconds; all the models take minutes.
+fn model(long: bool) -> Result<()> {
+    let mut command = Command::new(workspace::python()?);
+    command.arg(workspace::root().join("docs/protocols/protocol_model.py"));
+    process::run(if long { &mut command } else { command.arg("D") })
+}
+
+/// The real binary with real clients.
+fn black_box(long: bool) -> Result<()> {
+    let binary = workspace::metadata()?.target_directory.join("debug/runnel");
+    let mut command = Command::new(workspace::python()?);
+    command
+        .args(["-m", "pytest", "-q", "--color=no", "--durations=8", "-p", "no:cacheprovider", "tests"])
+        .current_dir(workspace::root())
+        .env("RUNNEL_BIN", binary)
+        .env("VERSITYGW_BIN", install::versitygw()?)
+        .env("KAFKA_LIBS", workspace::cache()?.join("kafka/libs"))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    if !long {
+        command.args(["-m", "not long"]);
+    }
+    process::run(&mut command)
+}
