@@ -115,4 +115,16 @@ impl ProducerId {
 impl TimestampMs {
     /// "No timestamp" on the wire.
     pub const NONE: Self = Self(-1);
+
+    /// The later of two; "none" is earlier than any time.
+    #[must_use]
+    pub fn latest(self, other: Self) -> Self {
+        if other == Self::NONE {
+            self
+        } else if self == Self::NONE {
+            other
+        } else {
+            self.max(other)
+        }
+    }
 }
