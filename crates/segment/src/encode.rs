@@ -1,0 +1,62 @@
+//! Batches in, a Parquet object out.
+//!
+//! [`stage`] turns batches into columns, one run at a time; [`group`] writes the pages of a row group, one per call
+//! of the column writers, so that pages end with their run; [`file`] puts the object together without copying it.
+
+mod file;
+mod group;
+mod stage;
+
+use bytes::Bytes;
+use runnel_record::{Offset, TimestampMs};
+
+use crate::{EncodeOptions, Error, SourceBatch};
+
+/// A segment ready to be put into the bucket, with the facts its reference needs.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// The object, in pieces.
+    pub bytes: Vec<Bytes>,
+    /// Length of the object.
+    pub len: u64,
+    /// CRC-32C of the object.
+    pub crc32c: u32,
+    /// How many of the given batches the segment holds; the others belong to the next one (their exceptions did not
+    /// fit into the footer).
+    pub batches: usize,
+    /// Records held.
+    pub records: u32,
+    /// First offset.
+    pub base: Offset,
+    /// Offset after the last.
+    pub next: Offset,
+    /// Least record timestamp.
+    pub min_timestamp: TimestampMs,
+    /// Greatest record timestamp.
+    pub max_timestamp: TimestampMs,
+    /// Offset of the first record with the greatest timestamp.
+    pub max_timestamp_offset: Offset,
+    /// Append time of the first batch.
+    pub first_append_time: TimestampMs,
+    /// Append time of the last batch.
+    pub last_append_time: TimestampMs,
+}
+
+/// Encodes validated batches with contiguous offsets and the append times of one UTC day. CPU work of seconds per
+/// GiB: call it where blocking is allowed.
+///
+/// It takes as many batches as one segment may hold, at least one: see [`Encoded::batches`].
+///
+/// # Errors
+/// [`Error::Unencodable`] if the batches break the contract above; validated ones never do.
+pub fn encode(batches: &[SourceBatch], options: &EncodeOptions) -> Result<Encoded, Error> {
+    let mut stager = stage::Stager::new(batches, options)?;
+    let mut file = file::File::new(options);
+    while let Some(group) = group::encode(&mut stager, file.properties())? {
+        file.add(group)?;
+    }
+    file.finish(stager.finish())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! One run, from its encoded bytes back to batches.
+
+mod rebuild;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use parquet::column::reader::ColumnReaderImpl;
+use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::reader::SerializedPageReader;
+
+use crate::columns::{Columns, Leaf};
+use crate::footer::Footer;
+use crate::pieces::Pieces;
+use crate::schema::leaf;
+use crate::{Error, SourceBatch};
+
+/// Checks and decodes a run; `pieces` hold its ranges (see [`Footer::ranges`]).
+pub(crate) fn read_run(footer: &Footer, run: u32, pieces: Pieces) -> Result<Vec<SourceBatch>, Error> {
+    let ranges = footer.ranges(run)?;
+    check_crc(footer, run, &ranges, &pieces)?;
+    let (found, group, _) = footer.run(run)?;
+    let decoder = Decoder { footer, group, rows: found.records as usize, ranges, pieces: Arc::new(pieces) };
+    rebuild::batches(&decoder.columns()?, found, &footer.exceptions)
+}
+
+/// Ranges to fetch for these: neighbours closer than `gap` become one.
+pub(crate) fn merge(ranges: &[Range<u64>], gap: u64) -> Vec<Range<u64>> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_by_key(|range| range.start);
+    let mut merged: Vec<Range<u64>> = Vec::new();
+    for range in sorted {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(gap) => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+/// Nothing is decoded before every encoded byte of the run is known to be as written.
+fn check_crc(footer: &Footer, run: u32, ranges: &[Range<u64>], pieces: &Pieces) -> Result<(), Error> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_by_key(|range| range.start);
+    let mut crc32c = 0;
+    for range in &sorted {
+        crc32c = crc32c::crc32c_append(crc32c, &pieces.slice(range)?);
+    }
+    if crc32c == footer.run(run)?.0.crc32c {
+        Ok(())
+    } else {
+        Err(Error::corrupt(format!("CRC mismatch in run {run} of the segment at offset {}", footer.keys.base)))
+    }
+}
+
+struct Decoder<'a> {
+    footer: &'a Footer,
+    group: usize,
+    rows: usize,
+    /// By leaf.
+    ranges: Vec<Range<u64>>,
+    pieces: Arc<Pieces>,
+}
+
+impl Decoder<'_> {
+    /// The columns that batches are rebuilt from; those derived from others stay empty.
+    fn columns(&self) -> Result<Columns, Error> {
+        Ok(Columns {
+            offset: self.leaf::<Int64Type>(leaf::OFFSET)?,
+            timestamp: self.leaf::<Int64Type>(leaf::TIMESTAMP)?,
+            append_time: self.leaf::<Int64Type>(leaf::APPEND_TIME)?,
+            key: self.leaf::<ByteArrayType>(leaf::KEY)?,
+            value: self.leaf::<ByteArrayType>(leaf::VALUE)?,
+            header_key: self.leaf::<ByteArrayType>(leaf::HEADER_KEY)?,
+            header_value: self.leaf::<ByteArrayType>(leaf::HEADER_VALUE)?,
+            leader_epoch: self.leaf::<Int32Type>(leaf::LEADER_EPOCH)?,
+            producer_id: self.leaf::<Int64Type>(leaf::PRODUCER_ID)?,
+            producer_epoch: self.leaf::<Int32Type>(leaf::PRODUCER_EPOCH)?,
+            sequence: self.leaf::<Int32Type>(leaf::SEQUENCE)?,
+            attributes: self.leaf::<Int32Type>(leaf::ATTRIBUTES)?,
+            batch_base_offset: self.leaf::<Int64Type>(leaf::BATCH_BASE_OFFSET)?,
+            ..Columns::default()
+        })
+    }
+
+    fn leaf<D: DataType>(&self, leaf: usize) -> Result<Leaf<D::T>, Error> {
+        self.try_leaf::<D>(leaf).map_err(|e| Error::corrupt(format!("leaf column {leaf}: {e}")))
+    }
+
+    fn try_leaf<D: DataType>(&self, leaf: usize) -> Result<Leaf<D::T>, ParquetError> {
+        let chunk = self.footer.metadata.row_group(self.group).column(leaf);
+        let range = &self.ranges[leaf];
+        // The pages of the run as if they were the whole column.
+        let pages_of_run = ColumnChunkMetaData::builder(chunk.column_descr_ptr())
+            .set_compression_codec(chunk.compression_codec())
+            .set_data_page_offset(i64::try_from(range.start)?)
+            .set_total_compressed_size(i64::try_from(range.end - range.start)?)
+            .build()?;
+        let pages = SerializedPageReader::new(self.pieces.clone(), &pages_of_run, self.rows, None)?;
+        let mut reader = ColumnReaderImpl::<D>::new(chunk.column_descr_ptr(), Box::new(pages));
+        let mut column = Leaf::default();
+        let Leaf { values, definition, repetition } = &mut column;
+        let (rows, ..) = reader.read_records(self.rows, Some(definition), Some(repetition), values)?;
+        if rows == self.rows { Ok(column) } else { Err(ParquetError::EOF(format!("{rows} of {} rows", self.rows))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::merge;
+
+    #[test]
+    fn near_ranges_are_fetched_at_once() {
+        let ranges = [40..50, 0..10, 12..20, 70..80];
+        assert_eq!(merge(&ranges, 0), vec![0..10, 12..20, 40..50, 70..80]);
+        assert_eq!(merge(&ranges, 2), vec![0..20, 40..50, 70..80]);
+        assert_eq!(merge(&ranges, 100), vec![0..80]);
+        assert_eq!(merge(&[], 100), vec![]);
+    }
+}

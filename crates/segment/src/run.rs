@@ -1,0 +1,55 @@
+//! Batches with their append time, and the byte form of a run of them that the cache keeps.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use runnel_format::codec::Reader;
+use runnel_record::{Batch, HEADER_LEN, TimestampMs};
+
+use crate::Error;
+
+/// A batch as the leader appended it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceBatch {
+    /// The batch, its base offset and leader epoch assigned.
+    pub batch: Batch,
+    /// When the leader appended it; never falling within a partition.
+    pub append_time: TimestampMs,
+}
+
+/// Append time and length of the body, in front of each batch.
+const PREFIX: usize = 12;
+
+/// One buffer for a run: per batch `append time (i64, little-endian) | length of the body (u32, little-endian) | batch
+/// header | body`. Not a stored format: a cache that outlives a release must not read the bytes of another.
+pub fn encode_run(batches: &[SourceBatch]) -> Bytes {
+    let bytes = batches.iter().map(|b| PREFIX + b.batch.len()).sum();
+    let mut out = BytesMut::with_capacity(bytes);
+    for source in batches {
+        out.put_i64_le(source.append_time.0);
+        // A body is under 2 GiB: its length stands in an i32 on the wire.
+        out.put_u32_le(u32::try_from(source.batch.body().len()).unwrap_or(u32::MAX));
+        source.batch.write_to(&mut out);
+    }
+    out.freeze()
+}
+
+/// The batches of [`encode_run`]; their bodies share `bytes`. An error means the bytes are damaged.
+pub fn decode_run(bytes: &Bytes) -> Result<Vec<SourceBatch>, Error> {
+    read_run(bytes).map_err(|e| Error::corrupt(e.to_string()))
+}
+
+fn read_run(bytes: &Bytes) -> Result<Vec<SourceBatch>, runnel_format::Error> {
+    let mut r = Reader::new("run", bytes);
+    let mut batches = Vec::new();
+    while r.remaining() > 0 {
+        let append_time = TimestampMs(r.i64()?);
+        let body_len = r.u32()? as usize;
+        let header: [u8; HEADER_LEN] = r.array()?;
+        let body = bytes.slice_ref(r.raw(body_len)?);
+        let announced = i32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+        if usize::try_from(announced).ok().and_then(|n| n.checked_sub(HEADER_LEN - 12)) != Some(body_len) {
+            return Err(runnel_format::Error::Corrupt { what: "run", reason: "a batch of another length" });
+        }
+        batches.push(SourceBatch { batch: Batch::from_parts(header, body), append_time });
+    }
+    Ok(batches)
+}

@@ -1,0 +1,107 @@
+//! A segment in the bucket.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use runnel_blob::{Bucket, Key};
+use runnel_record::Offset;
+
+use crate::footer::{Footer, Parsed, Run};
+use crate::pieces::Pieces;
+use crate::{Error, SourceBatch, read};
+
+/// Bytes asked for at first to find the footer: enough for most segments.
+const FOOTER_HINT: u64 = 128 << 10;
+/// Ranges closer than this are fetched as one.
+const FETCH_GAP: u64 = 512 << 10;
+
+/// An open segment: where it is, and its parsed footer. Cheap to clone; worth keeping as long as it is read.
+#[derive(Clone)]
+pub struct Segment(Arc<Inner>);
+
+struct Inner {
+    bucket: Bucket,
+    key: Key,
+    footer: Footer,
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys = &self.0.footer.keys;
+        f.debug_struct("Segment").field("base", &keys.base).field("next", &keys.next).finish_non_exhaustive()
+    }
+}
+
+impl Segment {
+    /// Reads and checks the footer of the object of `bytes` bytes under `key`: one ranged GET, two if the footer is
+    /// unusually large.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the footer is damaged or is not the one that `key` names; [`Error::Fetch`].
+    pub async fn open(bucket: &Bucket, key: &Key, bytes: u64) -> Result<Self, Error> {
+        if bytes == 0 {
+            return Err(Error::corrupt("an empty object"));
+        }
+        let mut hint = FOOTER_HINT;
+        loop {
+            let start = bytes.saturating_sub(hint);
+            let tail = fetch(bucket, key, vec![start..bytes]).await?;
+            let tail = tail.first().cloned().unwrap_or_default();
+            match Footer::parse(&tail, bytes)? {
+                Parsed::Need(more) if more > hint => hint = more,
+                Parsed::Need(_) => return Err(Error::corrupt("its end is larger than the file")),
+                Parsed::Footer(footer) => {
+                    check_identity(key, &footer)?;
+                    return Ok(Self(Arc::new(Inner { bucket: bucket.clone(), key: key.clone(), footer: *footer })));
+                }
+            }
+        }
+    }
+
+    /// The runs in order of their offsets; together they hold every offset of the segment.
+    pub fn runs(&self) -> &[Run] {
+        self.0.footer.runs()
+    }
+
+    /// The run that holds `offset`.
+    pub fn run_for(&self, offset: Offset) -> Option<&Run> {
+        let runs = self.runs();
+        let index = runs.partition_point(|run| run.next <= offset);
+        runs.get(index).filter(|run| run.base <= offset)
+    }
+
+    /// Fetches a run, checks its CRC and rebuilds its batches: uncompressed, with the codec bits cleared, otherwise as
+    /// they were appended.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for damage, [`Error::NoSuchRun`], [`Error::Fetch`].
+    pub async fn read_run(&self, run: u32) -> Result<Vec<SourceBatch>, Error> {
+        let ranges = read::merge(&self.0.footer.ranges(run)?, FETCH_GAP);
+        let parts = fetch(&self.0.bucket, &self.0.key, ranges.clone()).await?;
+        let mut pieces = Pieces::default();
+        for (range, part) in ranges.into_iter().zip(parts) {
+            pieces.push(range.start, part);
+        }
+        let inner = self.0.clone();
+        let decode = move || read::read_run(&inner.footer, run, pieces);
+        tokio::task::spawn_blocking(decode).await.map_err(Error::Interrupted)?
+    }
+}
+
+async fn fetch(bucket: &Bucket, key: &Key, ranges: Vec<std::ops::Range<u64>>) -> Result<Vec<Bytes>, Error> {
+    bucket.get_ranges(key, &ranges).await.map_err(Error::Fetch)
+}
+
+/// An object under another's name is as bad as a damaged one.
+fn check_identity(key: &Key, footer: &Footer) -> Result<(), Error> {
+    let Key::Segment { tp, base, last, .. } = key else {
+        return Err(Error::corrupt(format!("`{}` is not the name of a segment", key.path())));
+    };
+    let keys = &footer.keys;
+    let same = tp.topic == keys.topic && tp.partition == keys.partition && *base == keys.base;
+    if same && last.plus(1) == keys.next {
+        Ok(())
+    } else {
+        Err(Error::corrupt(format!("`{}` holds offsets {} to {} of another", key.path(), keys.base, keys.next)))
+    }
+}
