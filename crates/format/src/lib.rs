@@ -6,6 +6,7 @@
 pub mod codec;
 mod error;
 pub mod manifest;
+pub mod meta;
 pub mod producer;
 pub mod wal;
 

@@ -158,6 +158,13 @@ pub enum TxnOutcome {
     Refused,
 }
 
+impl TxnOutcome {
+    /// Whether the operations were applied.
+    pub const fn is_committed(&self) -> bool {
+        matches!(self, Self::Committed(_))
+    }
+}
+
 /// Names a lease; never reused by a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LeaseId(pub u64);
