@@ -1,1 +1,79 @@
-//! broker
+//! A broker: hosts partitions, ships their segments, serves reads, administers topics; implements [`runnel_api`].
+//!
+//! Entry points: [`Broker::start`], the traits of `runnel_api` on [`Broker`], [`Broker::stop`]. Each partition is one
+//! task that owns its state machine ([`runnel_partition`]); what readers need of it (tail, watermark, manifest) is
+//! shared. Shipping is one loop for all partitions. Deliberately absent: wire formats, and more than one node
+//! (sessions, leases and placement come with clusters; the names are theirs already).
+//!
+//! Invariants (protocol §14): nothing is acknowledged or readable before it is durable (1, 22); the lane is trimmed only
+//! after the root that covers it is in the bucket *and* in the metadata store (21, 26); a partition whose durable
+//! state does not fit together does not open (19, 20).
+
+mod admin;
+mod cluster;
+mod cold;
+mod configs;
+mod error;
+mod fetch;
+mod home;
+mod offsets;
+mod open;
+mod options;
+mod partition;
+mod producer_ids;
+mod produce;
+mod readahead;
+mod ship;
+mod start;
+mod stop;
+mod tail;
+mod topics;
+mod watermark;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use runnel_blob::Bucket;
+use runnel_metastore::MetaStore;
+use runnel_runtime::disk::Disk;
+use runnel_runtime::{Clock, FailPoints, Shutdown};
+use runnel_wal::LocalLog;
+
+pub use error::StartError;
+pub use options::{CacheOptions, Options, SegmentOptions, TopicOptions, WalOptions};
+pub use stop::StopReport;
+
+/// What a broker needs of the machine.
+#[derive(Clone)]
+pub struct Ports {
+    /// Wall-clock time, for timestamps.
+    pub clock: Arc<dyn Clock>,
+    /// The disk of the write-ahead log.
+    pub disk: Arc<dyn Disk>,
+    /// Fail points for crash tests.
+    pub fail: FailPoints,
+}
+
+/// One running broker.
+pub struct Broker {
+    options: Options,
+    ports: Ports,
+    home: home::Home,
+    bucket: Bucket,
+    meta: Arc<dyn MetaStore>,
+    log: LocalLog,
+    cold: Arc<cold::ColdReader>,
+    tails: Arc<tail::TailBudget>,
+    topics: topics::Topics,
+    producer_ids: producer_ids::ProducerIds,
+    /// What the log held when the broker started, by partition, until the partition is opened.
+    inherited: open::Inherited,
+    /// The bucket was compared with the disk and may be written to.
+    bucket_agreed: tokio::sync::watch::Sender<home::Agreement>,
+    /// New work is refused from here on.
+    draining: AtomicBool,
+    /// Everything ends.
+    stop_signal: Shutdown,
+    /// Why the broker cannot go on, once it cannot.
+    failure: tokio::sync::watch::Sender<Option<String>>,
+}

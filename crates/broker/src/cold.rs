@@ -1,0 +1,195 @@
+//! Reads of what is no longer in the memory tail: from the lane while it is not shipped, then from segments through
+//! the cache.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use runnel_api::{Error, ErrorKind};
+use runnel_blob::Bucket;
+use runnel_cache::{BlockCache, BlockKey, Class};
+use runnel_format::manifest::SegmentRef;
+use runnel_record::{Batch, Offset};
+use runnel_segment::{Run, Segment, decode_run, encode_run};
+use runnel_wal::LocalLog;
+use uuid::Uuid;
+
+use crate::error::{cache_error, lane_error, segment_error};
+use crate::partition::Partition;
+
+/// Open segments (parsed footers) that are kept.
+const MAX_HANDLES: usize = 1_024;
+
+/// Parsed footers of segments that were read lately, least recently used out first.
+#[derive(Debug, Default)]
+pub(crate) struct SegmentHandles(Mutex<Handles>);
+
+#[derive(Debug, Default)]
+struct Handles {
+    clock: u64,
+    by_id: BTreeMap<Uuid, (u64, Segment)>,
+}
+
+impl SegmentHandles {
+    fn get(&self, id: Uuid) -> Option<Segment> {
+        let mut handles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.clock += 1;
+        let now = handles.clock;
+        let (used, segment) = handles.by_id.get_mut(&id)?;
+        *used = now;
+        Some(segment.clone())
+    }
+
+    fn put(&self, id: Uuid, segment: &Segment) {
+        let mut handles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.clock += 1;
+        let now = handles.clock;
+        handles.by_id.insert(id, (now, segment.clone()));
+        if handles.by_id.len() > MAX_HANDLES {
+            let oldest = handles.by_id.iter().min_by_key(|(_, (used, _))| *used).map(|(id, _)| *id);
+            oldest.map(|id| handles.by_id.remove(&id));
+        }
+    }
+}
+
+/// Reads the log and the segments of any partition.
+#[derive(Debug)]
+pub(crate) struct ColdReader {
+    pub(crate) bucket: Bucket,
+    pub(crate) log: LocalLog,
+    pub(crate) cache: BlockCache,
+    pub(crate) segments: SegmentHandles,
+}
+
+impl ColdReader {
+    /// Reads whole batches from the one that holds `from`, at most about `max_bytes`, at least one.
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        partition: &Arc<Partition>,
+        from: Offset,
+        upto: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<Batch>, Error> {
+        if from >= partition.shipped() {
+            let read = self.log.read(partition.tp, from, upto, max_bytes).await;
+            match read {
+                Ok(stored) if !stored.is_empty() => {
+                    let batches: Vec<Batch> = stored.into_iter().map(|s| s.batch).collect();
+                    count_bytes("wal", &batches);
+                    return Ok(batches);
+                }
+                // Shipped and trimmed since we looked: it is in a segment now.
+                _ if from < partition.shipped() => {}
+                Ok(_) => {
+                    return Err(Error::new(
+                        ErrorKind::Corrupt,
+                        format!("offset {from} of {} is neither in memory, in the log, nor shipped", partition.label()),
+                    ));
+                }
+                Err(error) => return Err(lane_error(&error)),
+            }
+        }
+        let batches = self.read_segments(partition, from, upto, max_bytes).await?;
+        count_bytes("segment", &batches);
+        Ok(batches)
+    }
+
+    async fn read_segments(
+        self: &Arc<Self>,
+        partition: &Arc<Partition>,
+        from: Offset,
+        upto: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<Batch>, Error> {
+        let (mut at, mut bytes, mut found) = (from, 0, Vec::new());
+        let end = upto.min(partition.shipped());
+        while at < end {
+            let (reference, run, run_batches) = self.read_run_at(partition, at).await?;
+            self.read_ahead(partition, &reference, &run);
+            for batch in run_batches.into_iter().filter(|b| b.next_offset() > at) {
+                if !found.is_empty() && bytes + batch.len() > max_bytes {
+                    return Ok(found);
+                }
+                bytes += batch.len();
+                found.push(batch);
+            }
+            at = run.next;
+        }
+        Ok(found)
+    }
+
+    /// The batches of the run that holds `offset`.
+    pub(crate) async fn read_run_at(
+        &self,
+        partition: &Partition,
+        offset: Offset,
+    ) -> Result<(SegmentRef, Run, Vec<Batch>), Error> {
+        let reference = partition
+            .manifest()
+            .find(&self.bucket, offset)
+            .await
+            .map_err(|e| segment_error(&e))?
+            .ok_or_else(|| {
+                let what = format!("no segment of {} holds offset {offset}", partition.label());
+                Error::new(ErrorKind::Corrupt, what)
+            })?;
+        let segment = self.segment(partition, &reference).await?;
+        let run = segment.run_for(offset).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, format!("segment {} does not hold offset {offset}", reference.id))
+        })?;
+        let bytes = self.run_bytes(partition, &reference, &segment, run.index).await?;
+        let batches = decode_run(&bytes).map_err(|e| segment_error(&e))?.into_iter().map(|s| s.batch).collect();
+        Ok((reference, run, batches))
+    }
+
+    async fn segment(&self, partition: &Partition, reference: &SegmentRef) -> Result<Segment, Error> {
+        if let Some(segment) = self.segments.get(reference.id) {
+            return Ok(segment);
+        }
+        let key = partition.segment_key(reference);
+        let segment = Segment::open(&self.bucket, &key, reference.bytes).await.map_err(|e| segment_error(&e))?;
+        self.segments.put(reference.id, &segment);
+        Ok(segment)
+    }
+
+    async fn run_bytes(
+        &self,
+        partition: &Partition,
+        reference: &SegmentRef,
+        segment: &Segment,
+        run: u32,
+    ) -> Result<Bytes, Error> {
+        // The newest segment is what a reader that just fell behind the tail wants; everything older is replay, and
+        // must not push that out.
+        let class = if reference.next == partition.shipped() { Class::Hot } else { Class::Backfill };
+        let key = BlockKey { segment: reference.id, run };
+        let load = async || -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+            Ok(encode_run(&segment.read_run(run).await?))
+        };
+        self.cache.get_or_load(key, class, load).await.map_err(|e| cache_error(&e))
+    }
+
+    /// Loads the runs that a sequential reader will want next, in the background.
+    fn read_ahead(self: &Arc<Self>, partition: &Arc<Partition>, reference: &SegmentRef, run: &Run) {
+        let count = partition.readahead.lock().unwrap_or_else(PoisonError::into_inner).read(run.base, run.next);
+        if count == 0 {
+            return;
+        }
+        let (reader, partition, reference, first) = (Arc::clone(self), Arc::clone(partition), reference.clone(), run.index + 1);
+        tokio::spawn(async move {
+            let Ok(segment) = reader.segment(&partition, &reference).await else { return };
+            let last = u32::try_from(segment.runs().len()).unwrap_or(u32::MAX);
+            for index in first..(first + count).min(last) {
+                // A failure shows when the reader gets there; reading ahead only warms the cache.
+                if reader.run_bytes(&partition, &reference, &segment, index).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+fn count_bytes(source: &'static str, batches: &[Batch]) {
+    let bytes = batches.iter().map(|b| b.len() as u64).sum();
+    metrics::counter!("runnel_fetch_bytes_total", "source" => source).increment(bytes);
+}

@@ -1,0 +1,206 @@
+//! Topic configuration: Kafka's names where they exist, the prefix `runnel.` for ours.
+//!
+//! The table in [`table`] is the only place that knows an entry; everything else (validation, DescribeConfigs, the
+//! typed view) is derived from it. Pure.
+
+mod table;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use runnel_api::{AlterConfigOp, ConfigChange, ConfigEntry, ConfigSource, ConfigType, Error, ErrorKind};
+
+use runnel_partition::SegmentLimits;
+
+use crate::options::Options;
+use table::{Check, Entry, TABLE};
+
+/// The values that a broker's settings give to topics that do not set them.
+#[derive(Debug, Clone)]
+pub(crate) struct Defaults {
+    retention_ms: i64,
+    segment_max_bytes: u64,
+    segment_max_age: Duration,
+}
+
+impl Defaults {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            retention_ms: options.topics.default_retention_ms,
+            segment_max_bytes: options.segment.max_bytes,
+            segment_max_age: options.segment.max_age,
+        }
+    }
+
+    /// The value from the broker's settings and the setting's name, where there is one.
+    fn value(&self, name: &str) -> Option<(String, &'static str)> {
+        match name {
+            "retention.ms" => Some((self.retention_ms.to_string(), "topics.default_retention")),
+            "runnel.segment.max_bytes" => Some((self.segment_max_bytes.to_string(), "segment.max_bytes")),
+            "runnel.segment.max_age" => Some((self.segment_max_age.as_millis().to_string(), "segment.max_age")),
+            _ => None,
+        }
+    }
+}
+
+/// What the data path needs to know of a topic's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicConfig {
+    pub(crate) max_message_bytes: usize,
+    pub(crate) log_append_time: bool,
+    pub(crate) timestamp_before_max_ms: i64,
+    pub(crate) timestamp_after_max_ms: i64,
+    pub(crate) segment_max_bytes: u64,
+    pub(crate) segment_max_age: Duration,
+}
+
+impl TopicConfig {
+    /// The typed view of a validated map.
+    pub(crate) fn new(set: &BTreeMap<String, String>, defaults: &Defaults) -> Self {
+        let number = |name: &str| -> i64 {
+            let value = set.get(name).cloned().or_else(|| defaults.value(name).map(|v| v.0));
+            let fallback = || find(name).map_or("0", |e| e.default);
+            value.as_deref().unwrap_or_else(fallback).parse().unwrap_or(0)
+        };
+        let positive = |name: &str| u64::try_from(number(name)).unwrap_or(0);
+        // Kafka's own names are often set to 1 GiB and 7 days by frameworks: they can only lower ours.
+        let segment_max_bytes = positive("runnel.segment.max_bytes").min(positive("segment.bytes"));
+        let segment_max_age = positive("runnel.segment.max_age").min(positive("segment.ms"));
+        Self {
+            max_message_bytes: usize::try_from(number("max.message.bytes")).unwrap_or(0),
+            log_append_time: set.get("message.timestamp.type").is_some_and(|v| v == "LogAppendTime"),
+            timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
+            timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
+            segment_max_bytes,
+            segment_max_age: Duration::from_millis(segment_max_age),
+        }
+    }
+}
+
+impl TopicConfig {
+    pub(crate) const fn segment_limits(&self) -> SegmentLimits {
+        SegmentLimits { max_bytes: self.segment_max_bytes, max_age: self.segment_max_age }
+    }
+}
+
+fn find(name: &str) -> Option<&'static Entry> {
+    TABLE.iter().find(|e| e.name == name)
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidConfig, message)
+}
+
+/// Checks one value; the error says what would be accepted.
+fn check(name: &str, value: &str) -> Result<(), Error> {
+    let entry = find(name).ok_or_else(|| {
+        invalid(format!("unknown topic config `{name}`: see `runnel config docs` for the names that exist"))
+    })?;
+    let bad = |expected: &str| Err(invalid(format!("invalid value `{value}` for `{name}`: expected {expected}")));
+    match &entry.check {
+        Check::Range { min, max } => match value.trim().parse::<i64>() {
+            Ok(n) if (*min..=*max).contains(&n) => Ok(()),
+            _ => bad(&format!("a whole number from {min} to {max}")),
+        },
+        Check::Ratio => match value.trim().parse::<f64>() {
+            Ok(n) if (0.0..=1.0).contains(&n) => Ok(()),
+            _ => bad("a number from 0 to 1"),
+        },
+        Check::OneOf(allowed) if allowed.contains(&value) => Ok(()),
+        Check::OneOf(allowed) => bad(&format!("one of {}", allowed.join(", "))),
+        Check::Boolean if matches!(value, "true" | "false") => Ok(()),
+        Check::Boolean => bad("true or false"),
+        Check::Any => Ok(()),
+        Check::CleanupPolicy if value == "delete" => Ok(()),
+        Check::CleanupPolicy if value.split(',').any(|p| p.trim() == "compact") => Err(invalid(
+            "cleanup.policy=compact is not supported yet: use `delete`; every record is kept until retention removes it"
+                .to_owned(),
+        )),
+        Check::CleanupPolicy => bad("`delete`"),
+        Check::Durability if value == "local" => Ok(()),
+        Check::Durability => Err(invalid(format!(
+            "runnel.durability={value} is not supported by this release on a single node: use `local`"
+        ))),
+    }
+}
+
+/// Checks the configuration of a new topic and gives the map to store.
+pub(crate) fn validate_new(configs: &[(String, Option<String>)]) -> Result<BTreeMap<String, String>, Error> {
+    let mut set = BTreeMap::new();
+    for (name, value) in configs {
+        let value = value.as_ref().ok_or_else(|| invalid(format!("`{name}` has no value")))?;
+        check(name, value)?;
+        if set.insert(name.clone(), value.clone()).is_some() {
+            return Err(invalid(format!("`{name}` is given twice")));
+        }
+    }
+    Ok(set)
+}
+
+/// Applies changes (KIP-339) and gives the new map, or the first error.
+pub(crate) fn apply(set: &BTreeMap<String, String>, changes: &[ConfigChange]) -> Result<BTreeMap<String, String>, Error> {
+    let mut set = set.clone();
+    for change in changes {
+        let name = change.name.as_str();
+        let entry = find(name).ok_or_else(|| invalid(format!("unknown topic config `{name}`")))?;
+        let value = || change.value.as_deref().ok_or_else(|| invalid(format!("`{name}` has no value")));
+        let listed = |op: &str| match entry.kind {
+            ConfigType::List => Ok(set.get(name).map_or(entry.default, String::as_str)),
+            _ => Err(invalid(format!("`{name}` is not a list: {op} does not apply"))),
+        };
+        let new = match change.op {
+            AlterConfigOp::Delete => {
+                set.remove(name);
+                continue;
+            }
+            AlterConfigOp::Set => value()?.to_owned(),
+            AlterConfigOp::Append => {
+                let old = listed("append")?;
+                let added = value()?;
+                let mut items: Vec<&str> = old.split(',').filter(|i| !i.is_empty()).collect();
+                items.extend(added.split(',').filter(|i| !old.split(',').any(|o| o == *i)));
+                items.join(",")
+            }
+            AlterConfigOp::Subtract => {
+                let removed = value()?;
+                let old = listed("subtract")?;
+                old.split(',').filter(|i| !removed.split(',').any(|r| r == *i)).collect::<Vec<_>>().join(",")
+            }
+        };
+        check(name, &new)?;
+        set.insert(name.to_owned(), new);
+    }
+    Ok(set)
+}
+
+/// The entries of a topic, all or those named.
+pub(crate) fn describe(set: &BTreeMap<String, String>, defaults: &Defaults, names: Option<&[String]>) -> Vec<ConfigEntry> {
+    let wanted = |e: &&Entry| names.is_none_or(|names| names.iter().any(|n| n == e.name));
+    TABLE.iter().filter(wanted).map(|e| describe_one(e, set.get(e.name), defaults)).collect()
+}
+
+fn describe_one(entry: &Entry, set: Option<&String>, defaults: &Defaults) -> ConfigEntry {
+    let mut synonyms = Vec::new();
+    if let Some(value) = set {
+        synonyms.push((entry.name.to_owned(), value.clone(), ConfigSource::Topic));
+    }
+    if let Some((value, setting)) = defaults.value(entry.name) {
+        synonyms.push((setting.to_owned(), value, ConfigSource::Broker));
+    } else {
+        synonyms.push((entry.name.to_owned(), entry.default.to_owned(), ConfigSource::Default));
+    }
+    let (_, value, source) = synonyms[0].clone();
+    ConfigEntry {
+        name: entry.name.to_owned(),
+        value: Some(value),
+        source,
+        read_only: false,
+        sensitive: false,
+        kind: entry.kind,
+        documentation: entry.doc.to_owned(),
+        synonyms,
+    }
+}
+
+#[cfg(test)]
+mod tests;

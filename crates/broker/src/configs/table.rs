@@ -1,0 +1,114 @@
+//! Every topic configuration entry: name, type, default, what is accepted, what it does.
+
+use runnel_api::ConfigType::{self, Boolean, Double, Int, List, Long, String as Text};
+
+/// What values an entry accepts.
+pub(super) enum Check {
+    Range { min: i64, max: i64 },
+    Ratio,
+    OneOf(&'static [&'static str]),
+    Boolean,
+    CleanupPolicy,
+    Durability,
+    Any,
+}
+
+/// One row of the table.
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) kind: ConfigType,
+    pub(super) default: &'static str,
+    pub(super) check: Check,
+    pub(super) doc: &'static str,
+}
+
+const fn row(name: &'static str, kind: ConfigType, default: &'static str, check: Check, doc: &'static str) -> Entry {
+    Entry { name, kind, default, check, doc }
+}
+
+const fn int(min: i64) -> Check {
+    Check::Range { min, max: i32::MAX as i64 }
+}
+
+const fn long(min: i64) -> Check {
+    Check::Range { min, max: i64::MAX }
+}
+
+const KEPT: &str = "Accepted and reported so that existing tools work; has no effect here.";
+
+/// The entries in alphabetical order.
+pub(super) const TABLE: &[Entry] = &[
+    row("cleanup.policy", List, "delete", Check::CleanupPolicy, "How old records go. Only `delete` is supported."),
+    row(
+        "compression.type",
+        Text,
+        "producer",
+        Check::OneOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
+        "Accepted and reported; batches stay as the producer compressed them until they are shipped as Parquet.",
+    ),
+    row("delete.retention.ms", Long, "86400000", long(0), KEPT),
+    row("file.delete.delay.ms", Long, "60000", long(0), KEPT),
+    row("flush.messages", Long, "9223372036854775807", long(1), KEPT),
+    row("flush.ms", Long, "9223372036854775807", long(0), KEPT),
+    row("follower.replication.throttled.replicas", List, "", Check::Any, KEPT),
+    row("index.interval.bytes", Int, "4096", int(0), KEPT),
+    row("leader.replication.throttled.replicas", List, "", Check::Any, KEPT),
+    row("local.retention.bytes", Long, "-2", long(-2), KEPT),
+    row("local.retention.ms", Long, "-2", long(-2), KEPT),
+    row("max.compaction.lag.ms", Long, "9223372036854775807", long(1), KEPT),
+    row("max.message.bytes", Int, "1048588", int(0), "Largest record batch accepted, in bytes."),
+    row(
+        "message.timestamp.after.max.ms",
+        Long,
+        "3600000",
+        long(0),
+        "How far a record's timestamp may lie ahead of the broker's clock, in ms.",
+    ),
+    row(
+        "message.timestamp.before.max.ms",
+        Long,
+        "9223372036854775807",
+        long(0),
+        "How far a record's timestamp may lie behind the broker's clock, in ms.",
+    ),
+    row(
+        "message.timestamp.type",
+        Text,
+        "CreateTime",
+        Check::OneOf(&["CreateTime", "LogAppendTime"]),
+        "Whether a record keeps the producer's timestamp or gets the time of its append.",
+    ),
+    row("min.cleanable.dirty.ratio", Double, "0.5", Check::Ratio, KEPT),
+    row("min.compaction.lag.ms", Long, "0", long(0), KEPT),
+    row(
+        "min.insync.replicas",
+        Int,
+        "1",
+        int(1),
+        "Accepted and reported; an acknowledged record is durable at the topic's `runnel.durability` whatever this says.",
+    ),
+    row("preallocate", ConfigType::Boolean, "false", Check::Boolean, KEPT),
+    row("remote.storage.enable", Boolean, "false", Check::Boolean, KEPT),
+    row("retention.bytes", Long, "-1", long(-1), "Bytes kept per partition; −1 keeps everything."),
+    row("retention.ms", Long, "-1", long(-1), "How long records are kept, in ms; −1 keeps everything."),
+    row("runnel.durability", Text, "local", Check::Durability, "What an acknowledgement promises: `local` survives a crash of the broker, not the loss of its disk before shipping."),
+    row(
+        "runnel.segment.max_age",
+        Long,
+        "60000",
+        long(100),
+        "Age of the first unshipped record at which a segment is sealed and shipped, in ms.",
+    ),
+    row(
+        "runnel.segment.max_bytes",
+        Long,
+        "67108864",
+        Check::Range { min: 1024, max: 1 << 30 },
+        "Raw size at which a segment is sealed and shipped, in bytes.",
+    ),
+    row("segment.bytes", Int, "1073741824", int(14), "Kafka's name; can only lower `runnel.segment.max_bytes`."),
+    row("segment.index.bytes", Int, "10485760", int(4), KEPT),
+    row("segment.jitter.ms", Long, "0", long(0), KEPT),
+    row("segment.ms", Long, "604800000", long(1), "Kafka's name; can only lower `runnel.segment.max_age`."),
+    row("unclean.leader.election.enable", Boolean, "false", Check::Boolean, KEPT),
+];

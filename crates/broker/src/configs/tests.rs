@@ -1,0 +1,75 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn defaults() -> Defaults {
+    Defaults { retention_ms: -1, segment_max_bytes: 64 << 20, segment_max_age: Duration::from_secs(60) }
+}
+
+fn change(name: &str, op: AlterConfigOp, value: Option<&str>) -> ConfigChange {
+    ConfigChange { name: name.into(), op, value: value.map(Into::into) }
+}
+
+#[test]
+fn table_is_sorted_and_its_defaults_pass_its_checks() {
+    assert!(TABLE.is_sorted_by(|a, b| a.name < b.name));
+    for entry in TABLE {
+        check(entry.name, entry.default).unwrap();
+    }
+}
+
+#[test]
+fn refuses_what_it_cannot_honour() {
+    let cases = [
+        ("cleanup.policy", "compact"),
+        ("cleanup.policy", "compact,delete"),
+        ("runnel.durability", "object"),
+        ("max.message.bytes", "-1"),
+        ("max.message.bytes", "many"),
+        ("message.timestamp.type", "createtime"),
+        ("min.cleanable.dirty.ratio", "1.5"),
+        ("no.such.config", "1"),
+    ];
+    for (name, value) in cases {
+        let error = validate_new(&[(name.into(), Some(value.into()))]).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidConfig, "{name}={value}");
+    }
+    assert_eq!(validate_new(&[("retention.ms".into(), None)]).unwrap_err().kind, ErrorKind::InvalidConfig);
+}
+
+#[test]
+fn kafka_segment_names_only_lower_ours() {
+    let view = |pairs: &[(&str, &str)]| {
+        let set = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        TopicConfig::new(&set, &defaults())
+    };
+    assert_eq!(view(&[("segment.bytes", "1073741824"), ("segment.ms", "604800000")]), view(&[]));
+    assert_eq!(view(&[("segment.bytes", "1000000")]).segment_max_bytes, 1_000_000);
+    assert_eq!(view(&[("segment.ms", "500")]).segment_max_age, Duration::from_millis(500));
+}
+
+#[test]
+fn incremental_changes_follow_kip_339() {
+    let set = BTreeMap::new();
+    let set = apply(&set, &[change("retention.ms", AlterConfigOp::Set, Some("5"))]).unwrap();
+    assert_eq!(set["retention.ms"], "5");
+    let set = apply(&set, &[change("retention.ms", AlterConfigOp::Delete, None)]).unwrap();
+    assert!(set.is_empty());
+    let throttled = "leader.replication.throttled.replicas";
+    let set = apply(&set, &[change(throttled, AlterConfigOp::Append, Some("0:1,0:2"))]).unwrap();
+    let set = apply(&set, &[change(throttled, AlterConfigOp::Append, Some("0:2,0:3"))]).unwrap();
+    assert_eq!(set[throttled], "0:1,0:2,0:3");
+    let set = apply(&set, &[change(throttled, AlterConfigOp::Subtract, Some("0:1"))]).unwrap();
+    assert_eq!(set[throttled], "0:2,0:3");
+    let refused = apply(&set, &[change("retention.ms", AlterConfigOp::Append, Some("1"))]).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::InvalidConfig);
+}
+
+#[test]
+fn describe_names_the_source_and_what_would_hold_without_it() {
+    let set = BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
+    let entry = describe(&set, &defaults(), Some(&["retention.ms".to_owned()])).remove(0);
+    assert_eq!((entry.value.as_deref(), entry.source), (Some("5"), ConfigSource::Topic));
+    assert_eq!(entry.synonyms[1], ("topics.default_retention".into(), "-1".into(), ConfigSource::Broker));
+    assert_eq!(describe(&set, &defaults(), None).len(), TABLE.len());
+}

@@ -1,0 +1,164 @@
+//! Serving reads: memory tail, then lane, then segments through the cache; never above the high watermark.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use runnel_api::{
+    DivergingEpoch, Error, ErrorKind, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, TopicKey,
+};
+use runnel_record::{Batch, LeaderEpoch, Offset};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::Broker;
+use crate::partition::Partition;
+use crate::tail::TailRead;
+
+/// What one pass over the partitions found.
+struct Pass {
+    results: Vec<FetchedPartition>,
+    bytes: usize,
+    /// An error or a diverging epoch: the client should hear of it at once.
+    urgent: bool,
+}
+
+#[async_trait]
+impl Fetch for Broker {
+    async fn fetch(&self, request: FetchRequest) -> Vec<FetchedPartition> {
+        let deadline = Instant::now() + request.max_wait;
+        let pass = self.fetch_pass(&request).await;
+        if pass.urgent || pass.bytes >= request.min_bytes || request.max_wait == Duration::ZERO {
+            return pass.results;
+        }
+        let watched = self.watched(&request.partitions);
+        let notify = Arc::new(Notify::new());
+        loop {
+            // Registered before the pass, so that a rise during it is not missed.
+            let waiting: Vec<_> = watched.iter().map(|p| p.watermark.wait(&notify)).collect();
+            let pass = self.fetch_pass(&request).await;
+            let expired = Instant::now() >= deadline || self.stopping();
+            if pass.urgent || pass.bytes >= request.min_bytes || expired {
+                return pass.results;
+            }
+            tokio::select! {
+                () = notify.notified() => {}
+                () = tokio::time::sleep_until(deadline) => {}
+                () = self.stop_signal.triggered() => {}
+            }
+            drop(waiting);
+        }
+    }
+}
+
+impl Broker {
+    fn watched(&self, partitions: &[FetchPartition]) -> Vec<Arc<Partition>> {
+        partitions.iter().filter_map(|p| self.topics.partition_if_open(&p.topic, p.partition)).collect()
+    }
+
+    async fn fetch_pass(&self, request: &FetchRequest) -> Pass {
+        let mut pass = Pass { results: Vec::with_capacity(request.partitions.len()), bytes: 0, urgent: false };
+        for wanted in &request.partitions {
+            let left = request.max_bytes.saturating_sub(pass.bytes);
+            // Only the very first batch of a response may break its limit (KIP-74).
+            let limit = if pass.bytes == 0 { Some(wanted.max_bytes.min(left)) } else { (left > 0).then_some(wanted.max_bytes.min(left)) };
+            let outcome = self.fetch_one(wanted, limit, pass.bytes == 0).await;
+            match &outcome {
+                Ok(fetched) => {
+                    pass.bytes += fetched.batches.iter().map(Batch::len).sum::<usize>();
+                    pass.urgent |= fetched.diverging.is_some();
+                }
+                Err(_) => pass.urgent = true,
+            }
+            pass.results.push(FetchedPartition { topic: wanted.topic.clone(), partition: wanted.partition, outcome });
+        }
+        pass
+    }
+
+    async fn fetch_one(&self, wanted: &FetchPartition, limit: Option<usize>, first: bool) -> Result<Fetched, Error> {
+        let partition = self.open_partition(&wanted.topic, wanted.partition).await?;
+        partition.check_epoch(wanted.current_leader_epoch)?;
+        let fetched = |batches, diverging| {
+            let high_watermark = partition.watermark.get();
+            let log_start = partition.log_start();
+            Fetched { batches, high_watermark, last_stable_offset: high_watermark, log_start, diverging }
+        };
+        if let Some(diverging) = self.diverging(&partition, wanted).await? {
+            return Ok(fetched(Vec::new(), Some(diverging)));
+        }
+        let high_watermark = partition.watermark.get();
+        check_range(&wanted.topic, wanted.offset, partition.log_start(), high_watermark)?;
+        let batches = match limit {
+            Some(max_bytes) if wanted.offset < high_watermark => {
+                let mut batches = self.read(&partition, wanted.offset, high_watermark, max_bytes).await?;
+                if !first {
+                    truncate_to(&mut batches, max_bytes);
+                }
+                batches
+            }
+            _ => Vec::new(),
+        };
+        Ok(fetched(batches, None))
+    }
+
+    /// Reads whole batches from `from`; the first one is returned whatever its size.
+    pub(crate) async fn read(
+        &self,
+        partition: &Arc<Partition>,
+        from: Offset,
+        upto: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<Batch>, Error> {
+        let batches = match partition.tail.read(from, upto, max_bytes) {
+            TailRead::Found(found) => {
+                metrics::counter!("runnel_fetch_bytes_total", "source" => "memory")
+                    .increment(found.iter().map(|b| b.batch.len() as u64).sum());
+                found.into_iter().map(|b| b.batch).collect()
+            }
+            TailRead::Older => self.cold.read(partition, from, upto, max_bytes).await?,
+        };
+        // Invariant 22 at the last gate before the wire.
+        debug_assert!(batches.iter().all(|b: &Batch| b.next_offset() <= upto));
+        Ok(batches)
+    }
+
+    /// KIP-595's check: where the client's last epoch ends here, if that is before the client's position.
+    async fn diverging(&self, partition: &Partition, wanted: &FetchPartition) -> Result<Option<DivergingEpoch>, Error> {
+        let Some(last) = wanted.last_fetched_epoch.filter(|e| e.0 >= 0) else { return Ok(None) };
+        let Some(end) = partition.epoch_end(last).await? else { return Ok(None) };
+        let diverges = end.epoch < last || end.end_offset < wanted.offset;
+        Ok(diverges.then_some(DivergingEpoch { epoch: end.epoch, end_offset: end.end_offset }))
+    }
+}
+
+fn check_range(topic: &TopicKey, offset: Offset, log_start: Offset, high_watermark: Offset) -> Result<(), Error> {
+    if offset < log_start || offset > high_watermark {
+        return Err(Error::new(
+            ErrorKind::OffsetOutOfRange,
+            format!("offset {offset} of {topic} is out of range: the log holds {log_start} to {high_watermark}"),
+        ));
+    }
+    Ok(())
+}
+
+/// Drops what exceeds the limit when an earlier partition already made the response non-empty.
+fn truncate_to(batches: &mut Vec<Batch>, max_bytes: usize) {
+    let mut bytes = 0;
+    batches.retain(|batch| {
+        bytes += batch.len();
+        bytes <= max_bytes
+    });
+}
+
+impl Partition {
+    /// KIP-320: a client that names an epoch must name the current one.
+    pub(crate) fn check_epoch(&self, client: Option<LeaderEpoch>) -> Result<(), Error> {
+        let Some(client) = client.filter(|e| e.0 >= 0) else { return Ok(()) };
+        let (kind, what) = match client.cmp(&self.epoch) {
+            std::cmp::Ordering::Equal => return Ok(()),
+            std::cmp::Ordering::Less => (ErrorKind::FencedLeaderEpoch, "older"),
+            std::cmp::Ordering::Greater => (ErrorKind::UnknownLeaderEpoch, "newer"),
+        };
+        Err(Error::new(kind, format!("leader epoch {client} is {what} than the current one, {}", self.epoch)))
+    }
+}

@@ -1,0 +1,65 @@
+//! What one broker can be told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Options of a broker. The binary fills them from its settings; every field has the meaning of the setting named.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `node.id`: the broker's name.
+    pub node_name: String,
+    /// `node.zone`.
+    pub zone: Option<String>,
+    /// `node.data_dir`, absolute.
+    pub data_dir: PathBuf,
+    /// `storage.*`.
+    pub storage: runnel_blob::Options,
+    /// `wal.*`.
+    pub wal: WalOptions,
+    /// `segment.*`.
+    pub segment: SegmentOptions,
+    /// `cache.*`.
+    pub cache: CacheOptions,
+    /// `topics.*`.
+    pub topics: TopicOptions,
+    /// `shutdown.timeout`: how long a clean stop may ship.
+    pub shutdown_timeout: Duration,
+}
+
+/// Limits of the local lane.
+#[derive(Debug, Clone)]
+pub struct WalOptions {
+    /// `wal.max_unflushed`, bytes that may wait for durability.
+    pub max_unflushed: u64,
+    /// `wal.max_unshipped`, bytes that may wait for the bucket.
+    pub max_unshipped: u64,
+}
+
+/// When a segment is sealed and how it is written.
+#[derive(Debug, Clone)]
+pub struct SegmentOptions {
+    /// `segment.max_bytes`, raw bytes.
+    pub max_bytes: u64,
+    /// `segment.max_age`, since the first unshipped append.
+    pub max_age: Duration,
+}
+
+/// The fetch cache.
+#[derive(Debug, Clone)]
+pub struct CacheOptions {
+    /// `cache.memory`, bytes, shared by the tail and the cache of rebuilt batches.
+    pub memory: u64,
+    /// `cache.disk`, bytes; 0 turns the disk tier off.
+    pub disk: u64,
+}
+
+/// Defaults of new topics.
+#[derive(Debug, Clone)]
+pub struct TopicOptions {
+    /// `topics.auto_create`.
+    pub auto_create: bool,
+    /// `topics.default_partitions`.
+    pub default_partitions: i32,
+    /// `topics.default_retention`, ms; −1 keeps everything.
+    pub default_retention_ms: i64,
+}

@@ -1,0 +1,198 @@
+//! One open partition, as the rest of the broker sees it.
+//!
+//! The state machine belongs to the partition's task ([`driver`]); it is reached by messages. What every reader needs
+//! on every fetch (watermark, tail, manifest, two offsets) is shared here instead.
+
+mod driver;
+mod signal;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use runnel_api::{EpochEnd, Error, ErrorKind};
+use runnel_blob::Key;
+use runnel_format::manifest::{EpochStart, SegmentRef};
+use runnel_format::producer::ProducerSnapshot;
+use runnel_partition::{SegmentLimits, TimedBatch};
+use runnel_record::{Batch, LeaderEpoch, Offset, TimestampMs, TopicPartition};
+use runnel_runtime::Shutdown;
+use runnel_segment::manifest::Manifest;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::produce::Outcome;
+use crate::readahead::Readahead;
+use crate::tail::Tail;
+use crate::watermark::Watermark;
+
+pub(crate) use driver::{Driver, spawn};
+
+/// Appends that may wait in front of one partition; their bytes are bounded by the front doors' in-flight limits.
+const MAILBOX: usize = 256;
+
+/// An append on its way to the partition's task.
+#[derive(Debug)]
+struct Append {
+    batch: Batch,
+    log_append_time: bool,
+    deadline: Instant,
+    reply: oneshot::Sender<Outcome>,
+}
+
+/// Everything else that the task is asked.
+#[derive(Debug)]
+enum Control {
+    SetLimits(SegmentLimits),
+    PlanShip { now: TimestampMs, force: bool, reply: oneshot::Sender<Option<ShipPlan>> },
+    SnapshotAt { offset: Offset, reply: oneshot::Sender<Result<ProducerSnapshot, Error>> },
+    Shipped { next: Offset, reply: oneshot::Sender<()> },
+    EpochEnd { epoch: LeaderEpoch, reply: oneshot::Sender<Option<EpochEnd>> },
+    AtTime { time: TimestampMs, reply: oneshot::Sender<Option<TimedBatch>> },
+    MaxTimestamp { reply: oneshot::Sender<Option<TimedBatch>> },
+}
+
+/// What a ship needs to know, taken at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct ShipPlan {
+    pub(crate) base: Offset,
+    pub(crate) next: Offset,
+    pub(crate) log_start: Offset,
+    pub(crate) epochs: Vec<EpochStart>,
+}
+
+/// An open partition.
+pub(crate) struct Partition {
+    pub(crate) tp: TopicPartition,
+    pub(crate) topic_name: String,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) watermark: Watermark,
+    pub(crate) readahead: Mutex<Readahead>,
+    /// Held by the one ship that may run.
+    pub(crate) shipping: AtomicBool,
+    manifest: RwLock<Arc<Manifest>>,
+    log_start: AtomicI64,
+    shipped: AtomicI64,
+    unshipped_bytes: AtomicU64,
+    /// When age makes the next segment due; `i64::MAX` while everything is shipped.
+    seal_due: AtomicI64,
+    appends: mpsc::Sender<Append>,
+    control: mpsc::Sender<Control>,
+    closed: Shutdown,
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Partition({} at epoch {})", self.label(), self.epoch)
+    }
+}
+
+impl Partition {
+    /// `topic-partition`, for people.
+    pub(crate) fn label(&self) -> String {
+        format!("{}-{}", self.topic_name, self.tp.partition)
+    }
+
+    pub(crate) fn log_start(&self) -> Offset {
+        Offset(self.log_start.load(Ordering::Acquire))
+    }
+
+    /// End of what is in the bucket.
+    pub(crate) fn shipped(&self) -> Offset {
+        Offset(self.shipped.load(Ordering::Acquire))
+    }
+
+    /// Bytes that are committed and not shipped, and when age makes them due; `None` while there are none.
+    pub(crate) fn unshipped(&self) -> Option<(u64, TimestampMs)> {
+        let due = self.seal_due.load(Ordering::Acquire);
+        (due != i64::MAX).then(|| (self.unshipped_bytes.load(Ordering::Relaxed), TimestampMs(due)))
+    }
+
+    pub(crate) fn manifest(&self) -> Arc<Manifest> {
+        Arc::clone(&self.manifest.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Shows readers the manifest after a commit; the shipped end follows it, never the reverse.
+    pub(crate) fn publish(&self, manifest: Arc<Manifest>) {
+        let end = manifest.root().end;
+        *self.manifest.write().unwrap_or_else(PoisonError::into_inner) = manifest;
+        self.shipped.fetch_max(end.0, Ordering::AcqRel);
+    }
+
+    pub(crate) fn segment_key(&self, reference: &SegmentRef) -> Key {
+        Key::Segment {
+            topic_name: self.topic_name.clone(),
+            tp: self.tp,
+            day: reference.day,
+            base: reference.base,
+            last: Offset(reference.next.0 - 1),
+            epoch: reference.epoch,
+            id: reference.id,
+        }
+    }
+
+    /// Appends a validated batch; resolves when it is durable together with everything before it.
+    pub(crate) async fn append(&self, batch: Batch, log_append_time: bool, deadline: Instant) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        let append = Append { batch, log_append_time, deadline, reply };
+        self.appends.send(append).await.map_err(|_| self.gone())?;
+        match tokio::time::timeout_at(deadline, outcome).await {
+            Ok(answered) => answered.map_err(|_| self.gone())?,
+            Err(_) => Err(Error::new(
+                ErrorKind::TimedOut,
+                "the batch was not durable in time; it may or may not be stored: retry, idempotence sorts it out",
+            )),
+        }
+    }
+
+    /// Asks for the next segment, if one is due.
+    pub(crate) async fn plan_ship(&self, now: TimestampMs, force: bool) -> Result<Option<ShipPlan>, Error> {
+        self.ask(|reply| Control::PlanShip { now, force, reply }).await
+    }
+
+    /// The topic's segment limits changed.
+    pub(crate) async fn set_limits(&self, limits: SegmentLimits) -> Result<(), Error> {
+        self.control.send(Control::SetLimits(limits)).await.map_err(|_| self.gone())
+    }
+
+    /// The dedup state of the log below `offset`.
+    pub(crate) async fn snapshot_at(&self, offset: Offset) -> Result<ProducerSnapshot, Error> {
+        self.ask(|reply| Control::SnapshotAt { offset, reply }).await?
+    }
+
+    /// Everything below `next` is in the bucket, and the metadata store knows it.
+    pub(crate) async fn mark_shipped(&self, next: Offset) -> Result<(), Error> {
+        self.ask(|reply| Control::Shipped { next, reply }).await
+    }
+
+    pub(crate) async fn epoch_end(&self, epoch: LeaderEpoch) -> Result<Option<EpochEnd>, Error> {
+        self.ask(|reply| Control::EpochEnd { epoch, reply }).await
+    }
+
+    /// Base offset of the first unshipped batch with a record at or after `time`.
+    pub(crate) async fn first_unshipped_at_or_after(&self, time: TimestampMs) -> Result<Option<Offset>, Error> {
+        Ok(self.ask(|reply| Control::AtTime { time, reply }).await?.map(|batch| batch.base))
+    }
+
+    /// The largest timestamp of what is not shipped, and the base offset of its batch.
+    pub(crate) async fn unshipped_max_timestamp(&self) -> Result<Option<(TimestampMs, Offset)>, Error> {
+        let found = self.ask(|reply| Control::MaxTimestamp { reply }).await?;
+        Ok(found.map(|batch| (batch.max_timestamp, batch.base)))
+    }
+
+    /// Ends the task; requests that wait are told to retry.
+    pub(crate) fn close(&self) {
+        self.closed.trigger();
+        self.watermark.wake();
+    }
+
+    async fn ask<T>(&self, control: impl FnOnce(oneshot::Sender<T>) -> Control) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.control.send(control(reply)).await.map_err(|_| self.gone())?;
+        answer.await.map_err(|_| self.gone())
+    }
+
+    fn gone(&self) -> Error {
+        Error::new(ErrorKind::NotLeader, format!("partition {} is closed here: retry", self.label()))
+    }
+}

@@ -1,0 +1,269 @@
+//! The task of one partition: feeds the state machine and carries out its effects.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use runnel_api::{EpochEnd, Error, ErrorKind, Produced};
+use runnel_partition::{Decision, Effect, Partition as Machine, RequestId};
+use runnel_record::{TimestampMs, TopicPartition};
+use runnel_runtime::{Clock, Shutdown};
+use runnel_segment::SourceBatch;
+use runnel_segment::manifest::Manifest;
+use runnel_wal::{Entry, Listener, LocalLog};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::signal::Signal;
+use super::{Append, Control, MAILBOX, Partition, ShipPlan};
+use crate::error::{machine_error, refused_by_lane};
+use crate::produce::Outcome;
+use crate::readahead::Readahead;
+use crate::tail::{Tail, TailBudget};
+use crate::watermark::Watermark;
+
+/// Longest time that a produce waits for room in the log before it is told to come back later.
+const MAX_PARKED: Duration = Duration::from_secs(10);
+
+/// How often a produce that waits for room looks again, besides when the lane makes progress for this partition.
+const RETRY_ROOM: Duration = Duration::from_millis(20);
+
+/// What a partition's task is made of.
+pub(crate) struct Driver {
+    pub(crate) machine: Machine,
+    pub(crate) manifest: Manifest,
+    pub(crate) topic_name: String,
+    pub(crate) tp: TopicPartition,
+    pub(crate) log: LocalLog,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tails: Arc<TailBudget>,
+    /// Why nothing may be appended, for a partition that is open for reading only.
+    pub(crate) blocked: Option<Error>,
+}
+
+/// Starts the task and gives the handle.
+pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
+    let Driver { machine, manifest, topic_name, tp, log, clock, tails, blocked } = driver;
+    let (appends, append_queue) = mpsc::channel(MAILBOX);
+    let (control, control_queue) = mpsc::channel(MAILBOX);
+    let handle = Arc::new(Partition {
+        tp,
+        topic_name,
+        epoch: machine.epoch(),
+        tail: Tail::new(tails),
+        watermark: Watermark::new(machine.high_watermark()),
+        readahead: Mutex::new(Readahead::default()),
+        shipping: AtomicBool::new(false),
+        manifest: RwLock::new(Arc::new(manifest)),
+        log_start: AtomicI64::new(machine.log_start().0),
+        shipped: AtomicI64::new(machine.shipped_end().0),
+        unshipped_bytes: AtomicU64::new(0),
+        seal_due: AtomicI64::new(i64::MAX),
+        appends,
+        control,
+        closed: stop.child(),
+    });
+    let signal = Arc::new(Signal::default());
+    let task = Task {
+        handle: Arc::clone(&handle),
+        machine,
+        log,
+        clock,
+        listener: Arc::clone(&signal) as Arc<dyn Listener>,
+        signal,
+        blocked,
+        waiting: BTreeMap::new(),
+        parked: None,
+        next_token: 0,
+        effects: Vec::new(),
+    };
+    task.publish_unshipped();
+    tokio::spawn(task.run(append_queue, control_queue));
+    handle
+}
+
+/// A request that waits for its reply.
+struct Waiting {
+    reply: oneshot::Sender<Outcome>,
+    log_append_time: bool,
+}
+
+struct Task {
+    handle: Arc<Partition>,
+    machine: Machine,
+    log: LocalLog,
+    clock: Arc<dyn Clock>,
+    signal: Arc<Signal>,
+    listener: Arc<dyn Listener>,
+    blocked: Option<Error>,
+    waiting: BTreeMap<RequestId, Waiting>,
+    /// An append that the lane had no room for. Nothing is appended before it.
+    parked: Option<(Append, Instant)>,
+    next_token: u64,
+    effects: Vec<Effect>,
+}
+
+impl Task {
+    async fn run(mut self, mut appends: mpsc::Receiver<Append>, mut control: mpsc::Receiver<Control>) {
+        let closed = self.handle.closed.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = closed.triggered() => break,
+                () = self.signal.news() => self.on_news(),
+                Some(asked) = control.recv() => self.on_control(asked),
+                () = tokio::time::sleep(RETRY_ROOM), if self.parked.is_some() => self.retry_parked(),
+                Some(append) = appends.recv(), if self.parked.is_none() => self.on_append(append, None),
+            }
+            self.carry_out();
+        }
+        self.machine.failed(&mut self.effects);
+        self.carry_out();
+    }
+
+    fn on_news(&mut self) {
+        if self.signal.has_failed() {
+            self.machine.failed(&mut self.effects);
+        } else {
+            self.machine.durable(self.signal.durable_upto(), &mut self.effects);
+        }
+        self.retry_parked();
+    }
+
+    fn retry_parked(&mut self) {
+        if let Some((append, since)) = self.parked.take() {
+            self.on_append(append, Some(since));
+        }
+    }
+
+    /// `parked_since` is set when the append has waited for room before.
+    fn on_append(&mut self, mut append: Append, parked_since: Option<Instant>) {
+        if let Some(blocked) = &self.blocked {
+            return answer(append.reply, Err(blocked.clone()));
+        }
+        self.next_token += 1;
+        let token = RequestId(self.next_token);
+        let now = TimestampMs(self.clock.now_ms());
+        match self.machine.append(now, token, append.log_append_time, &mut append.batch) {
+            Ok(Decision::Append { append_time, .. }) => self.store(token, append, append_time, parked_since),
+            Ok(Decision::Duplicate(produced)) => {
+                let produced = self.produced(produced, append.log_append_time);
+                answer(append.reply, Ok(produced));
+            }
+            Ok(Decision::Joined) => self.wait(token, append),
+            Err(error) => answer(append.reply, Err(machine_error(&error))),
+        }
+    }
+
+    fn store(&mut self, token: RequestId, append: Append, append_time: TimestampMs, parked_since: Option<Instant>) {
+        let entry = Entry { tp: self.handle.tp, append_time, batch: append.batch.clone() };
+        match self.log.append(entry, &self.listener) {
+            Ok(seq) => {
+                self.handle.tail.push(SourceBatch { batch: append.batch.clone(), append_time });
+                self.wait(token, append);
+                if let Err(error) = self.machine.appended(token, seq.0, &mut self.effects) {
+                    self.broken(&error);
+                }
+            }
+            Err(error) => {
+                if let Err(error) = self.machine.refused(token) {
+                    self.broken(&error);
+                }
+                let since = parked_since.unwrap_or_else(Instant::now);
+                let until = (since + MAX_PARKED).min(append.deadline);
+                if error.kind() == runnel_wal::ErrorKind::Throttled && Instant::now() < until {
+                    self.parked = Some((append, since));
+                } else {
+                    answer(append.reply, Err(refused_by_lane(&error)));
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, token: RequestId, append: Append) {
+        self.waiting.insert(token, Waiting { reply: append.reply, log_append_time: append.log_append_time });
+    }
+
+    /// The machine found a contradiction: it is closed by now, and everyone who waits is told to retry.
+    fn broken(&mut self, error: &runnel_partition::Error) {
+        tracing::error!(partition = self.handle.label(), %error, "closed a partition whose state contradicts itself");
+        metrics::counter!("runnel_partition_invariant_violations_total").increment(1);
+        self.machine.failed(&mut self.effects);
+        self.handle.close();
+    }
+
+    fn carry_out(&mut self) {
+        if self.effects.is_empty() {
+            return;
+        }
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::HighWatermark(offset) => self.handle.watermark.advance(offset),
+                Effect::Reply { token, outcome } => {
+                    let Some(waiting) = self.waiting.remove(&token) else { continue };
+                    let outcome = match outcome {
+                        Ok(produced) => Ok(self.produced(produced, waiting.log_append_time)),
+                        Err(error) => Err(machine_error(&error)),
+                    };
+                    answer(waiting.reply, outcome);
+                }
+            }
+        }
+        self.publish_unshipped();
+    }
+
+    fn publish_unshipped(&self) {
+        let due = self.machine.next_seal_at();
+        self.handle.unshipped_bytes.store(self.machine.unshipped_bytes(), Ordering::Relaxed);
+        self.handle.seal_due.store(due.map_or(i64::MAX, |at| at.0), Ordering::Release);
+    }
+
+    fn produced(&self, produced: runnel_partition::Produced, log_append_time: bool) -> Produced {
+        Produced {
+            base_offset: produced.base_offset,
+            log_append_time: if log_append_time { produced.append_time } else { TimestampMs::NONE },
+            log_start: self.machine.log_start(),
+            leader_epoch: produced.leader_epoch,
+        }
+    }
+
+    fn on_control(&mut self, asked: Control) {
+        match asked {
+            Control::SetLimits(limits) => {
+                self.machine.set_segment_limits(limits);
+                self.publish_unshipped();
+            }
+            Control::PlanShip { now, force, reply } => {
+                let plan = self.machine.seal_candidate(now, force).map(|range| ShipPlan {
+                    base: range.start,
+                    next: range.end,
+                    log_start: self.machine.log_start(),
+                    epochs: self.machine.epochs().to_vec(),
+                });
+                answer(reply, plan);
+            }
+            Control::SnapshotAt { offset, reply } => {
+                answer(reply, self.machine.snapshot_at(offset).map_err(|e| machine_error(&e)));
+            }
+            Control::Shipped { next, reply } => {
+                if let Err(error) = self.machine.shipped(next) {
+                    self.broken(&error);
+                }
+                self.publish_unshipped();
+                answer(reply, ());
+            }
+            Control::EpochEnd { epoch, reply } => {
+                let end = self.machine.epoch_end(epoch);
+                answer(reply, end.map(|end| EpochEnd { epoch: end.epoch, end_offset: end.end }));
+            }
+            Control::AtTime { time, reply } => answer(reply, self.machine.batch_at_time(time)),
+            Control::MaxTimestamp { reply } => answer(reply, self.machine.batch_of_max_timestamp()),
+        }
+    }
+}
+
+/// Answers; a client that left does not hear it, which is its business.
+fn answer<T>(reply: oneshot::Sender<T>, answer: T) {
+    drop(reply.send(answer));
+}

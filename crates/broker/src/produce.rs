@@ -1,0 +1,86 @@
+//! Appending records: validation here, on the caller's task; everything that needs order in the partition's task.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use runnel_api::{
+    Error, ErrorKind, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity,
+};
+use runnel_record::validate::{Limits, validate};
+use runnel_record::{Batch, TimestampMs};
+use tokio::time::Instant;
+
+use crate::Broker;
+use crate::configs::TopicConfig;
+use crate::error::record_error;
+
+/// A batch may inflate to this at most; design §5, "Served batches".
+pub(crate) const MAX_INFLATED_BYTES: usize = 128 << 20;
+
+#[async_trait]
+impl Produce for Broker {
+    async fn produce(&self, request: ProduceRequest) -> Vec<ProducedPartition> {
+        let deadline = Instant::now() + request.timeout;
+        // join_all polls in order, so the parts reach their partitions in the order of the request.
+        join_all(request.partitions.into_iter().map(|part| self.produce_one(part, deadline))).await
+    }
+
+    async fn init_producer_id(&self, current: Option<ProducerIdentity>) -> Result<ProducerIdentity, Error> {
+        self.refuse_when_stopping()?;
+        match current {
+            // KIP-360: the producer keeps its id and moves to the next epoch, as long as there is one.
+            Some(ProducerIdentity { id, epoch }) if id.0 >= 0 && (0..i16::MAX - 1).contains(&epoch) => {
+                Ok(ProducerIdentity { id, epoch: epoch + 1 })
+            }
+            _ => Ok(ProducerIdentity { id: self.producer_ids.next(&self.bucket).await?, epoch: 0 }),
+        }
+    }
+}
+
+impl Broker {
+    async fn produce_one(&self, part: ProducePartition, deadline: Instant) -> ProducedPartition {
+        let ProducePartition { topic, partition, records } = part;
+        let outcome = async {
+            self.refuse_when_stopping()?;
+            let found = self.topics.get(&topic)?;
+            let config = found.config();
+            let bytes = records.len();
+            let batch = check(records, &config, self.ports.clock.now_ms()).inspect_err(|error| {
+                tracing::debug!(topic = found.name, partition, bytes, %error, "refused a batch");
+            })?;
+            let records = u64::try_from(batch.record_count()).unwrap_or(0);
+            let target = self.open_in(&found, partition).await?;
+            let produced = target.append(batch, config.log_append_time, deadline).await?;
+            metrics::counter!("runnel_produce_records_total").increment(records);
+            metrics::counter!("runnel_produce_bytes_total").increment(bytes as u64);
+            Ok(produced)
+        }
+        .await;
+        ProducedPartition { topic, partition, outcome }
+    }
+
+    /// New work gets a retriable error while the broker stops.
+    pub(crate) fn refuse_when_stopping(&self) -> Result<(), Error> {
+        if self.stopping() {
+            return Err(Error::new(ErrorKind::ShuttingDown, "the broker is stopping: retry against the cluster"));
+        }
+        Ok(())
+    }
+}
+
+/// Everything that must hold before an offset is given: after this, storing and encoding cannot fail on content.
+fn check(records: bytes::Bytes, config: &Arc<TopicConfig>, now_ms: i64) -> Result<Batch, Error> {
+    let limits = Limits {
+        max_batch_bytes: config.max_message_bytes,
+        max_inflated_bytes: MAX_INFLATED_BYTES,
+        now: TimestampMs(now_ms),
+        before_max_ms: config.timestamp_before_max_ms,
+        after_max_ms: config.timestamp_after_max_ms,
+        log_append_time: config.log_append_time,
+    };
+    validate(records, &limits).map_err(|error| record_error(&error))
+}
+
+/// The outcome that a partition reports; here so that its shape stands beside the request's.
+pub(crate) type Outcome = Result<Produced, Error>;

@@ -1,0 +1,281 @@
+//! Shipping: build → PUT → root CAS → copy of the root in the metadata store → trim (protocol §6).
+//!
+//! One loop looks at all partitions, a few ships run at once. A crash at any arrow loses nothing: what is not in the
+//! root is in the log, and the log is trimmed last.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use runnel_api::{Error, ErrorKind};
+use runnel_blob::Key;
+use runnel_format::manifest::SegmentRef;
+use runnel_format::meta::PartitionRecord;
+use runnel_metastore::{Compare, Op};
+use runnel_partition::append_day;
+use runnel_record::{Offset, TimestampMs, TopicPartition};
+use runnel_segment::manifest::{Commit, Manifest};
+use runnel_segment::{EncodeOptions, Encoded, ParquetCodec, SourceBatch, encode, verify};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::Broker;
+use crate::error::{bucket_error, damaged, lane_error, metadata_error, segment_error};
+use crate::home::Agreement;
+use crate::open::partition_key;
+use crate::partition::{Partition, ShipPlan};
+use crate::tail::TailRead;
+
+/// Segments that are encoded and uploaded at once.
+const CONCURRENT: usize = 2;
+
+/// How often the loop looks for segments that are due.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Waiting times after a failure: doubled each time, up to the second.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// Bytes read from tail or log at once while a segment is collected.
+const COLLECT_BYTES: usize = 8 << 20;
+
+impl Broker {
+    /// The loop. Ends with the broker.
+    pub(crate) async fn ship_loop(self: Arc<Self>) {
+        let slots = Arc::new(Semaphore::new(CONCURRENT));
+        let mut pause = BACKOFF.0;
+        while !self.stop_signal.is_triggered() {
+            let failures = self.ship_what_is_due(&slots, false).await;
+            let wait = if failures == 0 {
+                pause = BACKOFF.0;
+                LOOK
+            } else {
+                pause = (pause * 2).min(BACKOFF.1);
+                pause
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.stop_signal.triggered() => {}
+            }
+        }
+    }
+
+    /// Ships everything that is committed, for a clean stop. Returns the partitions that still hold something.
+    pub(crate) async fn ship_everything(self: &Arc<Self>, until: Instant) -> usize {
+        let slots = Arc::new(Semaphore::new(CONCURRENT));
+        loop {
+            let left = self.unshipped_partitions().len();
+            if left == 0 || Instant::now() >= until || !self.may_ship() {
+                return left;
+            }
+            let round = tokio::time::timeout_at(until, self.ship_what_is_due(&slots, true));
+            if round.await.is_ok_and(|failures| failures > 0) {
+                tokio::time::sleep_until((Instant::now() + BACKOFF.0).min(until)).await;
+            }
+        }
+    }
+
+    fn may_ship(&self) -> bool {
+        *self.bucket_agreed.borrow() == Agreement::Agreed
+    }
+
+    fn unshipped_partitions(&self) -> Vec<Arc<Partition>> {
+        let topics = self.topics.all();
+        let open = topics.iter().flat_map(|topic| topic.open_partitions());
+        open.filter(|p| p.unshipped().is_some()).cloned().collect()
+    }
+
+    /// One round: ships what is due by size, age or lane pressure, everything with `force`. Returns the failures.
+    async fn ship_what_is_due(self: &Arc<Self>, slots: &Arc<Semaphore>, force: bool) -> usize {
+        if !self.may_ship() {
+            return 0;
+        }
+        let now = TimestampMs(self.ports.clock.now_ms());
+        let pinning = self.pinning();
+        let mut running = Vec::new();
+        for partition in self.unshipped_partitions() {
+            let forced = force || pinning.contains(&partition.tp);
+            let due = |(bytes, seal_at): (u64, TimestampMs)| bytes >= self.ship_threshold(&partition) || seal_at <= now;
+            if !forced && !partition.unshipped().is_some_and(due) {
+                continue;
+            }
+            let Ok(slot) = Arc::clone(slots).acquire_owned().await else { break };
+            let broker = Arc::clone(self);
+            running.push(tokio::spawn(async move {
+                let shipped = broker.ship(&partition, now, forced).await;
+                drop(slot);
+                shipped
+            }));
+        }
+        let mut failures = 0;
+        for ship in running {
+            // A panic in there is a defect; it counts as a failure and the next round tries again.
+            failures += usize::from(!matches!(ship.await, Ok(Ok(()))));
+        }
+        failures
+    }
+
+    fn ship_threshold(&self, partition: &Partition) -> u64 {
+        let topic = self.topics.find(&runnel_api::TopicKey::Id(partition.tp.topic));
+        topic.map_or(u64::MAX, |topic| topic.config().segment_max_bytes)
+    }
+
+    /// What pins the oldest file of the log, once more than half of the room is taken (design §6, lane pressure).
+    fn pinning(&self) -> BTreeSet<TopicPartition> {
+        let pressure = self.log.pressure();
+        if pressure.unshipped_bytes <= pressure.max_unshipped / 2 {
+            return BTreeSet::new();
+        }
+        self.log.oldest().into_iter().map(|(tp, _)| tp).collect()
+    }
+
+    /// Ships one segment of one partition, if one is due.
+    async fn ship(&self, partition: &Arc<Partition>, now: TimestampMs, force: bool) -> Result<(), Error> {
+        if partition.shipping.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let shipped = self.ship_one(partition, now, force).await;
+        partition.shipping.store(false, Ordering::Release);
+        match &shipped {
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::NotLeader => {
+                tracing::info!(partition = partition.label(), "the partition closed while it was shipped");
+            }
+            Err(error) if error.kind == ErrorKind::Corrupt || error.kind == ErrorKind::Internal => {
+                tracing::error!(partition = partition.label(), %error, "cannot ship");
+            }
+            Err(error) => tracing::warn!(partition = partition.label(), %error, "cannot ship now; it is tried again"),
+        }
+        metrics::counter!("runnel_ship_total", "outcome" => if shipped.is_ok() { "ok" } else { "failed" }).increment(1);
+        shipped
+    }
+
+    async fn ship_one(&self, partition: &Arc<Partition>, now: TimestampMs, force: bool) -> Result<(), Error> {
+        let Some(plan) = partition.plan_ship(now, force).await? else { return Ok(()) };
+        let started = Instant::now();
+        let batches = self.collect(partition, &plan).await?;
+        let encoded = self.build(partition, batches).await?;
+        self.pass("ship.built")?;
+        let reference = reference_of(&encoded, partition);
+        let key = partition.segment_key(&reference);
+        self.put(&key, encoded).await?;
+        self.pass("ship.put")?;
+        let manifest = self.commit(partition, &plan, reference.clone()).await?;
+        self.pass("ship.committed")?;
+        self.keep_root(partition, &manifest).await?;
+        self.pass("ship.root_kept")?;
+        partition.publish(Arc::new(manifest));
+        partition.mark_shipped(reference.next).await?;
+        self.log.shipped(partition.tp, reference.next);
+        metrics::histogram!("runnel_segment_write_seconds").record(started.elapsed().as_secs_f64());
+        metrics::counter!("runnel_segment_bytes_total").increment(reference.bytes);
+        tracing::debug!(
+            partition = partition.label(), base = %reference.base, next = %reference.next, bytes = reference.bytes,
+            "shipped a segment"
+        );
+        Ok(())
+    }
+
+    /// The batches of the plan, from memory where they still are, else from the log.
+    async fn collect(&self, partition: &Partition, plan: &ShipPlan) -> Result<Vec<SourceBatch>, Error> {
+        let (mut at, mut batches) = (plan.base, Vec::new());
+        while at < plan.next {
+            let read = match partition.tail.read(at, plan.next, COLLECT_BYTES) {
+                TailRead::Found(found) => found,
+                TailRead::Older => {
+                    let stored = self.log.read(partition.tp, at, plan.next, COLLECT_BYTES).await;
+                    let stored = stored.map_err(|e| lane_error(&e))?;
+                    stored.into_iter().map(|s| SourceBatch { batch: s.batch, append_time: s.append_time }).collect()
+                }
+            };
+            // Invariant 20: what goes into the segment is contiguous and begins where the root ends.
+            if read.first().is_none_or(|b| b.batch.base_offset() != at) {
+                let what = format!("offset {at} of {} is missing from the log", partition.label());
+                return Err(Error::new(ErrorKind::Corrupt, what));
+            }
+            at = read.last().map_or(at, |b| b.batch.next_offset());
+            batches.extend(read);
+        }
+        Ok(batches)
+    }
+
+    /// Encodes and checks the result against its source, off the async threads.
+    async fn build(&self, partition: &Partition, batches: Vec<SourceBatch>) -> Result<Encoded, Error> {
+        let options = EncodeOptions {
+            topic: partition.tp.topic,
+            partition: partition.tp.partition,
+            compression: ParquetCodec::default(),
+        };
+        let work = tokio::task::spawn_blocking(move || {
+            let encoded = encode(&batches, &options)?;
+            verify(&encoded, batches.get(..encoded.batches).unwrap_or_default())?;
+            Ok::<_, runnel_segment::Error>(encoded)
+        });
+        let built = work.await.map_err(|e| Error::new(ErrorKind::Internal, format!("the encoder ended: {e}")))?;
+        built.map_err(|e| segment_error(&e))
+    }
+
+    async fn put(&self, key: &Key, encoded: Encoded) -> Result<(), Error> {
+        self.bucket.put(key, encoded.bytes).await.map_err(|e| bucket_error(&e))
+    }
+
+    async fn commit(&self, partition: &Partition, plan: &ShipPlan, reference: SegmentRef) -> Result<Manifest, Error> {
+        let snapshot = partition.snapshot_at(reference.next).await?;
+        let mut manifest = Manifest::clone(&partition.manifest());
+        let commit = Commit {
+            epoch: partition.epoch,
+            end: reference.next,
+            segments: vec![reference],
+            log_start: plan.log_start,
+            epochs: plan.epochs.clone(),
+            producers: snapshot.encode(),
+        };
+        match manifest.commit(&self.bucket, commit, &self.ports.fail).await {
+            Ok(()) => Ok(manifest),
+            Err(error) => {
+                if error.is_fenced() {
+                    self.fail(format!("{}: {error}", partition.label()));
+                }
+                Err(segment_error(&error))
+            }
+        }
+    }
+
+    /// Copies the new root to the metadata store, before the log is trimmed: a restart without the bucket opens from
+    /// the copy and must not find a gap behind it.
+    async fn keep_root(&self, partition: &Partition, manifest: &Manifest) -> Result<(), Error> {
+        let key = partition_key(partition.tp);
+        let found = self.meta.get(&key).await.map_err(|e| metadata_error(&e))?;
+        let Some(found) = found else {
+            return Err(Error::new(ErrorKind::NotLeader, "the partition's record is gone: its topic was deleted"));
+        };
+        let record = PartitionRecord::decode(&found.value).map_err(|e| damaged(&e))?;
+        let record = PartitionRecord { never_shipped: false, last_root: Some(manifest.to_cached()), ..record };
+        let put = Op::Put(key.clone(), record.encode(), None);
+        let txn = self.meta.txn(vec![Compare::Revision(key, found.revision)], vec![put]);
+        if txn.await.map_err(|e| metadata_error(&e))?.is_committed() {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::NotLeader, "the partition's record changed while it was shipped"))
+        }
+    }
+}
+
+fn reference_of(encoded: &Encoded, partition: &Partition) -> SegmentRef {
+    SegmentRef {
+        base: encoded.base,
+        next: encoded.next,
+        epoch: partition.epoch,
+        id: Uuid::new_v4(),
+        day: append_day(encoded.first_append_time),
+        bytes: encoded.len,
+        crc32c: encoded.crc32c,
+        records: encoded.records,
+        min_timestamp: encoded.min_timestamp,
+        max_timestamp: encoded.max_timestamp,
+        max_timestamp_offset: encoded.max_timestamp_offset,
+        first_append_time: encoded.first_append_time,
+        last_append_time: encoded.last_append_time,
+    }
+}

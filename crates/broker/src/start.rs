@@ -1,0 +1,304 @@
+//! Starting a broker: lock, identity, bucket, log, topics; then the tasks that run in the background.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use futures::StreamExt;
+use runnel_api::TopicKey;
+use runnel_blob::Bucket;
+use runnel_cache::BlockCache;
+use runnel_format::meta::{ClusterRecord, Identity};
+use runnel_metastore::{Embedded, MetaStore, Op};
+use runnel_runtime::Shutdown;
+use runnel_wal::{LaneIdentity, LocalLog, Recovered};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::cold::{ColdReader, SegmentHandles};
+use crate::configs::Defaults;
+use crate::error::StartError;
+use crate::home::{self, Agreement, Decision, Home, InBucket, Layout, OnDisk};
+use crate::open::Inherited;
+use crate::options::Options;
+use crate::producer_ids::ProducerIds;
+use crate::tail::TailBudget;
+use crate::topics::Topics;
+use crate::{Broker, Ports};
+
+/// Key under which the metadata store knows that the bucket was claimed.
+const CLAIMED: &str = "cluster";
+
+/// How long a start waits for the bucket before it goes on without it.
+const BUCKET_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a bucket that did not answer is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Partitions opened at once in the background.
+const OPEN_AT_ONCE: usize = 16;
+
+/// Memory of the tail and of the cache of rebuilt batches: half of `cache.memory` each.
+const TAIL_SHARE: u64 = 2;
+
+impl Broker {
+    /// Starts a broker on its data directory and bucket. Returns once it can serve; partitions open on first use and
+    /// in the background.
+    pub async fn start(options: Options, ports: Ports) -> Result<Arc<Self>, StartError> {
+        let layout = Layout::new(&options.data_dir);
+        let lock = home::lock(&layout)?;
+        let bucket = Bucket::open(&options.storage, ports.fail.clone())?;
+        let identity = home::read_identity(&layout, &*ports.disk)?;
+        if let Some(identity) = &identity {
+            check_storage(identity, &options.storage.url)?;
+        }
+        let meta: Arc<dyn MetaStore> = Arc::new(Embedded::open(&layout.metadata())?);
+        let on_disk = OnDisk {
+            identity: identity.as_ref().map(|i| (i.cluster_id, i.disk_id)),
+            claimed: meta.get(CLAIMED).await?.is_some(),
+            lanes: has_lanes(&layout, &ports)?,
+        };
+        let (in_bucket, cluster) = look_at_bucket(&bucket).await?;
+        let decision = home::decide(on_disk, in_bucket);
+        if decision == Decision::Claim && cluster.is_some() && !bucket.list("meta/topics/").await?.is_empty() {
+            return Err(home::Refusal::MetadataLost.into());
+        }
+        tracing::debug!(?on_disk, ?in_bucket, ?decision, "compared the data directory with the bucket");
+        let identity = match (decision, identity) {
+            (Decision::Refuse(refusal), _) => return Err(refusal.into()),
+            (_, Some(identity)) => identity,
+            (_, None) => {
+                let identity = home::new_identity(&options.node_name, &options.storage.url);
+                home::write_identity(&layout, &*ports.disk, &identity)?;
+                identity
+            }
+        };
+        let session = Uuid::new_v4().as_u64_pair().0;
+        let agreement = match decision {
+            Decision::OpenUnseen => Agreement::Unseen,
+            _ => {
+                agree(&bucket, &*meta, &identity, session, ports.clock.now_ms(), cluster).await?;
+                Agreement::Agreed
+            }
+        };
+        let home = Home { node_id: identity.node_id, layout, identity, session, _lock: lock };
+        let (log, recovered) = open_log(&options, &ports, &home).await?;
+        let broker = Self::assemble(options, ports, home, bucket, meta, log, recovered, agreement).await?;
+        broker.load_topics().await.map_err(|e| StartError::Refused(e.message))?;
+        if *broker.bucket_agreed.borrow() == Agreement::Agreed {
+            broker.reconcile_topics().await.map_err(|e| StartError::Refused(e.message))?;
+        }
+        tokio::spawn(Arc::clone(&broker).background());
+        tokio::spawn(Arc::clone(&broker).ship_loop());
+        Ok(broker)
+    }
+
+    #[allow(clippy::too_many_arguments)] // one call; the parts of a broker
+    async fn assemble(
+        options: Options,
+        ports: Ports,
+        home: Home,
+        bucket: Bucket,
+        meta: Arc<dyn MetaStore>,
+        log: LocalLog,
+        recovered: Recovered,
+        agreement: Agreement,
+    ) -> Result<Arc<Self>, StartError> {
+        let tail_memory = options.cache.memory / TAIL_SHARE;
+        let cache = BlockCache::open(&runnel_cache::Options {
+            memory: options.cache.memory - tail_memory,
+            disk: options.cache.disk,
+            dir: home.layout.cache(),
+        })
+        .await?;
+        let cold = ColdReader { bucket: bucket.clone(), log: log.clone(), cache, segments: SegmentHandles::default() };
+        Ok(Arc::new(Self {
+            topics: Topics::new(Defaults::new(&options)),
+            options,
+            ports,
+            home,
+            bucket,
+            meta,
+            log,
+            cold: Arc::new(cold),
+            tails: TailBudget::new(tail_memory),
+            producer_ids: ProducerIds::default(),
+            inherited: Inherited::new(recovered),
+            bucket_agreed: watch::Sender::new(agreement),
+            draining: AtomicBool::new(false),
+            stop_signal: Shutdown::new(),
+            failure: watch::Sender::new(None),
+        }))
+    }
+
+    /// Waits for the bucket if it did not answer, then does what a start leaves for later.
+    async fn background(self: Arc<Self>) {
+        self.watch_log();
+        if !self.wait_for_agreement().await {
+            return;
+        }
+        if let Err(error) = ProducerIds::put_spare_aside(&self.bucket, &*self.meta).await {
+            tracing::warn!(%error, "no spare block of producer ids: new producers need the bucket");
+        }
+        self.forget_dead_topics();
+        let partitions: Vec<_> = self
+            .topics
+            .all()
+            .into_iter()
+            .flat_map(|topic| (0..topic.partition_count()).map(move |n| (TopicKey::Id(topic.id), n)))
+            .collect();
+        let opening = futures::stream::iter(partitions).take_until(self.stop_signal.triggered());
+        opening.for_each_concurrent(OPEN_AT_ONCE, |(topic, n)| self.open_and_sweep(topic, n)).await;
+    }
+
+    async fn open_and_sweep(&self, topic: TopicKey, partition: usize) {
+        let Ok(partition) = i32::try_from(partition) else { return };
+        // A failure was logged where it happened, and shows again to whoever uses the partition.
+        if let Ok(open) = self.open_partition(&topic, partition).await {
+            self.sweep(&open).await;
+        }
+    }
+
+    /// The log ends at its first write or sync error (protocol §1.4): so does the broker.
+    fn watch_log(self: &Arc<Self>) {
+        let broker = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                reason = broker.log.failed() => broker.fail(format!("the write-ahead log failed: {reason}")),
+                () = broker.stop_signal.triggered() => {}
+            }
+        });
+    }
+
+    /// Asks a bucket that was silent at the start until it answers and fits. False if it never will.
+    async fn wait_for_agreement(&self) -> bool {
+        while *self.bucket_agreed.borrow() == Agreement::Unseen {
+            tokio::select! {
+                () = tokio::time::sleep(ASK_AGAIN) => {}
+                () = self.stop_signal.triggered() => return false,
+            }
+            let Ok((in_bucket, cluster)) = look_at_bucket(&self.bucket).await else { continue };
+            let identity = &self.home.identity;
+            let on_disk =
+                OnDisk { identity: Some((identity.cluster_id, identity.disk_id)), claimed: true, lanes: true };
+            match home::decide(on_disk, in_bucket) {
+                Decision::OpenUnseen => {}
+                Decision::Refuse(refusal) => {
+                    self.bucket_agreed.send_replace(Agreement::Refused(refusal.to_string()));
+                    self.fail(refusal.to_string());
+                }
+                Decision::Open | Decision::Create | Decision::Claim | Decision::Rebuild => {
+                    let now = self.ports.clock.now_ms();
+                    let agreed = agree(&self.bucket, &*self.meta, identity, self.home.session, now, cluster).await;
+                    if let Err(error) = agreed {
+                        tracing::warn!(%error, "the bucket answers but cannot be claimed yet");
+                        continue;
+                    }
+                    tracing::info!("the bucket answers again");
+                    self.bucket_agreed.send_replace(Agreement::Agreed);
+                    if let Err(error) = self.reconcile_topics().await {
+                        tracing::warn!(%error, "cannot compare the topics with the bucket");
+                    }
+                }
+            }
+        }
+        *self.bucket_agreed.borrow() == Agreement::Agreed
+    }
+
+    /// Gives back the log space of topics that no longer exist.
+    fn forget_dead_topics(&self) {
+        for tp in self.inherited.partitions() {
+            if self.topics.find(&TopicKey::Id(tp.topic)).is_none() {
+                tracing::info!(partition = %tp, "the log holds records of a topic that was deleted");
+                self.log.forget(tp.topic);
+            }
+        }
+    }
+
+    pub(crate) fn bucket_check(&self) -> (String, bool, String) {
+        let (passed, sentence) = match &*self.bucket_agreed.borrow() {
+            Agreement::Agreed => (true, "claimed".to_owned()),
+            Agreement::Unseen => (true, "does not answer; writes go to the log and are shipped later".to_owned()),
+            Agreement::Refused(why) => (false, why.clone()),
+        };
+        ("bucket".to_owned(), passed, sentence)
+    }
+
+    pub(crate) fn wal_check(&self) -> (String, bool, String) {
+        let failure = self.failure.borrow().clone();
+        let pressure = self.log.pressure();
+        let sentence = failure.clone().unwrap_or_else(|| {
+            format!("{} of {} bytes wait for the bucket", pressure.unshipped_bytes, pressure.max_unshipped)
+        });
+        ("wal".to_owned(), failure.is_none(), sentence)
+    }
+}
+
+fn check_storage(identity: &Identity, url: &str) -> Result<(), StartError> {
+    if identity.storage_url == url {
+        return Ok(());
+    }
+    Err(StartError::Refused(format!(
+        "this data directory belongs to the storage {}, and storage.url says {url}: set it back, or use another \
+         node.data_dir",
+        identity.storage_url
+    )))
+}
+
+fn has_lanes(layout: &Layout, ports: &Ports) -> Result<bool, StartError> {
+    match ports.disk.list(&layout.wal()) {
+        Ok(entries) => Ok(!entries.is_empty()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(StartError::DataDir { path: layout.wal().display().to_string(), source }),
+    }
+}
+
+/// What `cluster/id` says, with patience; a bucket that refuses us (credentials, no such bucket) is an error, one that
+/// does not answer is not.
+async fn look_at_bucket(
+    bucket: &Bucket,
+) -> Result<(InBucket, Option<(ClusterRecord, runnel_blob::Version)>), StartError> {
+    match tokio::time::timeout(BUCKET_PATIENCE, home::read_cluster(bucket)).await {
+        Ok(Ok(None)) => Ok((InBucket::Absent, None)),
+        Ok(Ok(Some((record, version)))) => {
+            let disk = record.session.as_ref().map_or(Uuid::nil(), |s| s.disk_id);
+            Ok((InBucket::Claimed { cluster: record.cluster_id, disk }, Some((record, version))))
+        }
+        Ok(Err(StartError::Bucket(error))) if error.is_unavailable() => Ok((InBucket::Unknown, None)),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Ok((InBucket::Unknown, None)),
+    }
+}
+
+/// Probes the bucket's conditional writes, claims it for this session and lets the metadata store know.
+async fn agree(
+    bucket: &Bucket,
+    meta: &dyn MetaStore,
+    identity: &Identity,
+    session: u64,
+    now_ms: i64,
+    cluster: Option<(ClusterRecord, runnel_blob::Version)>,
+) -> Result<(), StartError> {
+    bucket.probe().await?;
+    home::claim_bucket(bucket, identity, session, now_ms, cluster).await?;
+    let put = Op::Put(CLAIMED.to_owned(), identity.encode(), None);
+    meta.txn(Vec::new(), vec![put]).await?;
+    Ok(())
+}
+
+/// Opens the log on a blocking thread: it seals the lanes of earlier sessions and may read a lot.
+async fn open_log(options: &Options, ports: &Ports, home: &Home) -> Result<(LocalLog, Recovered), StartError> {
+    let wal = runnel_wal::Options {
+        dir: home.layout.wal(),
+        max_unflushed: options.wal.max_unflushed,
+        max_unshipped: options.wal.max_unshipped,
+        ..runnel_wal::Options::default()
+    };
+    let identity = LaneIdentity { session: home.session, disk_id: home.identity.disk_id };
+    let (disk, fail) = (Arc::clone(&ports.disk), ports.fail.clone());
+    let opened = tokio::task::spawn_blocking(move || LocalLog::open(disk, wal, identity, fail)).await;
+    match opened {
+        Ok(opened) => Ok(opened?),
+        Err(error) => Err(StartError::Refused(format!("opening the write-ahead log ended early: {error}"))),
+    }
+}

@@ -1,0 +1,62 @@
+//! The end of a broker: a clean stop, or the reason why it cannot go on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use runnel_api::{Error, ErrorKind};
+use tokio::time::Instant;
+
+use crate::Broker;
+
+/// What a stop left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopReport {
+    /// Partitions with committed records that are in the log and not in the bucket yet.
+    pub unshipped_partitions: usize,
+}
+
+impl Broker {
+    /// Refuses new work, ships what is committed for at most `shutdown_timeout`, closes the log. What was not shipped
+    /// stays in the log and is served and shipped after the next start. Idempotent.
+    pub async fn stop(self: &Arc<Self>) -> StopReport {
+        self.draining.store(true, Ordering::Release);
+        let until = Instant::now() + self.options.shutdown_timeout;
+        let unshipped_partitions = self.ship_everything(until).await;
+        self.stop_signal.trigger();
+        self.topics.all().iter().for_each(|topic| topic.open_partitions().for_each(|p| p.close()));
+        let log = self.log.clone();
+        let closed = tokio::task::spawn_blocking(move || log.close()).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "the log did not close cleanly; the next start recovers it");
+        }
+        self.cold.cache.close().await;
+        self.meta.close().await;
+        if unshipped_partitions > 0 {
+            tracing::warn!(unshipped_partitions, "stopped with records that are not in the bucket yet; they are in the log");
+        }
+        StopReport { unshipped_partitions }
+    }
+
+    /// Resolves when the broker cannot go on: its log failed, or another broker took its place.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        let Ok(reason) = failure.wait_for(Option::is_some).await else { return String::new() };
+        reason.clone().unwrap_or_default()
+    }
+
+    /// Whether new work is refused.
+    pub(crate) fn stopping(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn fail(&self, reason: String) {
+        tracing::error!(reason, "the broker cannot go on");
+        self.draining.store(true, Ordering::Release);
+        self.failure.send_replace(Some(reason));
+    }
+
+    /// Passes a fail point.
+    pub(crate) fn pass(&self, point: &'static str) -> Result<(), Error> {
+        self.ports.fail.hit(point).map_err(|e| Error::new(ErrorKind::StorageError, e.to_string()))
+    }
+}

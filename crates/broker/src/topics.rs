@@ -1,0 +1,147 @@
+//! The topics of this broker: what exists, by name and by id, and the partitions that are open.
+//!
+//! The bucket is the truth (`meta/names`, `meta/topics`, tombstones), the metadata store a cache of it, and this
+//! registry the part of that which is in memory. Creation and deletion are in [`create`] and [`delete`], the start in
+//! [`load`].
+
+mod create;
+mod delete;
+mod load;
+mod names;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use runnel_api::{Error, ErrorKind, TopicKey};
+use runnel_format::meta::TopicRecord;
+use runnel_record::{TopicId, TopicPartition};
+use tokio::sync::OnceCell;
+
+use crate::configs::{Defaults, TopicConfig};
+use crate::partition::Partition;
+
+/// Key of a topic in the metadata store.
+pub(crate) fn topic_key(id: TopicId) -> String {
+    format!("{TOPIC_PREFIX}{id}")
+}
+
+/// Prefix of every topic's key.
+pub(crate) const TOPIC_PREFIX: &str = "topic/";
+
+/// One topic incarnation.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) id: TopicId,
+    pub(crate) name: String,
+    settings: RwLock<(TopicRecord, Arc<TopicConfig>)>,
+    partitions: Vec<OnceCell<Arc<Partition>>>,
+}
+
+impl Topic {
+    fn new(record: TopicRecord, defaults: &Defaults) -> Arc<Self> {
+        let config = Arc::new(TopicConfig::new(&record.configs, defaults));
+        let partitions = (0..record.partitions).map(|_| OnceCell::new()).collect();
+        Arc::new(Self { id: record.id, name: record.name.clone(), settings: RwLock::new((record, config)), partitions })
+    }
+
+    pub(crate) fn record(&self) -> TopicRecord {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    pub(crate) fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner).1)
+    }
+
+    pub(crate) fn partition_count(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// The slot of a partition, open or not.
+    pub(crate) fn slot(&self, partition: i32) -> Option<&OnceCell<Arc<Partition>>> {
+        self.partitions.get(usize::try_from(partition).ok()?)
+    }
+
+    pub(crate) fn open_partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
+        self.partitions.iter().filter_map(OnceCell::get)
+    }
+
+    pub(crate) fn tp(&self, partition: i32) -> TopicPartition {
+        TopicPartition { topic: self.id, partition }
+    }
+
+    fn set(&self, record: TopicRecord, defaults: &Defaults) {
+        let config = Arc::new(TopicConfig::new(&record.configs, defaults));
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = (record, config);
+    }
+}
+
+/// The registry.
+#[derive(Debug)]
+pub(crate) struct Topics {
+    defaults: Defaults,
+    known: RwLock<Known>,
+    /// Held while a topic is created, changed or deleted: administration is rare, its steps are many.
+    changing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    by_name: BTreeMap<String, Arc<Topic>>,
+    by_id: BTreeMap<TopicId, Arc<Topic>>,
+}
+
+impl Topics {
+    pub(crate) fn new(defaults: Defaults) -> Self {
+        Self { defaults, known: RwLock::default(), changing: tokio::sync::Mutex::default() }
+    }
+
+    pub(crate) const fn defaults(&self) -> &Defaults {
+        &self.defaults
+    }
+
+    /// Every topic, by name.
+    pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).by_name.values().cloned().collect()
+    }
+
+    pub(crate) fn find(&self, key: &TopicKey) -> Option<Arc<Topic>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        match key {
+            TopicKey::Name(name) => known.by_name.get(name),
+            TopicKey::Id(id) => known.by_id.get(id),
+        }
+        .cloned()
+    }
+
+    pub(crate) fn get(&self, key: &TopicKey) -> Result<Arc<Topic>, Error> {
+        self.find(key).ok_or_else(|| match key {
+            TopicKey::Name(name) => match names::check(name) {
+                Ok(()) => Error::new(ErrorKind::UnknownTopic, format!("there is no topic `{name}`: create it first")),
+                Err(error) => error,
+            },
+            TopicKey::Id(id) => Error::new(
+                ErrorKind::UnknownTopicId,
+                format!("there is no topic with id {id}: it was deleted, or the client's metadata is old"),
+            ),
+        })
+    }
+
+    /// The partition if it is open; for those who only watch.
+    pub(crate) fn partition_if_open(&self, topic: &TopicKey, partition: i32) -> Option<Arc<Partition>> {
+        self.find(topic)?.slot(partition)?.get().cloned()
+    }
+
+    fn insert(&self, topic: &Arc<Topic>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.by_name.insert(topic.name.clone(), Arc::clone(topic));
+        known.by_id.insert(topic.id, Arc::clone(topic));
+    }
+
+    fn remove(&self, topic: &Topic) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.by_id.remove(&topic.id);
+        if known.by_name.get(&topic.name).is_some_and(|t| t.id == topic.id) {
+            known.by_name.remove(&topic.name);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Creating a topic: claim the name, store the topic, tell the metadata store, show it. Each step is durable before the
+//! next, and a crash between any two is finished by the next creation of that name or by the next start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use runnel_api::{CreateTopic, Created, CreatedTopic, Error, ErrorKind};
+use runnel_blob::{CasOutcome, Key, Register};
+use runnel_format::meta::{NameClaim, TopicRecord};
+use runnel_metastore::Op;
+use runnel_record::TopicId;
+use uuid::Uuid;
+
+use super::{Topic, names, topic_key};
+use crate::Broker;
+use crate::configs;
+use crate::error::{bucket_error, damaged, metadata_error};
+
+/// Most partitions of one topic.
+const MAX_PARTITIONS: i32 = 10_000;
+
+impl Broker {
+    /// Creates a topic, or only checks that it could be.
+    pub(crate) async fn create(&self, wanted: &CreateTopic, validate_only: bool) -> Created {
+        names::check(&wanted.name)?;
+        let (partitions, replication_factor) = self.shape(wanted)?;
+        let set = configs::validate_new(&wanted.configs)?;
+        let _changing = self.topics.changing.lock().await;
+        self.check_free(&wanted.name)?;
+        let created = |id| CreatedTopic {
+            id,
+            partitions,
+            replication_factor,
+            configs: configs::describe(&set, &self.topics.defaults, None),
+        };
+        if validate_only {
+            return Ok(created(TopicId::ZERO));
+        }
+        let id = self.claim_name(&wanted.name).await?;
+        self.pass("topic.claimed")?;
+        let record = TopicRecord {
+            name: wanted.name.clone(),
+            id,
+            partitions,
+            replication_factor,
+            configs: set.clone(),
+            created_ms: self.ports.clock.now_ms(),
+        };
+        let record = self.store_topic(record).await?;
+        self.pass("topic.stored")?;
+        let topic = self.remember_topic(record).await?;
+        let keeps = topic.record().configs.get("retention.ms").map_or("for ever by default", String::as_str).to_owned();
+        tracing::info!(topic = topic.name, id = %topic.id, partitions, retention_ms = keeps, "created a topic");
+        Ok(created(topic.id))
+    }
+
+    /// Partitions and replication factor as asked for, checked.
+    fn shape(&self, wanted: &CreateTopic) -> Result<(i32, i16), Error> {
+        if !wanted.assignments.is_empty() {
+            return self.assigned_shape(wanted);
+        }
+        let partitions = wanted.partitions.unwrap_or(self.options.topics.default_partitions);
+        if !(1..=MAX_PARTITIONS).contains(&partitions) {
+            return Err(Error::new(
+                ErrorKind::InvalidPartitions,
+                format!("{partitions} partitions: ask for 1 to {MAX_PARTITIONS}"),
+            ));
+        }
+        match wanted.replication_factor.unwrap_or(1) {
+            1 => Ok((partitions, 1)),
+            other => Err(Error::new(
+                ErrorKind::InvalidReplicationFactor,
+                format!("replication factor {other}: this cluster has 1 broker (use 1, or -1 for the default)"),
+            )),
+        }
+    }
+
+    fn assigned_shape(&self, wanted: &CreateTopic) -> Result<(i32, i16), Error> {
+        if wanted.partitions.is_some() || wanted.replication_factor.is_some() {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                "a manual assignment excludes a number of partitions and a replication factor",
+            ));
+        }
+        let by_partition: BTreeMap<i32, &[i32]> =
+            wanted.assignments.iter().map(|(partition, brokers)| (*partition, brokers.as_slice())).collect();
+        let consecutive = by_partition.keys().copied().eq(0..i32::try_from(wanted.assignments.len()).unwrap_or(0));
+        if !consecutive || by_partition.values().any(|brokers| *brokers != [self.home.node_id]) {
+            return Err(Error::new(
+                ErrorKind::InvalidReplicaAssignment,
+                format!("a manual assignment names partitions from 0 without a gap, each with broker {}", self.home.node_id),
+            ));
+        }
+        Ok((i32::try_from(by_partition.len()).unwrap_or(i32::MAX), 1))
+    }
+
+    fn check_free(&self, name: &str) -> Result<(), Error> {
+        for topic in self.topics.all() {
+            if topic.name == name {
+                return Err(Error::new(ErrorKind::TopicExists, format!("topic `{name}` exists already")));
+            }
+            if names::collides(&topic.name, name) {
+                return Err(Error::new(
+                    ErrorKind::InvalidTopicName,
+                    format!("`{name}` collides with the topic `{}`: they differ in `.` and `_` only", topic.name),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims the name for a new id, or takes over the id of a creation that never finished.
+    async fn claim_name(&self, name: &str) -> Result<TopicId, Error> {
+        let id = TopicId(Uuid::new_v4());
+        let key = Key::TopicName(name.to_owned());
+        let payload = NameClaim { id }.encode();
+        let mut outcome = self.bucket.create_register(&key, payload.clone()).await;
+        loop {
+            let taken = match outcome.map_err(|e| bucket_error(&e))? {
+                CasOutcome::Done(_) => return Ok(id),
+                CasOutcome::Conflict(Some(register)) => register,
+                CasOutcome::Conflict(None) => {
+                    outcome = self.bucket.create_register(&key, payload.clone()).await;
+                    continue;
+                }
+            };
+            let holder = NameClaim::decode(&taken.payload).map_err(|e| damaged(&e))?.id;
+            if !self.is_tombstoned(holder).await? {
+                return self.take_over(name, holder).await;
+            }
+            outcome = self.bucket.replace_register(&key, &taken.version, payload.clone()).await;
+        }
+    }
+
+    /// The name is claimed by a live id: either its creation never finished and is finished now, or the topic is in
+    /// the bucket and this broker did not know it.
+    async fn take_over(&self, name: &str, holder: TopicId) -> Result<TopicId, Error> {
+        let Some(register) = self.bucket.read_register(&Key::Topic(holder)).await.map_err(|e| bucket_error(&e))? else {
+            return Ok(holder);
+        };
+        let record = TopicRecord::decode(&register.payload).map_err(|e| damaged(&e))?;
+        self.remember_topic(record).await?;
+        Err(Error::new(ErrorKind::TopicExists, format!("topic `{name}` exists already")))
+    }
+
+    pub(super) async fn is_tombstoned(&self, id: TopicId) -> Result<bool, Error> {
+        Ok(self.bucket.read_register(&Key::Tombstone(id)).await.map_err(|e| bucket_error(&e))?.is_some())
+    }
+
+    async fn store_topic(&self, record: TopicRecord) -> Result<TopicRecord, Error> {
+        let outcome = self.bucket.create_register(&Key::Topic(record.id), record.encode()).await;
+        match outcome.map_err(|e| bucket_error(&e))? {
+            CasOutcome::Done(_) | CasOutcome::Conflict(None) => Ok(record),
+            CasOutcome::Conflict(Some(Register { payload, .. })) => {
+                TopicRecord::decode(&payload).map_err(|e| damaged(&e))
+            }
+        }
+    }
+
+    pub(super) async fn remember_topic(&self, record: TopicRecord) -> Result<Arc<Topic>, Error> {
+        let put = Op::Put(topic_key(record.id), record.encode(), None);
+        self.meta.txn(Vec::new(), vec![put]).await.map_err(|e| metadata_error(&e))?;
+        let topic = Topic::new(record, &self.topics.defaults);
+        self.topics.insert(&topic);
+        Ok(topic)
+    }
+}

@@ -1,0 +1,58 @@
+//! The topics at start: from the metadata store at once, and compared with the bucket when it answers.
+
+use std::collections::BTreeSet;
+
+use runnel_api::Error;
+use runnel_blob::Key;
+use runnel_format::meta::TopicRecord;
+use runnel_record::TopicId;
+
+use super::{TOPIC_PREFIX, Topic};
+use crate::Broker;
+use crate::error::{bucket_error, damaged, metadata_error};
+
+impl Broker {
+    /// Fills the registry from the metadata store.
+    pub(crate) async fn load_topics(&self) -> Result<(), Error> {
+        for (_, stored) in self.meta.range(TOPIC_PREFIX).await.map_err(|e| metadata_error(&e))? {
+            let record = TopicRecord::decode(&stored.value).map_err(|e| damaged(&e))?;
+            self.topics.insert(&Topic::new(record, &self.topics.defaults));
+        }
+        Ok(())
+    }
+
+    /// Repairs the registry and the metadata store from the bucket, which is the truth for topics: a topic whose
+    /// creation was cut off after its object was stored appears, one whose deletion was cut off after its tombstone
+    /// disappears. Nothing is concluded from an absence.
+    pub(crate) async fn reconcile_topics(&self) -> Result<(), Error> {
+        let _changing = self.topics.changing.lock().await;
+        let tombstones = self.ids_under("meta/tombstones/").await?;
+        for topic in self.topics.all() {
+            if tombstones.contains(&topic.id) {
+                self.forget_topic(topic.id).await?;
+                self.topics.remove(&topic);
+                topic.open_partitions().for_each(|p| p.close());
+                self.log.forget(topic.id);
+                tracing::info!(topic = topic.name, id = %topic.id, "finished the deletion of a topic");
+            }
+        }
+        let known: BTreeSet<TopicId> = self.topics.all().iter().map(|t| t.id).collect();
+        for id in self.ids_under("meta/topics/").await? {
+            if known.contains(&id) || tombstones.contains(&id) {
+                continue;
+            }
+            let Some(found) = self.bucket.read_register(&Key::Topic(id)).await.map_err(|e| bucket_error(&e))? else {
+                continue;
+            };
+            let record = TopicRecord::decode(&found.payload).map_err(|e| damaged(&e))?;
+            tracing::info!(topic = record.name, id = %id, "took over a topic from the bucket");
+            self.remember_topic(record).await?;
+        }
+        Ok(())
+    }
+
+    async fn ids_under(&self, prefix: &str) -> Result<BTreeSet<TopicId>, Error> {
+        let listed = self.bucket.list(prefix).await.map_err(|e| bucket_error(&e))?;
+        Ok(listed.iter().filter_map(|object| object.path.strip_prefix(prefix)?.parse().ok()).collect())
+    }
+}

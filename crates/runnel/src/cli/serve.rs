@@ -1,0 +1,86 @@
+//! `runnel serve`: wires the ports, the broker and the front doors together and waits for the signal to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use runnel_broker::{Broker, Ports};
+use runnel_runtime::disk::StdDisk;
+use runnel_runtime::{FailPoints, Shutdown, SystemClock};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use super::Settings;
+use crate::config::Config;
+use crate::telemetry;
+
+pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
+    let config = settings.load()?;
+    telemetry::start_logs(&config.log)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let metrics = telemetry::start_metrics()?;
+    // Bound before the broker opens its data: a port in use is the commonest mistake and should cost nothing.
+    let kafka_listener = bind("kafka.listen", config.kafka.listen).await?;
+    let http_listener = bind("http.listen", config.http.listen).await?;
+    let (kafka_at, http_at) = (kafka_listener.local_addr()?, http_listener.local_addr()?);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        data_dir = %config.node.data_dir.display(),
+        storage = config.storage_url(),
+        "starting"
+    );
+    let broker = tokio::select! {
+        started = Broker::start(config.broker_options()?, ports()?) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+
+    let doors = Shutdown::new();
+    let kafka = tokio::spawn(runnel_kafka::serve(
+        kafka_listener,
+        Arc::clone(&broker) as Arc<dyn runnel_api::Broker>,
+        config.kafka_options(http_at)?,
+        doors.clone(),
+    ));
+    let http = tokio::spawn(runnel_http::serve(http_listener, Arc::clone(&broker) as _, metrics, doors.clone()));
+    info!(kafka = %kafka_at, http = %http_at, "ready: point any Kafka client at {kafka_at}");
+
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        reason = broker.failed() => Some(reason),
+    };
+    info!("stopping: new writes are refused, what is committed is shipped to the bucket");
+    let report = broker.stop().await;
+    doors.trigger();
+    kafka.await.context("the Kafka front door")??;
+    http.await.context("the HTTP front door")??;
+    match failed {
+        Some(reason) => anyhow::bail!("{reason}"),
+        None => {
+            info!(unshipped_partitions = report.unshipped_partitions, "stopped");
+            Ok(())
+        }
+    }
+}
+
+async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} ({setting}): is another program using it? Choose another with --set {setting}=HOST:PORT")
+    })
+}
+
+fn ports() -> anyhow::Result<Ports> {
+    let fail = match std::env::var("RUNNEL_FAIL_POINTS") {
+        Ok(spec) => FailPoints::parse(&spec).map_err(|e| anyhow::anyhow!("RUNNEL_FAIL_POINTS: {e}"))?,
+        Err(_) => FailPoints::default(),
+    };
+    Ok(Ports { clock: Arc::new(SystemClock), disk: Arc::new(StdDisk), fail })
+}

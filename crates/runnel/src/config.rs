@@ -1,0 +1,317 @@
+//! Settings: defaults < TOML file < environment (`RUNNEL_<SECTION>__<KEY>`) < `--set`.
+
+mod docs;
+mod values;
+mod wiring;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use figment::Figment;
+use figment::providers::{Format, Serialized, Toml};
+use figment::value::{Dict, Value};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use docs::SETTINGS;
+pub(crate) use values::{ByteSize, Retention, Span};
+use values::{lenient, lenient_option};
+
+/// All settings. The reference of each is in [`SETTINGS`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Config {
+    pub(crate) node: Node,
+    pub(crate) kafka: Kafka,
+    pub(crate) grpc: Grpc,
+    pub(crate) http: Http,
+    pub(crate) storage: Storage,
+    pub(crate) metadata: Metadata,
+    pub(crate) wal: Wal,
+    pub(crate) segment: Segment,
+    pub(crate) cache: Cache,
+    pub(crate) topics: Topics,
+    pub(crate) shutdown: Stop,
+    pub(crate) security: Security,
+    pub(crate) log: Log,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Node {
+    #[serde(deserialize_with = "lenient")]
+    pub(crate) id: String,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) zone: Option<String>,
+    pub(crate) data_dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Kafka {
+    pub(crate) listen: SocketAddr,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) advertise: Option<String>,
+    pub(crate) advertise_mode: String,
+    pub(crate) max_frame: ByteSize,
+    pub(crate) max_inflight: ByteSize,
+    #[serde(deserialize_with = "lenient")]
+    pub(crate) max_connections: usize,
+    pub(crate) idle_timeout: Span,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Grpc {
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Http {
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Storage {
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) access_key_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) secret_access_key: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(crate) allow_http: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) url: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Wal {
+    pub(crate) durability: String,
+    pub(crate) max_unflushed: ByteSize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_unshipped: Option<ByteSize>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Segment {
+    pub(crate) max_bytes: ByteSize,
+    pub(crate) max_age: Span,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Cache {
+    pub(crate) memory: ByteSize,
+    pub(crate) disk: ByteSize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Topics {
+    #[serde(deserialize_with = "lenient")]
+    pub(crate) auto_create: bool,
+    #[serde(deserialize_with = "lenient")]
+    pub(crate) default_partitions: i32,
+    pub(crate) default_retention: Retention,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Stop {
+    pub(crate) timeout: Span,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Security {
+    #[serde(deserialize_with = "lenient")]
+    pub(crate) insecure: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Log {
+    pub(crate) level: String,
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        use std::time::Duration;
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            node: Node { id: host_name(), zone: None, data_dir: "runnel-data".into() },
+            kafka: Kafka {
+                listen: local(9092),
+                advertise: None,
+                advertise_mode: "broker".into(),
+                max_frame: ByteSize(100 << 20),
+                max_inflight: ByteSize(512 << 20),
+                max_connections: 20_000,
+                idle_timeout: Span(Duration::from_secs(600)),
+            },
+            grpc: Grpc { listen: local(9093) },
+            http: Http { listen: local(9094) },
+            storage: Storage {
+                url: None,
+                endpoint: None,
+                region: None,
+                access_key_id: None,
+                secret_access_key: None,
+                allow_http: false,
+            },
+            metadata: Metadata { url: "embedded".into() },
+            wal: Wal { durability: "local".into(), max_unflushed: ByteSize(64 << 20), max_unshipped: None },
+            segment: Segment { max_bytes: ByteSize(64 << 20), max_age: Span(Duration::from_secs(60)) },
+            cache: Cache { memory: ByteSize(256 << 20), disk: ByteSize(1 << 30) },
+            topics: Topics { auto_create: true, default_partitions: 1, default_retention: Retention(None) },
+            shutdown: Stop { timeout: Span(Duration::from_secs(30)) },
+            security: Security { insecure: false },
+            log: Log { level: "info".into(), format: LogFormat::Text },
+        }
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+impl Config {
+    /// Reads and checks the settings. `environment` are the process's variables, `sets` the `key=value` flags.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        sets: &[String],
+    ) -> anyhow::Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let table: Dict = Toml::from_str(&text).with_context(|| format!("{} is not TOML", path.display()))?;
+            check_keys(&table, &format!("in {}", path.display()))?;
+            figment = figment.merge(Serialized::defaults(table));
+        }
+        let environment = nested(environment.filter_map(|(name, value)| Some((setting_of(&name)?, value))));
+        check_keys(&environment, "in the environment (RUNNEL_SECTION__KEY)")?;
+        let mut flags = Vec::new();
+        for set in sets {
+            let (key, value) = set.split_once('=').with_context(|| format!("--set {set}: expected key=value"))?;
+            flags.push((key.trim().to_owned(), value.to_owned()));
+        }
+        let flags = nested(flags.into_iter());
+        check_keys(&flags, "given by --set")?;
+        let config: Self = figment
+            .merge(Serialized::defaults(environment))
+            .merge(Serialized::defaults(flags))
+            .extract()
+            .map_err(explain)?;
+        config.checked()
+    }
+
+    /// Makes paths absolute, fills what is derived and refuses what cannot work.
+    fn checked(mut self) -> anyhow::Result<Self> {
+        self.node.data_dir = std::path::absolute(&self.node.data_dir).context("node.data_dir")?;
+        let url = match self.storage.url.take() {
+            None => format!("file://{}", self.node.data_dir.join("bucket").display()),
+            Some(url) => absolute_url(&url)?,
+        };
+        self.storage.url = Some(url);
+        if self.metadata.url != "embedded" {
+            bail!("metadata.url = `{}`: this release knows `embedded` only", self.metadata.url);
+        }
+        if self.kafka.advertise_mode != "broker" {
+            bail!("kafka.advertise_mode = `{}`: this release knows `broker` only", self.kafka.advertise_mode);
+        }
+        if self.wal.durability != "local" {
+            bail!("wal.durability = `{}`: this release knows `local` only", self.wal.durability);
+        }
+        if !(1..=100_000).contains(&self.topics.default_partitions) {
+            bail!("topics.default_partitions = {}: expected 1 to 100000", self.topics.default_partitions);
+        }
+        if self.segment.max_bytes.0 < 1024 || self.segment.max_bytes.0 > 1 << 30 {
+            bail!("segment.max_bytes = {}: expected 1KiB to 1GiB", self.segment.max_bytes);
+        }
+        for (name, listen) in [("kafka.listen", self.kafka.listen), ("http.listen", self.http.listen)] {
+            if !listen.ip().is_loopback() && !self.security.insecure {
+                bail!(
+                    "{name} = {listen} is reachable from other machines, and this release has no TLS or authentication yet: \
+                     listen on 127.0.0.1, or set security.insecure = true if the network is trusted"
+                );
+            }
+        }
+        Ok(self)
+    }
+
+    /// `storage.url`, which [`Config::load`] always fills.
+    pub(crate) fn storage_url(&self) -> &str {
+        self.storage.url.as_deref().unwrap_or_default()
+    }
+
+    /// A copy whose secrets are masked, for printing.
+    pub(crate) fn masked(&self) -> Self {
+        let mut masked = self.clone();
+        for secret in [&mut masked.storage.access_key_id, &mut masked.storage.secret_access_key] {
+            if secret.is_some() {
+                *secret = Some("********".into());
+            }
+        }
+        masked
+    }
+}
+
+/// Only names with `__` are settings: Kubernetes injects others that start with the name of a service.
+fn setting_of(variable: &str) -> Option<String> {
+    let rest = variable.strip_prefix("RUNNEL_")?;
+    let (section, key) = rest.split_once("__")?;
+    Some(format!("{}.{}", section.to_lowercase(), key.to_lowercase().replace("__", ".")))
+}
+
+fn nested(pairs: impl Iterator<Item = (String, String)>) -> Dict {
+    let mut sections: BTreeMap<String, Dict> = BTreeMap::new();
+    for (key, value) in pairs {
+        let (section, name) = key.split_once('.').unwrap_or((key.as_str(), ""));
+        sections.entry(section.to_owned()).or_default().insert(name.to_owned(), Value::from(value));
+    }
+    sections.into_iter().map(|(section, dict)| (section, Value::from(dict))).collect()
+}
+
+fn check_keys(dict: &Dict, whence: &str) -> anyhow::Result<()> {
+    for (section, value) in dict {
+        let keys: Vec<String> = match value.as_dict() {
+            Some(inner) => inner.keys().map(|key| format!("{section}.{key}")).collect(),
+            None => vec![section.clone()],
+        };
+        for key in keys {
+            if !SETTINGS.iter().any(|s| s.key == key) {
+                let hint = docs::nearest(&key).map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
+                bail!("unknown setting `{key}` {whence}{hint} (`runnel config docs` lists them all)");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn explain(error: figment::Error) -> anyhow::Error {
+    let lines: Vec<String> = error.into_iter().map(|e| format!("{}: {}", e.path.join("."), e.kind)).collect();
+    anyhow::anyhow!("invalid setting: {}", lines.join("; "))
+}
+
+fn absolute_url(url: &str) -> anyhow::Result<String> {
+    match url.strip_prefix("file://") {
+        Some(path) if !path.starts_with('/') => {
+            Ok(format!("file://{}", std::path::absolute(path).context("storage.url")?.display()))
+        }
+        Some(_) => Ok(url.to_owned()),
+        None if url.starts_with("s3://") || url == "memory:" => Ok(url.to_owned()),
+        None => bail!("storage.url = `{url}`: expected file:///folder, s3://bucket/prefix or memory:"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! The reference of settings: `runnel config docs`, and the source of "did you mean".
+
+/// One setting.
+pub(crate) struct Setting {
+    pub(crate) key: &'static str,
+    pub(crate) doc: &'static str,
+    pub(crate) secret: bool,
+}
+
+const fn s(key: &'static str, doc: &'static str) -> Setting {
+    Setting { key, doc, secret: false }
+}
+
+/// Every setting, in the order of the reference.
+pub(crate) const SETTINGS: &[Setting] = &[
+    s("node.id", "The broker's name, for people. Default: the host name."),
+    s("node.zone", "The zone the broker runs in, reported to clients as its rack."),
+    s("node.data_dir", "Folder of the write-ahead log, the disk cache and the embedded metadata."),
+    s("kafka.listen", "Address of the Kafka listener. Beyond loopback it needs `security.insecure = true`."),
+    s("kafka.advertise", "host:port that clients are told to use. Default: the listener; for a wildcard listener the address that the client dialled."),
+    s("kafka.advertise_mode", "`broker`: clients are sent to the leader. (`single`, one address for a whole cluster, comes with clusters.)"),
+    s("kafka.max_frame", "Largest request frame accepted."),
+    s("kafka.max_inflight", "Bytes of requests that may be in memory at once, over all connections."),
+    s("kafka.max_connections", "Connections accepted at once."),
+    s("kafka.idle_timeout", "A connection that is silent this long is closed."),
+    s("grpc.listen", "Address of the gRPC listener. Reserved: this release does not open it yet."),
+    s("http.listen", "Address of /livez, /readyz and /metrics."),
+    s("storage.url", "Where segments go: `file:///folder`, `s3://bucket/prefix` or `memory:` (tests). Default: the folder `bucket` in the data directory."),
+    s("storage.endpoint", "URL of an S3-compatible server. Default: AWS; AWS_ENDPOINT_URL is honoured."),
+    s("storage.region", "Region. AWS_REGION is honoured."),
+    Setting { key: "storage.access_key_id", doc: "Access key. AWS_ACCESS_KEY_ID is honoured.", secret: true },
+    Setting { key: "storage.secret_access_key", doc: "Secret key. AWS_SECRET_ACCESS_KEY is honoured.", secret: true },
+    s("storage.allow_http", "Whether the endpoint may be plain HTTP."),
+    s("metadata.url", "Where leadership and topics are agreed on: `embedded` (one node)."),
+    s("wal.durability", "Default durability of topics: `local` (synced to this broker's disk before the acknowledgement)."),
+    s("wal.max_unflushed", "Bytes that may wait for the disk before produce waits."),
+    s("wal.max_unshipped", "Bytes that may wait for the bucket before produce waits. Default: 4GiB or a quarter of the free disk, whichever is less."),
+    s("segment.max_bytes", "Raw size at which a segment is sealed and shipped."),
+    s("segment.max_age", "Age of the first unshipped record at which a segment is sealed and shipped."),
+    s("cache.memory", "Memory for the newest batches and for batches read back from the bucket."),
+    s("cache.disk", "Disk for batches read back from the bucket; 0 turns it off."),
+    s("topics.auto_create", "Whether a topic is created when a client first asks for it."),
+    s("topics.default_partitions", "Partitions of a topic created without a number."),
+    s("topics.default_retention", "How long records are kept where the topic does not say; -1 keeps them for ever."),
+    s("shutdown.timeout", "How long a clean stop may ship what is not in the bucket yet."),
+    s("security.insecure", "Allows listeners beyond loopback without TLS and authentication."),
+    s("log.level", "error, warn, info, debug or trace; or a filter such as `info,runnel_wal=debug`."),
+    s("log.format", "`text` or `json`."),
+];
+
+/// The setting nearest to `key`, if any is near enough to be what was meant.
+pub(crate) fn nearest(key: &str) -> Option<&'static str> {
+    let (distance, best) = SETTINGS.iter().map(|s| (edit_distance(key, s.key), s.key)).min()?;
+    (distance <= key.len().max(6) / 2).then_some(best)
+}
+
+/// Levenshtein distance.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

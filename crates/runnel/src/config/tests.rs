@@ -1,0 +1,84 @@
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+
+use super::*;
+
+fn load(env: &[(&str, &str)], sets: &[&str]) -> anyhow::Result<Config> {
+    let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    Config::load(None, env, &sets.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+}
+
+#[test]
+fn every_setting_is_in_the_reference_and_the_reverse() {
+    let mut full = Config::default();
+    full.node.zone = Some("z".into());
+    full.kafka.advertise = Some("h:1".into());
+    full.wal.max_unshipped = Some(ByteSize(1));
+    for field in [
+        &mut full.storage.url,
+        &mut full.storage.endpoint,
+        &mut full.storage.region,
+        &mut full.storage.access_key_id,
+        &mut full.storage.secret_access_key,
+    ] {
+        *field = Some("x".into());
+    }
+    let value = serde_json::to_value(&full).unwrap();
+    let keys: std::collections::BTreeSet<String> = value
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(section, inner)| inner.as_object().unwrap().keys().map(move |k| format!("{section}.{k}")))
+        .collect();
+    let documented: std::collections::BTreeSet<String> = SETTINGS.iter().map(|s| s.key.to_owned()).collect();
+    assert_eq!(keys, documented);
+}
+
+#[test]
+fn later_sources_win() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "[kafka]\nlisten = \"127.0.0.1:1\"\n[cache]\nmemory = 1048576\ndisk = \"2GiB\"").unwrap();
+    let env = [("RUNNEL_KAFKA__LISTEN".to_owned(), "127.0.0.1:2".to_owned())];
+    let config = Config::load(Some(file.path()), env.into_iter(), &["cache.disk=0".to_owned()]).unwrap();
+    assert_eq!(config.kafka.listen.port(), 2);
+    assert_eq!((config.cache.memory.0, config.cache.disk.0), (1 << 20, 0));
+}
+
+#[test]
+fn text_from_the_environment_stays_text() {
+    let config = load(&[("RUNNEL_NODE__ID", "042"), ("RUNNEL_STORAGE__ACCESS_KEY_ID", "1e5")], &[]).unwrap();
+    assert_eq!(config.node.id, "042");
+    assert_eq!(config.storage.access_key_id.as_deref(), Some("1e5"));
+}
+
+#[test]
+fn unknown_keys_suggest_the_nearest() {
+    let error = load(&[("RUNNEL_KAFKA__LISTN", "x")], &[]).unwrap_err().to_string();
+    assert!(error.contains("did you mean `kafka.listen`"), "{error}");
+    let error = load(&[], &["storge.url=x"]).unwrap_err().to_string();
+    assert!(error.contains("did you mean `storage.url`"), "{error}");
+    load(&[("RUNNEL_SERVICE_HOST", "10.0.0.1"), ("RUNNEL_PORT", "x")], &[]).unwrap();
+}
+
+#[test]
+fn refuses_what_cannot_work() {
+    for set in [
+        "kafka.listen=0.0.0.0:9092",
+        "metadata.url=zookeeper",
+        "wal.durability=object",
+        "segment.max_age=soon",
+        "topics.default_partitions=0",
+        "storage.url=ftp://x",
+        "topics.auto_create=maybe",
+    ] {
+        assert!(load(&[], &[set]).is_err(), "{set}");
+    }
+    load(&[], &["kafka.listen=0.0.0.0:9092", "security.insecure=true"]).unwrap();
+}
+
+#[test]
+fn secrets_are_masked() {
+    let config = load(&[], &["storage.secret_access_key=hunter2"]).unwrap();
+    assert!(!serde_json::to_string(&config.masked()).unwrap().contains("hunter2"));
+}

@@ -1,0 +1,76 @@
+//! Settings as the options of the parts that they configure.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use runnel_broker::{CacheOptions, Options, SegmentOptions, TopicOptions, WalOptions};
+
+use super::Config;
+
+/// Ceiling of the derived `wal.max_unshipped`.
+const MAX_UNSHIPPED: u64 = 4 << 30;
+
+impl Config {
+    pub(crate) fn broker_options(&self) -> anyhow::Result<Options> {
+        Ok(Options {
+            node_name: self.node.id.clone(),
+            zone: self.node.zone.clone(),
+            data_dir: self.node.data_dir.clone(),
+            storage: self.storage_options(),
+            wal: WalOptions { max_unflushed: self.wal.max_unflushed.0, max_unshipped: self.max_unshipped()? },
+            segment: SegmentOptions { max_bytes: self.segment.max_bytes.0, max_age: self.segment.max_age.0 },
+            cache: CacheOptions { memory: self.cache.memory.0, disk: self.cache.disk.0 },
+            topics: TopicOptions {
+                auto_create: self.topics.auto_create,
+                default_partitions: self.topics.default_partitions,
+                default_retention_ms: self
+                    .topics
+                    .default_retention
+                    .0
+                    .map_or(-1, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+            },
+            shutdown_timeout: self.shutdown.timeout.0,
+        })
+    }
+
+    pub(crate) fn storage_options(&self) -> runnel_blob::Options {
+        runnel_blob::Options {
+            url: self.storage_url().to_owned(),
+            endpoint: self.storage.endpoint.clone(),
+            region: self.storage.region.clone(),
+            access_key_id: self.storage.access_key_id.clone(),
+            secret_access_key: self.storage.secret_access_key.clone(),
+            allow_http: self.storage.allow_http,
+            ..runnel_blob::Options::default()
+        }
+    }
+
+    /// As set, or the lesser of 4 GiB and a quarter of the free disk.
+    fn max_unshipped(&self) -> anyhow::Result<u64> {
+        if let Some(set) = self.wal.max_unshipped {
+            return Ok(set.0);
+        }
+        let dir = &self.node.data_dir;
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot create node.data_dir {}", dir.display()))?;
+        let stat = rustix::fs::statvfs(dir).with_context(|| format!("cannot look at the disk of {}", dir.display()))?;
+        Ok((stat.f_bavail.saturating_mul(stat.f_frsize) / 4).min(MAX_UNSHIPPED))
+    }
+
+    pub(crate) fn kafka_options(&self, http: SocketAddr) -> anyhow::Result<runnel_kafka::Options> {
+        let bytes = |size: super::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+        let defaults = runnel_kafka::Options::default();
+        let max_frame_bytes = bytes(self.kafka.max_frame);
+        let options = runnel_kafka::Options {
+            advertise: self.kafka.advertise.as_deref().map(str::parse).transpose().context("kafka.advertise")?,
+            max_frame_bytes,
+            max_inflight_bytes_per_connection: defaults.max_inflight_bytes_per_connection.max(max_frame_bytes),
+            max_inflight_bytes: bytes(self.kafka.max_inflight),
+            max_connections: self.kafka.max_connections,
+            idle_timeout: self.kafka.idle_timeout.0,
+            neighbours: runnel_kafka::Neighbours { grpc: None, http: Some(http) },
+            ..defaults
+        };
+        options.check().context("the section [kafka]")?;
+        Ok(options)
+    }
+}
