@@ -1,0 +1,1 @@
+"""Starts the real broker and the real servers and clients around it."""

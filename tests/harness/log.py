@@ -1,0 +1,98 @@
+"""The log as a Kafka consumer sees it, and the same log as rows of Parquet."""
+import time
+from typing import NamedTuple, Optional
+
+import confluent_kafka
+from confluent_kafka import admin
+
+SECONDS = 60
+
+
+class Record(NamedTuple):
+    partition: int
+    offset: int
+    timestamp: int  # ms
+    key: Optional[bytes]
+    value: Optional[bytes]
+    headers: tuple  # of (str, bytes or None)
+
+
+def create_topic(address, topic, partitions=1, config=None):
+    """Creates a topic and waits for the answer."""
+    client = admin.AdminClient({"bootstrap.servers": address})
+    new = admin.NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config or {})
+    client.create_topics([new])[topic].result(SECONDS)
+
+
+def producer(address, **settings):
+    """A librdkafka producer with its own defaults but for `settings` (`linger_ms` for `linger.ms`)."""
+    dotted = {k.replace("_", "."): v for k, v in settings.items()}
+    return confluent_kafka.Producer({"bootstrap.servers": address} | dotted)
+
+
+def produce(address, topic, records, **settings):
+    """Produces (partition, key, value, headers) in order; fails unless each is acknowledged."""
+    errors, client = [], producer(address, **settings)
+    for partition, key, value, headers in records:
+        while True:
+            try:
+                client.produce(topic, value, key, partition, headers=headers,
+                               on_delivery=lambda e, _: errors.append(e) if e else None)
+                break
+            except BufferError:
+                client.poll(0.1)
+    assert client.flush(SECONDS) == 0, "records were not acknowledged in time"
+    assert not errors, errors[:3]
+
+
+def reader(address):
+    """A consumer to assign partitions to by hand; it commits nothing."""
+    return confluent_kafka.Consumer({
+        "bootstrap.servers": address, "group.id": "assigned-by-hand", "enable.auto.commit": False,
+        "auto.offset.reset": "error", "check.crcs": True})
+
+
+def partitions_of(client, topic):
+    return sorted(client.list_topics(topic, timeout=SECONDS).topics[topic].partitions)
+
+
+def read_all(address, topic, start=0):
+    """Every record from `start` up to the present end of each partition: {partition: [Record]}."""
+    client = reader(address)
+    try:
+        log, ends = {}, {}
+        for p in partitions_of(client, topic):
+            _, ends[p] = client.get_watermark_offsets(confluent_kafka.TopicPartition(topic, p), timeout=SECONDS)
+            log[p] = []
+        client.assign([confluent_kafka.TopicPartition(topic, p, start) for p in ends if ends[p] > start])
+        open_parts = {p for p in ends if ends[p] > start}
+        deadline = time.monotonic() + SECONDS
+        while open_parts:
+            assert time.monotonic() < deadline, f"partitions {open_parts} of {topic} were not read to their end"
+            for message in client.consume(10_000, timeout=0.5):
+                if message.error():
+                    raise AssertionError(message.error())
+                record = of_message(message)
+                if record.offset < ends[record.partition]:
+                    log[record.partition].append(record)
+                if record.offset + 1 >= ends[record.partition]:
+                    open_parts.discard(record.partition)
+        return log
+    finally:
+        client.close()
+
+
+def of_message(message):
+    return Record(message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value(),
+                  tuple(message.headers() or ()))
+
+
+def flat(log):
+    """All records of `read_all`, by partition and offset."""
+    return [record for p in sorted(log) for record in log[p]]
+
+
+def assert_contiguous(log):
+    """Offsets of each partition are 0, 1, 2, ... without gap or repetition."""
+    for p, records in log.items():
+        assert [r.offset for r in records] == list(range(len(records))), f"offsets of partition {p}"

@@ -1,0 +1,53 @@
+"""Child processes that never outlive the test run, and waiting for what they do."""
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+
+def free_port():
+    """A TCP port on loopback that nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def _die_with_parent():
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def spawn(args, log, env=None):
+    """Starts `args` with its output appended to the file `log`; killed by the kernel if we die."""
+    with open(log, "ab") as out:
+        return subprocess.Popen(
+            [str(a) for a in args], env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True, preexec_fn=_die_with_parent)
+
+
+def wait_until(condition, what, seconds=30, every=0.02):
+    """The first true value of `condition()`; fails with `what` when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not happen within {seconds} s")
+        time.sleep(every)
+
+
+def accepts_connections(port):
+    """Does anybody listen on this port?"""
+    with socket.socket() as s:
+        s.settimeout(1)
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+def clean_environment():
+    """Our environment without settings of the broker or of an S3 client, which would leak into it."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("RUNNEL_", "AWS_"))}

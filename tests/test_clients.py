@@ -1,0 +1,145 @@
+"""Each client library produces with its defaults; each reads, assigned by hand, what the others wrote."""
+import os
+import subprocess
+
+import confluent_kafka
+import kafka
+import pytest
+
+from harness import log
+
+RECORDS = [(f"k{i}", f"value {i}") for i in range(50)]
+
+
+def run(args, text=None):
+    done = subprocess.run([str(a) for a in args], input=text, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"{args}: {done.stderr[-2000:]}"
+    return done.stdout
+
+
+def java(main, *args, text=None):
+    """A tool of Apache Kafka."""
+    jvm = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]
+    return run([*jvm, "-cp", os.environ["KAFKA_LIBS"] + "/*", f"org.apache.kafka.tools.{main}", *args], text)
+
+
+def lines(records):
+    return "".join(f"{k}:{v}\n" for k, v in records)
+
+
+def pairs(text):
+    return [tuple(line.split(":", 1)) for line in text.splitlines()]
+
+
+def produce_kcat(address, topic):
+    run(["kcat", "-P", "-b", address, "-t", topic, "-K:"], lines(RECORDS))
+
+
+def produce_confluent(address, topic):
+    client = confluent_kafka.Producer({"bootstrap.servers": address})
+    for key, value in RECORDS:
+        client.produce(topic, value, key)
+    assert client.flush(60) == 0
+
+
+def produce_kafka_python(address, topic):
+    client = kafka.KafkaProducer(bootstrap_servers=address)
+    sent = [client.send(topic, value.encode(), key.encode()) for key, value in RECORDS]
+    offsets = [future.get(60).offset for future in sent]
+    client.close()
+    assert offsets == list(range(len(RECORDS)))
+
+
+def produce_java(address, topic):
+    java("ConsoleProducer", "--bootstrap-server", address, "--topic", topic, "--reader-property", "parse.key=true",
+         "--reader-property", "key.separator=:", text=lines(RECORDS))
+
+
+def consume_kcat(address, topic):
+    return pairs(run(["kcat", "-C", "-b", address, "-t", topic, "-p", "0", "-o", "beginning", "-e", "-q", "-f", "%k:%s\n"]))
+
+
+def consume_confluent(address, topic):
+    return [(r.key.decode(), r.value.decode()) for r in log.flat(log.read_all(address, topic))]
+
+
+def consume_kafka_python(address, topic):
+    client = kafka.KafkaConsumer(bootstrap_servers=address)
+    partition = kafka.TopicPartition(topic, 0)
+    client.assign([partition])
+    client.seek_to_beginning(partition)
+    end = client.end_offsets([partition])[partition]
+    found = []
+    while client.position(partition) < end:
+        for records in client.poll(timeout_ms=1000).values():
+            found += [(r.key.decode(), r.value.decode()) for r in records]
+    client.close()
+    return found
+
+
+def consume_java(address, topic):
+    return pairs(java("consumer.ConsoleConsumer", "--bootstrap-server", address, "--topic", topic, "--partition", "0",
+                      "--offset", "earliest", "--max-messages", str(len(RECORDS)), "--timeout-ms", "60000",
+                      "--formatter-property", "print.key=true", "--formatter-property", "key.separator=:"))
+
+
+CONSUMERS = [consume_kcat, consume_confluent, consume_kafka_python, consume_java]
+
+
+@pytest.mark.parametrize("produce", [produce_kcat, produce_confluent, produce_kafka_python, produce_java])
+def test_every_client_reads_what_one_wrote(broker, produce):
+    produce(broker.address, "greetings")
+    for consume in CONSUMERS:
+        assert consume(broker.address, "greetings") == RECORDS, consume.__name__
+
+
+def test_every_client_reads_from_the_bucket(broker):
+    """The same after a clean stop, when nothing is left in the log."""
+    produce_confluent(broker.address, "greetings")
+    assert broker.stop() == 0
+    broker.start()
+    for consume in CONSUMERS:
+        assert consume(broker.address, "greetings") == RECORDS, consume.__name__
+
+
+def test_java_tools_describe_a_topic(broker):
+    java("TopicCommand", "--bootstrap-server", broker.address, "--create", "--topic", "made", "--partitions", "3")
+    shown = java("TopicCommand", "--bootstrap-server", broker.address, "--describe", "--topic", "made")
+    assert "PartitionCount: 3" in shown
+    java("TopicCommand", "--bootstrap-server", broker.address, "--delete", "--topic", "made")
+    assert "made" not in java("TopicCommand", "--bootstrap-server", broker.address, "--list")
+
+
+def test_groups_get_a_clear_error(broker):
+    """Consumer groups are not in this release: a subscribing consumer is told, it does not hang."""
+    produce_confluent(broker.address, "greetings")
+    errors = []
+    client = confluent_kafka.Consumer({"bootstrap.servers": broker.address, "group.id": "g", "auto.offset.reset": "earliest",
+                                       "error_cb": errors.append})
+    client.subscribe(["greetings"])
+    messages = [client.poll(1) for _ in range(5)]
+    client.close()
+    assert not any(m is not None and m.error() is None for m in messages)
+    assert broker.running()
+
+
+def test_timestamps_and_lookups(broker):
+    """ListOffsets by time finds the first record at or after it, before and after shipping."""
+    log.create_topic(broker.address, "timed")
+    client = log.producer(broker.address)
+    base = 1_700_000_000_000
+    for i in range(100):
+        client.produce("timed", str(i), partition=0, timestamp=base + 10 * i)
+    assert client.flush(60) == 0
+    for _ in ("from the log", "from the bucket"):
+        reader = log.reader(broker.address)
+        wanted = [confluent_kafka.TopicPartition("timed", 0, base + 10 * i - 5) for i in (0, 1, 50, 99)]
+        found = [reader.offsets_for_times([w], timeout=60)[0].offset for w in wanted]
+        late = reader.offsets_for_times([confluent_kafka.TopicPartition("timed", 0, base + 5000)], timeout=60)[0].offset
+        reader.close()
+        assert found == [0, 1, 50, 99]
+        assert late in (confluent_kafka.OFFSET_END, 100)
+        assert [r.timestamp for r in log.read_all(broker.address, "timed")[0]] == [base + 10 * i for i in range(100)]
+        if broker.running():
+            assert broker.stop() == 0
+            broker.start()
