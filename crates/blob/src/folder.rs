@@ -1,0 +1,250 @@
+//! `file://`: a folder that behaves as a bucket.
+//!
+//! The library's file store gives atomic, synced writes of whole files but no conditional replace, so this module
+//! adds one: compare and rename under a lock of this process. That is enough because one broker holds the folder
+//! ([`Folder::try_lock`]). A replace compares the nonce inside the file, not inode and time, which can repeat.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Location;
+use object_store::{
+    CopyOptions, Error as StoreError, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+};
+use runnel_runtime::FailPoints;
+
+use crate::{Error, register};
+
+const STORE: &str = "folder";
+
+/// One lock per group of objects; of the process, because two handles may be open on one folder.
+static LOCKS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
+
+/// Makes the names of staged files unique within this process.
+static STAGED: AtomicU32 = AtomicU32::new(0);
+
+/// The folder and what is known about its health.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    root: PathBuf,
+    fail: FailPoints,
+    sync_failed: AtomicBool,
+}
+
+/// Holds a `file://` bucket for one process; given up when dropped, or when the process ends in any way.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl Folder {
+    pub(crate) fn create(root: &Path, fail: FailPoints) -> Result<Self, Error> {
+        let io = |source| Error::Io { op: "create the folder", path: root.display().to_string(), source };
+        create_folders(root).map_err(io)?;
+        let root = root.canonicalize().map_err(io)?;
+        Ok(Self { root, fail, sync_failed: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.root.is_dir()
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.sync_failed.load(Ordering::Acquire) {
+            return Err(Error::SyncFailed { folder: self.root.display().to_string() });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn try_lock(&self, file: &str) -> Result<FolderLock, Error> {
+        let path = self.root.join(file);
+        let io = |source| Error::Io { op: "lock", path: path.display().to_string(), source };
+        create_folders(path.parent().unwrap_or(&self.root)).map_err(io)?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => Ok(FolderLock { _file: file }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { folder: self.root.display().to_string() }),
+            Err(std::fs::TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+
+    /// Writes `payload` to `path` if the condition holds: absent, or present with the nonce `expected`.
+    fn publish(&self, path: &Path, expected: Option<&str>, payload: &PutPayload) -> Result<(), StoreError> {
+        let slot = crc32c::crc32c(path.as_os_str().as_encoded_bytes()) as usize % LOCKS.len();
+        let _held = LOCKS[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        check_condition(path, expected)?;
+        let parent = path.parent().unwrap_or(&self.root);
+        create_folders(parent).map_err(io)?;
+        // The library leaves names that end in `#digits` out of its listings.
+        let n = STAGED.fetch_add(1, Ordering::Relaxed) % 100_000;
+        let mut staged = path.as_os_str().to_owned();
+        staged.push(format!("#{n}"));
+        let staged = PathBuf::from(staged);
+        let written = write_synced(&staged, payload)
+            .and_then(|()| self.fail.hit("bucket.staged").map_err(std::io::Error::other))
+            .and_then(|()| std::fs::rename(&staged, path));
+        if let Err(error) = written {
+            drop(std::fs::remove_file(&staged)); // best effort: it is in nobody's listing
+            return Err(io(error));
+        }
+        let synced = self
+            .fail
+            .hit("bucket.renamed")
+            .map_err(std::io::Error::other)
+            .and_then(|()| File::open(parent)?.sync_all());
+        synced.map_err(|error| {
+            // Visible, but perhaps not durable, and a second sync may lie: nobody may build on it any more.
+            self.sync_failed.store(true, Ordering::Release);
+            io(error)
+        })
+    }
+}
+
+fn check_condition(path: &Path, expected: Option<&str>) -> Result<(), StoreError> {
+    let refuse = |reason: &str| (path.display().to_string(), reason.to_owned().into());
+    match (std::fs::read(path), expected) {
+        (Err(e), None) if e.kind() == ErrorKind::NotFound => Ok(()),
+        (Err(e), Some(_)) if e.kind() == ErrorKind::NotFound => {
+            let (path, source) = refuse("it is absent");
+            Err(StoreError::Precondition { path, source })
+        }
+        (Err(e), _) => Err(io(e)),
+        (Ok(_), None) => {
+            let (path, source) = refuse("it is present");
+            Err(StoreError::AlreadyExists { path, source })
+        }
+        (Ok(found), Some(expected)) => match register::nonce_of(&found) {
+            Some(nonce) if nonce.simple().to_string() == expected => Ok(()),
+            _ => {
+                let (path, source) = refuse("it holds another version");
+                Err(StoreError::Precondition { path, source })
+            }
+        },
+    }
+}
+
+fn write_synced(path: &Path, payload: &PutPayload) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
+    payload.iter().try_for_each(|part| file.write_all(part))?;
+    file.sync_all()
+}
+
+/// Creates `folder` and what is missing above it; each new entry is synced before anything is put below it.
+fn create_folders(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let Some(parent) = folder.parent() else { return Ok(()) };
+    create_folders(parent)?;
+    match std::fs::create_dir(folder) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
+        _ => File::open(parent)?.sync_all(),
+    }
+}
+
+fn io(source: std::io::Error) -> StoreError {
+    StoreError::Generic { store: STORE, source: Box::new(source) }
+}
+
+/// The folder as an object store.
+#[derive(Debug)]
+pub(crate) struct FolderStore {
+    folder: Arc<Folder>,
+    files: LocalFileSystem,
+}
+
+impl FolderStore {
+    pub(crate) fn open(folder: Arc<Folder>) -> Result<Self, StoreError> {
+        let files = LocalFileSystem::new_with_prefix(&folder.root)?.with_fsync(true);
+        Ok(Self { folder, files })
+    }
+}
+
+impl std::fmt::Display for FolderStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{STORE} {}", self.folder.root.display())
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FolderStore {
+    async fn put_opts(
+        &self,
+        location: &Location,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult, StoreError> {
+        let expected = match opts.mode {
+            PutMode::Overwrite => return self.files.put_opts(location, payload, opts).await,
+            PutMode::Create => None,
+            PutMode::Update(version) => Some(version.version.unwrap_or_default()),
+        };
+        let path = self.files.path_to_filesystem(location)?;
+        let folder = Arc::clone(&self.folder);
+        tokio::task::spawn_blocking(move || folder.publish(&path, expected.as_deref(), &payload)).await??;
+        Ok(PutResult { e_tag: None, version: None, extensions: Default::default() })
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Location,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>, StoreError> {
+        self.files.put_multipart_opts(location, opts).await
+    }
+
+    async fn get_opts(&self, location: &Location, options: GetOptions) -> Result<GetResult, StoreError> {
+        self.files.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Location, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+        self.files.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Location, StoreError>>,
+    ) -> BoxStream<'static, Result<Location, StoreError>> {
+        self.files.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Location>) -> BoxStream<'static, Result<ObjectMeta, StoreError>> {
+        self.files.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Location>,
+        offset: &Location,
+    ) -> BoxStream<'static, Result<ObjectMeta, StoreError>> {
+        self.files.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Location>) -> Result<ListResult, StoreError> {
+        self.files.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Location, to: &Location, options: CopyOptions) -> Result<(), StoreError> {
+        self.files.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Location, to: &Location, options: RenameOptions) -> Result<(), StoreError> {
+        self.files.rename_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! For tests, of this crate and of those above: faults between runnel and the store, and the conformance suite.
+//!
+//! The faults sit *below* everything this crate does to resolve unclear answers, so a test that injects one tests
+//! that resolution. A rule fires once, on the first request that it matches.
+
+mod conformance;
+mod store;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub use conformance::conformance;
+pub(crate) use store::FaultStore;
+
+/// A kind of request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// Whole object or range.
+    Get,
+    /// Unconditional write of a whole object.
+    Put,
+    /// Conditional write of an absent object.
+    Create,
+    /// Conditional write of a present object.
+    Replace,
+    /// One part of a multipart upload.
+    PutPart,
+    /// The end of a multipart upload.
+    Complete,
+    /// The end of a multipart upload that failed.
+    Abort,
+    /// Deletion.
+    Delete,
+    /// Listing.
+    List,
+}
+
+/// What happens to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not applied and fails.
+    FailBefore,
+    /// It is applied, its answer is lost.
+    LoseAnswer,
+    /// It is applied, and no answer ever comes.
+    HangAfter,
+    /// It fails at once and is applied after this long, if its condition still holds. Writes only.
+    ApplyLater(Duration),
+    /// It is applied after this long, and then answered.
+    Delay(Duration),
+    /// It is not applied and answered with a 409, as by a store under contention.
+    Conflict,
+    /// Its condition is ignored, as by a store that does not know it. Conditional writes only.
+    IgnoreCondition,
+}
+
+#[derive(Debug)]
+struct Rule {
+    op: Op,
+    path: String,
+    skip: u32,
+    fault: Fault,
+    once: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outage: AtomicBool,
+    rules: Mutex<Vec<Rule>>,
+    seen: Mutex<Vec<(Op, String)>>,
+}
+
+/// The faults of a bucket opened by [`crate::Bucket::open_with_faults`]. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(Arc<State>);
+
+impl Faults {
+    /// No faults yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Does `fault` to the next `op` on a path that contains `path`.
+    pub fn once(&self, op: Op, path: &str, fault: Fault) {
+        self.add(Rule { op, path: path.to_owned(), skip: 0, fault, once: true });
+    }
+
+    /// As [`Faults::once`], after letting `skip` matching requests pass.
+    pub fn once_after(&self, skip: u32, op: Op, path: &str, fault: Fault) {
+        self.add(Rule { op, path: path.to_owned(), skip, fault, once: true });
+    }
+
+    /// Does `fault` to every `op` on a path that contains `path`.
+    pub fn always(&self, op: Op, path: &str, fault: Fault) {
+        self.add(Rule { op, path: path.to_owned(), skip: 0, fault, once: false });
+    }
+
+    /// Lets every request fail before it is applied, or ends that.
+    pub fn outage(&self, on: bool) {
+        self.0.outage.store(on, Ordering::SeqCst);
+    }
+
+    /// Removes every rule and ends an outage.
+    pub fn clear(&self) {
+        self.outage(false);
+        self.lock(&self.0.rules).clear();
+    }
+
+    /// Rules of [`Faults::once`] that have not fired.
+    pub fn unused(&self) -> usize {
+        self.lock(&self.0.rules).iter().filter(|rule| rule.once).count()
+    }
+
+    /// Every request so far, in order, with the path as the store sees it.
+    pub fn requests(&self) -> Vec<(Op, String)> {
+        self.lock(&self.0.seen).clone()
+    }
+
+    fn add(&self, rule: Rule) {
+        self.lock(&self.0.rules).push(rule);
+    }
+
+    /// Notes a request and says what happens to it.
+    fn next(&self, op: Op, path: &str) -> Option<Fault> {
+        self.lock(&self.0.seen).push((op, path.to_owned()));
+        if self.0.outage.load(Ordering::SeqCst) {
+            return Some(Fault::FailBefore);
+        }
+        let mut rules = self.lock(&self.0.rules);
+        let mut fires = None;
+        for (i, rule) in rules.iter_mut().enumerate() {
+            if rule.op != op || !path.contains(&rule.path) {
+                continue;
+            }
+            if rule.skip > 0 {
+                rule.skip -= 1;
+                continue;
+            }
+            fires = Some((i, rule.fault, rule.once));
+            break;
+        }
+        let (i, fault, once) = fires?;
+        if once {
+            rules.remove(i);
+        }
+        Some(fault)
+    }
+
+    fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> std::sync::MutexGuard<'a, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
