@@ -8,7 +8,7 @@ use crate::Error;
 use crate::codec::{self, Reader, Writer};
 
 /// Magic of an enveloped producer snapshot.
-pub const MAGIC: [u8; 4] = *b"RPRS";
+pub const MAGIC: [u8; 4] = *b"RNPS";
 /// Newest version written.
 pub const VERSION: u16 = 1;
 /// Batches remembered for each producer, as in Kafka (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
