@@ -102,8 +102,7 @@ impl Exceptions {
         let mut found = Self::default();
         for _ in 0..r.count(BATCH_LEN)? {
             let base = r.i64()?;
-            let facts =
-                BatchFacts { base_timestamp: r.i64()?, max_timestamp: r.i64()?, base_sequence: r.i32()? };
+            let facts = BatchFacts { base_timestamp: r.i64()?, max_timestamp: r.i64()?, base_sequence: r.i32()? };
             found.add_batch(base, facts);
         }
         for _ in 0..r.count(KEY_LEN)? {

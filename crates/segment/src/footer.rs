@@ -30,6 +30,7 @@ pub(crate) struct Footer {
 }
 
 /// What the last bytes of a file yield.
+#[derive(Debug)]
 pub(crate) enum Parsed {
     /// The footer.
     Footer(Box<Footer>),
@@ -79,8 +80,10 @@ impl Footer {
         for (leaf, column) in columns.iter().enumerate() {
             let pages = index.page_locations(leaf).ok_or_else(|| Error::corrupt("a column without an offset index"))?;
             let range = page_range(pages, rows)?;
-            let (start, len) = column.byte_range();
-            if range.start < start || range.end - start > len {
+            let (start, len) = (u64::try_from(column.data_page_offset()), u64::try_from(column.compressed_size()));
+            let inside =
+                start.ok().zip(len.ok()).is_some_and(|(start, len)| range.start >= start && range.end - start <= len);
+            if !inside {
                 return Err(Error::corrupt("a page outside of its column"));
             }
             ranges.push(range);

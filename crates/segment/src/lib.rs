@@ -24,6 +24,8 @@ mod read;
 mod run;
 mod schema;
 mod segment;
+#[cfg(test)]
+mod testing;
 mod verify;
 
 pub use encode::{Encoded, encode};

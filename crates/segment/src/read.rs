@@ -108,15 +108,4 @@ impl Decoder<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::merge;
-
-    #[test]
-    fn near_ranges_are_fetched_at_once() {
-        let ranges = [40..50, 0..10, 12..20, 70..80];
-        assert_eq!(merge(&ranges, 0), vec![0..10, 12..20, 40..50, 70..80]);
-        assert_eq!(merge(&ranges, 2), vec![0..20, 40..50, 70..80]);
-        assert_eq!(merge(&ranges, 100), vec![0..80]);
-        assert_eq!(merge(&[], 100), vec![]);
-    }
-}
+mod tests;

@@ -53,3 +53,35 @@ fn read_run(bytes: &Bytes) -> Result<Vec<SourceBatch>, runnel_format::Error> {
     }
     Ok(batches)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::{Record, log};
+
+    #[test]
+    fn a_cached_run_is_read_without_copying() {
+        let batches = log(3, &[vec![Record::of("a"), Record::of("b")], vec![Record::of("c")]]);
+        let bytes = encode_run(&batches);
+        let found = decode_run(&bytes).unwrap();
+        assert_eq!(found, batches);
+        assert!(found.iter().all(|b| bytes.as_ptr_range().contains(&b.batch.body().as_ptr())));
+        assert_eq!(decode_run(&Bytes::new()).unwrap(), []);
+    }
+
+    #[test]
+    fn a_damaged_run_is_refused() {
+        let batches = log(3, &[vec![Record::of("a")], vec![Record::of("b")]]);
+        let bytes = encode_run(&batches);
+        let whole = bytes.len() / 2;
+        for cut in (1..bytes.len()).filter(|cut| *cut != whole) {
+            assert!(decode_run(&bytes.slice(..cut)).is_err(), "cut at {cut}");
+        }
+        for at in PREFIX + 8..PREFIX + 12 {
+            let mut changed = bytes.to_vec();
+            changed[at] ^= 1;
+            assert!(decode_run(&changed.into()).is_err(), "another length at {at}");
+        }
+    }
+}

@@ -117,7 +117,8 @@ pub(crate) fn writer_properties(codec: ParquetCodec) -> WriterProperties {
         props = props.set_column_encoding(column.path().clone(), encoding);
     }
     // The least and greatest of opaque bytes help nobody.
-    let no_statistics = |path: &ColumnPath| path.string() == "kafka_value" || path.string().starts_with("kafka_headers");
+    let no_statistics =
+        |path: &ColumnPath| path.string() == "kafka_value" || path.string().starts_with("kafka_headers");
     for column in schema.columns().iter().filter(|c| no_statistics(c.path())) {
         props = props.set_column_statistics_enabled(column.path().clone(), EnabledStatistics::None);
     }

@@ -13,7 +13,7 @@ use crate::{Error, SourceBatch, read};
 /// Bytes asked for at first to find the footer: enough for most segments.
 const FOOTER_HINT: u64 = 128 << 10;
 /// Ranges closer than this are fetched as one.
-const FETCH_GAP: u64 = 512 << 10;
+pub(crate) const FETCH_GAP: u64 = 512 << 10;
 
 /// An open segment: where it is, and its parsed footer. Cheap to clone; worth keeping as long as it is read.
 #[derive(Clone)]

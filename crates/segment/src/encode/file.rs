@@ -14,9 +14,9 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::TrackedWrite;
 
+use super::Encoded;
 use super::group::Group;
 use super::stage::{Staged, Summary};
-use super::Encoded;
 use crate::footer::{Keys, RunTable};
 use crate::pieces::Pieces;
 use crate::schema::{ON_DISK, leaf, schema, sorting, writer_properties};
@@ -102,7 +102,8 @@ impl File {
 
     /// Notes the runs of a row group, each with the CRC of its bytes.
     fn add_runs(&mut self, staged: &[Staged], indexes: &Indexes, pieces: &Pieces) -> Result<(), Error> {
-        let locations: Vec<_> = indexes.iter().filter_map(|(_, offsets)| Some(offsets.as_ref()?.page_locations())).collect();
+        let locations: Vec<_> =
+            indexes.iter().filter_map(|(_, offsets)| Some(offsets.as_ref()?.page_locations())).collect();
         let mut first_row = 0;
         for run in staged {
             let rows = first_row..first_row + i64::from(run.rows);

@@ -49,7 +49,8 @@ pub(super) fn encode(stager: &mut Stager<'_>, properties: &Arc<WriterProperties>
     if runs.is_empty() {
         return Ok(None);
     }
-    let closed: Vec<_> = writers.into_iter().map(ColumnWriter::close).collect::<Result<_, _>>().map_err(Error::Write)?;
+    let closed: Vec<_> =
+        writers.into_iter().map(ColumnWriter::close).collect::<Result<_, _>>().map_err(Error::Write)?;
     let mut columns = Vec::with_capacity(closed.len());
     for (sink, close) in sinks.into_iter().zip(closed) {
         columns.push((Bytes::from(sink.into_inner().map_err(Error::Write)?), close));

@@ -3,10 +3,10 @@
 use parquet::data_type::ByteArray;
 use runnel_record::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 
-use examine::{Body, Examined};
 use crate::columns::Columns;
 use crate::exceptions::{Exceptions, LIMIT};
 use crate::{EncodeOptions, Error, SourceBatch};
+use examine::{Body, Examined};
 
 mod examine;
 

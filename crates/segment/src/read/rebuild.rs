@@ -1,9 +1,7 @@
 //! Batches out of columns, with their old boundaries and header fields, uncompressed.
 
 use parquet::data_type::ByteArray;
-use runnel_record::{
-    BatchBuilder, BatchFields, Codec, LeaderEpoch, Offset, ProducerId, TimestampMs,
-};
+use runnel_record::{BatchBuilder, BatchFields, Codec, LeaderEpoch, Offset, ProducerId, TimestampMs};
 
 use crate::columns::{Columns, Leaf};
 use crate::exceptions::Exceptions;
@@ -67,7 +65,13 @@ impl<'a> Rows<'a> {
             producer_epochs: Optional::new(&columns.producer_epoch),
             leader_epochs: Optional::new(&columns.leader_epoch),
             attributes: Optional::new(&columns.attributes),
-            headers: HeaderColumns { keys: &columns.header_key, values: &columns.header_value, level: 0, key: 0, value: 0 },
+            headers: HeaderColumns {
+                keys: &columns.header_key,
+                values: &columns.header_value,
+                level: 0,
+                key: 0,
+                value: 0,
+            },
         }
     }
 
@@ -220,4 +224,3 @@ impl<'a> HeaderColumns<'a> {
         }))
     }
 }
-
