@@ -1,5 +1,7 @@
 """Fixtures: brokers and servers in temporary folders, always stopped."""
 import itertools
+import pathlib
+from typing import NamedTuple
 
 import pytest
 
@@ -12,8 +14,10 @@ def make_broker(tmp_path):
     """Makes brokers, not started; kills them at the end and fails on errors in their logs."""
     made, number = [], itertools.count()
 
-    def make(settings=None, directory=None):
-        made.append(Broker(directory or tmp_path / f"broker{next(number)}", settings))
+    def make(settings=None, storage=None):
+        kept = storage.settings if storage else {}
+        made.append(Broker(tmp_path / f"broker{next(number)}", kept | (settings or {})))
+        made[-1].bucket = storage.folder if storage else made[-1].bucket
         return made[-1]
 
     yield make
@@ -40,9 +44,16 @@ def s3(tmp_path):
         server.stop()
 
 
+class Storage(NamedTuple):
+    """A bucket: the settings that point a broker to it, and the folder in which its objects really are."""
+    settings: dict
+    folder: pathlib.Path
+
+
 @pytest.fixture(params=["file", "s3"])
-def storage(request):
-    """Settings for each kind of bucket."""
+def storage(request, tmp_path):
+    """Each kind of bucket."""
     if request.param == "file":
-        return {}
-    return request.getfixturevalue("s3").settings("s3://lake/some/prefix")
+        return Storage({"STORAGE__URL": f"file://{tmp_path}/lake"}, tmp_path / "lake")
+    server = request.getfixturevalue("s3")
+    return Storage(server.settings("s3://lake/some/prefix"), server.data / "lake/some/prefix")

@@ -10,7 +10,7 @@ RECORDS = [(i % 3, f"k{i}".encode(), f"v{i}".encode(), None) for i in range(300)
 
 
 def test_a_clean_stop_completes_the_bucket(make_broker, storage):
-    broker = make_broker(storage).start()
+    broker = make_broker(storage=storage).start()
     log.create_topic(broker.address, "t", 3)
     log.produce(broker.address, "t", RECORDS)
     before = log.read_all(broker.address, "t")
@@ -30,11 +30,10 @@ def test_a_second_broker_on_the_same_data_is_refused(make_broker, broker):
     assert broker.http("/readyz")[0] == 200
 
 
-def test_a_second_data_directory_on_the_same_bucket_is_refused(make_broker, storage, tmp_path):
-    settings = storage or {"STORAGE__URL": f"file://{tmp_path}/shared"}
-    first = make_broker(settings).start()
+def test_a_second_data_directory_on_the_same_bucket_is_refused(make_broker, storage):
+    first = make_broker(storage=storage).start()
     log.create_topic(first.address, "t", 1)
-    status, printed = make_broker(settings).run_to_end()
+    status, printed = make_broker(storage=storage).run_to_end()
     assert status == 1 and "error" in printed, printed
     assert first.http("/readyz")[0] == 200
 

@@ -10,7 +10,7 @@
 //! | span, metric, fail point | stands as a string literal, `"name"`, in production code |
 //! | test | is a function of a Rust test (`fn name`) or of a test in `tests/` (`def name`) |
 //!
-//! Every fail point in production code (`hit("name")`) must be named by the document or by a test.
+//! Every fail point in production code (`hit("name")`, `pass("name")`) must be named by the document or by a test.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -60,7 +60,8 @@ impl<'a> Code<'a> {
     }
 
     fn fail_points(&self) -> BTreeSet<&str> {
-        self.production.split("hit(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect()
+        let after = ["hit(\"", "pass(\""].into_iter().flat_map(|call| self.production.split(call).skip(1));
+        after.filter_map(|rest| rest.split('"').next()).collect()
     }
 
     /// Whether a test names the fail point: in code that is not production, or in the black-box tests.

@@ -1,0 +1,120 @@
+"""Damage on disk and in the bucket is reported and blocks only what it must; a torn tail is cut."""
+import subprocess
+
+import confluent_kafka
+import pytest
+
+from harness import log
+from harness.broker import binary
+
+PAGE = 4096
+
+
+def value(i):
+    return f"needle-{i:06}-".encode() + bytes(range(200))
+
+
+def produce_one_by_one(broker, topic, count):
+    """Each record in a batch and a synced block of its own."""
+    client = log.producer(broker.address)
+    for i in range(count):
+        client.produce(topic, value(i), partition=0)
+        assert client.flush(60) == 0
+
+
+def read_until_error(broker, topic):
+    """The values that can be read from the start, and the error that ends it (None at the end of the log)."""
+    client = log.reader(broker.address)
+    _, end = client.get_watermark_offsets(confluent_kafka.TopicPartition(topic, 0), timeout=30)
+    client.assign([confluent_kafka.TopicPartition(topic, 0, 0)])
+    found, error = [], None
+    for _ in range(60):
+        if error is not None or len(found) == end:
+            break
+        for message in client.consume(1000, timeout=0.5):
+            if message.error():
+                error = message.error()
+                break
+            found.append(message.value())
+    client.close()
+    return found, error, end
+
+
+def find_in_log(broker, needle):
+    """(file, position) of bytes in the write-ahead log."""
+    for file in sorted((broker.data / "wal").rglob("*")):
+        at = file.read_bytes().find(needle) if file.is_file() else -1
+        if at >= 0:
+            return file, at
+    raise AssertionError(f"{needle} is not in the log")
+
+
+def flip(file, at):
+    with open(file, "r+b") as f:
+        f.seek(at)
+        byte = f.read(1)[0]
+        f.seek(at)
+        f.write(bytes([byte ^ 0x40]))
+
+
+def test_a_flipped_bit_in_the_log_blocks_that_partition_only(broker):
+    for topic in ("hurt", "well"):
+        log.create_topic(broker.address, topic, 1)
+        produce_one_by_one(broker, topic, 20)
+    broker.kill()
+    file, at = find_in_log(broker, value(10)[:14])
+    flip(file, at + 3)
+    broker.expect_error("corrupt")
+    broker.start(wait=False)
+    broker.wait_ready()
+    assert [r.value for r in log.read_all(broker.address, "well")[0]] == [value(i) for i in range(20)]
+    assert "corrupt" in broker.log().lower()
+    client = log.producer(broker.address, message_timeout_ms=3000)
+    outcome = []
+    client.produce("hurt", b"must not be accepted", partition=0, on_delivery=lambda e, _: outcome.append(e))
+    client.flush(30)
+    assert outcome and outcome[0] is not None, "a partition with a corrupt range took a write"
+
+
+def test_garbage_after_the_last_block_is_cut(broker):
+    """What a torn write leaves: bytes behind the last block that was acknowledged."""
+    log.create_topic(broker.address, "t", 1)
+    produce_one_by_one(broker, "t", 20)
+    broker.kill()
+    file, _ = find_in_log(broker, value(19)[:14])
+    content = file.read_bytes()
+    end = len(content.rstrip(b"\0"))
+    at = -(-end // PAGE) * PAGE
+    assert at < len(content), "the file has room behind its last block"
+    with open(file, "r+b") as f:
+        f.seek(at)
+        f.write(bytes((i * 7 + 1) % 256 for i in range(PAGE)))
+    broker.start()
+    produce_one_by_one(broker, "t", 5)
+    expected = [value(i) for i in range(20)] + [value(i) for i in range(5)]
+    assert [r.value for r in log.read_all(broker.address, "t")[0]] == expected
+
+
+@pytest.mark.parametrize("where", [0.1, 0.5])
+def test_a_flipped_bit_in_a_segment_is_reported(make_broker, where):
+    broker = make_broker({"CACHE__DISK": "0"}).start()
+    for topic in ("hurt", "well"):
+        log.create_topic(broker.address, topic, 1)
+        log.produce(broker.address, topic, [(0, None, value(i), None) for i in range(3000)])
+    assert broker.stop() == 0
+    [file] = broker.parquet_files("hurt")
+    flip(file, int(file.stat().st_size * where))
+
+    env = {f"RUNNEL_{k}": v for k, v in broker.settings.items()}
+    verified = subprocess.run([binary(), "segment", "verify", "hurt"], env=env, capture_output=True, text=True, check=False)
+    assert verified.returncode == 1, verified.stdout
+    broker.cli("segment", "verify", "well")
+
+    broker.expect_error("")
+    broker.start()
+    found, error, end = read_until_error(broker, "hurt")
+    assert end == 3000
+    assert found == [value(i) for i in range(len(found))], "damaged bytes were served"
+    assert len(found) < end and error is not None, "the damage was not reported to the consumer"
+    assert [r.value for r in log.read_all(broker.address, "well")[0]] == [value(i) for i in range(3000)]
+    broker.kill()
