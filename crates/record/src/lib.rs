@@ -18,6 +18,9 @@ pub mod read;
 pub mod validate;
 mod varint;
 
+#[cfg(test)]
+mod testing;
+
 pub use batch::{Batch, HEADER_LEN};
 pub use build::{BatchBuilder, BatchFields};
 pub use compression::{Codec, compress, decompress};

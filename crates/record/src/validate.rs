@@ -137,12 +137,10 @@ fn check_compressed(batch: &Batch, codec: Codec, limits: &Limits) -> Result<Time
 fn check_records(batch: &Batch, bytes: &[u8], limits: &Limits) -> Result<TimestampMs, Error> {
     let base = batch.base_timestamp();
     let mut max_timestamp = TimestampMs::NONE;
-    let mut index = 0;
-    for record in Records::new(bytes, batch.record_count()) {
+    for (index, record) in (0..).zip(Records::new(bytes, batch.record_count())) {
         let record = record?;
         check_record(&record, index)?;
         max_timestamp = max_timestamp.latest(check_timestamp(&record, index, base, limits)?);
-        index += 1;
     }
     Ok(max_timestamp)
 }
