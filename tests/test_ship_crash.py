@@ -7,7 +7,7 @@ from harness import log
 RECORDS = [(i % 2, f"k{i}".encode(), f"v{i}".encode() * 20, [("n", str(i).encode())]) for i in range(2000)]
 
 # Between two durable steps each; those that begin with `bucket.` are inside the writes to a folder.
-POINTS = ["ship.built", "ship.put", "root.committing", "root.committed", "ship.committed", "ship.root_kept"]
+POINTS = ["ship.built", "ship.put", "ship.after_root_cas", "ship.committed", "ship.root_kept"]
 FOLDER_POINTS = ["bucket.staged", "bucket.renamed"]
 
 
