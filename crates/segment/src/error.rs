@@ -1,6 +1,6 @@
 //! What can go wrong with a segment.
 
-use runnel_record::Offset;
+use runnel_record::ids::{LeaderEpoch, Offset, TopicPartition};
 
 /// A segment that cannot be written, read or trusted.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,79 @@ pub enum Error {
     /// The bucket did not answer as it should.
     #[error("segment cannot be fetched")]
     Fetch(#[source] runnel_blob::Error),
+    /// A later leader owns the partition; final for this one.
+    #[error("partition {tp} has a root of epoch {found}, this leader has epoch {mine}: it has been replaced")]
+    Fenced {
+        /// The partition.
+        tp: TopicPartition,
+        /// The epoch of this leader.
+        mine: LeaderEpoch,
+        /// The epoch of the root.
+        found: LeaderEpoch,
+    },
+    /// A manifest object is damaged, or a change to it would break what must hold.
+    #[error("manifest of {tp}: {what}")]
+    Manifest {
+        /// The partition.
+        tp: TopicPartition,
+        /// What is wrong.
+        what: String,
+    },
+    /// The root is absent although segments were shipped.
+    #[error("the root of {tp} is missing from the bucket although the partition was shipped before")]
+    RootMissing {
+        /// The partition.
+        tp: TopicPartition,
+    },
+    /// The bucket is ahead of all that this disk can have written: an old image of the disk came back.
+    #[error(
+        "the bucket has {tp} at epoch {found} up to offset {end}, this disk knows epoch {known} up to {known_end}: the \
+         disk was set back. Restore the right disk, or accept the loss of what only the other disk held"
+    )]
+    OldDisk {
+        /// The partition.
+        tp: TopicPartition,
+        /// The last epoch that this disk had handed out.
+        known: LeaderEpoch,
+        /// Where the log ends on this disk.
+        known_end: Offset,
+        /// The epoch of the root in the bucket.
+        found: LeaderEpoch,
+        /// The end of the root in the bucket.
+        end: Offset,
+    },
+    /// A commit does not begin where the root ends, because another commit of this leader is there already.
+    #[error("a commit to {tp} begins at {base}, the root ends at {end}")]
+    NotNext {
+        /// The partition.
+        tp: TopicPartition,
+        /// Where the next segment must begin.
+        end: Offset,
+        /// Where it begins.
+        base: Offset,
+    },
+    /// A sweep before the root was committed in the sweeper's epoch.
+    #[error("the root of {tp} is of epoch {root}: a leader of epoch {mine} may not sweep yet")]
+    SweepTooEarly {
+        /// The partition.
+        tp: TopicPartition,
+        /// The epoch of the sweeper.
+        mine: LeaderEpoch,
+        /// The epoch of the root.
+        root: LeaderEpoch,
+    },
+    /// The bucket failed while a manifest was read or written.
+    #[error("the bucket failed for the manifest of {tp}")]
+    Bucket {
+        /// The partition.
+        tp: TopicPartition,
+        /// What the bucket said.
+        #[source]
+        source: runnel_blob::Error,
+    },
+    /// A test made the step fail.
+    #[error(transparent)]
+    Injected(runnel_runtime::Injected),
     /// The decoding task died.
     #[error("decoding did not finish")]
     Interrupted(#[source] tokio::task::JoinError),
@@ -63,6 +136,10 @@ pub enum ErrorKind {
     Invalid,
     /// The bucket failed; what to do is in its own error.
     Storage,
+    /// Stop leading the partition: a later leader has it.
+    Fenced,
+    /// Compare with the bucket's root before anything else.
+    Conflict,
     /// Something that should not happen.
     Internal,
 }
@@ -75,12 +152,26 @@ impl Error {
             Self::NewerFormat { .. } => ErrorKind::Unsupported,
             Self::Unencodable { .. } | Self::NoSuchRun { .. } => ErrorKind::Invalid,
             Self::Fetch(e) if e.kind() == runnel_blob::ErrorKind::Corrupt => ErrorKind::Corrupt,
-            Self::Fetch(_) => ErrorKind::Storage,
+            Self::Bucket { source, .. } if source.kind() == runnel_blob::ErrorKind::Corrupt => ErrorKind::Corrupt,
+            Self::Fetch(_) | Self::Bucket { .. } => ErrorKind::Storage,
+            Self::Fenced { .. } => ErrorKind::Fenced,
+            Self::Manifest { .. } | Self::RootMissing { .. } => ErrorKind::Corrupt,
+            Self::OldDisk { .. } | Self::NotNext { .. } => ErrorKind::Conflict,
+            Self::SweepTooEarly { .. } => ErrorKind::Invalid,
+            Self::Injected(_) => ErrorKind::Internal,
             Self::Write(_) | Self::Interrupted(_) => ErrorKind::Internal,
         }
     }
 
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt { what: what.into() }
+    }
+
+    pub(crate) fn manifest(tp: TopicPartition, what: impl Into<String>) -> Self {
+        Self::Manifest { tp, what: what.into() }
+    }
+
+    pub(crate) const fn bucket(tp: TopicPartition, source: runnel_blob::Error) -> Self {
+        Self::Bucket { tp, source }
     }
 }

@@ -26,20 +26,6 @@ pub(crate) fn read_run(footer: &Footer, run: u32, pieces: Pieces) -> Result<Vec<
     rebuild::batches(&decoder.columns()?, found, &footer.exceptions)
 }
 
-/// Ranges to fetch for these: neighbours closer than `gap` become one.
-pub(crate) fn merge(ranges: &[Range<u64>], gap: u64) -> Vec<Range<u64>> {
-    let mut sorted = ranges.to_vec();
-    sorted.sort_by_key(|range| range.start);
-    let mut merged: Vec<Range<u64>> = Vec::new();
-    for range in sorted {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(gap) => last.end = last.end.max(range.end),
-            _ => merged.push(range),
-        }
-    }
-    merged
-}
-
 /// Nothing is decoded before every encoded byte of the run is known to be as written.
 fn check_crc(footer: &Footer, run: u32, ranges: &[Range<u64>], pieces: &Pieces) -> Result<(), Error> {
     let mut sorted = ranges.to_vec();

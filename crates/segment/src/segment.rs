@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use runnel_blob::{Bucket, Key};
 use runnel_record::Offset;
 
@@ -12,8 +11,6 @@ use crate::{Error, SourceBatch, read};
 
 /// Bytes asked for at first to find the footer: enough for most segments.
 const FOOTER_HINT: u64 = 128 << 10;
-/// Ranges closer than this are fetched as one.
-pub(crate) const FETCH_GAP: u64 = 512 << 10;
 
 /// An open segment: where it is, and its parsed footer. Cheap to clone; worth keeping as long as it is read.
 #[derive(Clone)]
@@ -44,11 +41,16 @@ impl Segment {
         }
         let mut hint = FOOTER_HINT;
         loop {
-            let start = bytes.saturating_sub(hint);
-            let tail = fetch(bucket, key, vec![start..bytes]).await?;
-            let tail = tail.first().cloned().unwrap_or_default();
+            let end = bytes.saturating_sub(hint)..bytes;
+            let tail = bucket
+                .get_ranges(key, std::slice::from_ref(&end))
+                .await
+                .map_err(Error::Fetch)?
+                .pop()
+                .unwrap_or_default();
             match Footer::parse(&tail, bytes)? {
-                Parsed::Need(more) if more > hint => hint = more,
+                // With room for the page index in front of the footer, whose length is not known yet.
+                Parsed::Need(more) if more > hint => hint = more + FOOTER_HINT,
                 Parsed::Need(_) => return Err(Error::corrupt("its end is larger than the file")),
                 Parsed::Footer(footer) => {
                     check_identity(key, &footer)?;
@@ -76,8 +78,9 @@ impl Segment {
     /// # Errors
     /// [`Error::Corrupt`] for damage, [`Error::NoSuchRun`], [`Error::Fetch`].
     pub async fn read_run(&self, run: u32) -> Result<Vec<SourceBatch>, Error> {
-        let ranges = read::merge(&self.0.footer.ranges(run)?, FETCH_GAP);
-        let parts = fetch(&self.0.bucket, &self.0.key, ranges.clone()).await?;
+        let ranges = self.0.footer.ranges(run)?;
+        // The bucket joins ranges that lie close together.
+        let parts = self.0.bucket.get_ranges(&self.0.key, &ranges).await.map_err(Error::Fetch)?;
         let mut pieces = Pieces::default();
         for (range, part) in ranges.into_iter().zip(parts) {
             pieces.push(range.start, part);
@@ -86,10 +89,6 @@ impl Segment {
         let decode = move || read::read_run(&inner.footer, run, pieces);
         tokio::task::spawn_blocking(decode).await.map_err(Error::Interrupted)?
     }
-}
-
-async fn fetch(bucket: &Bucket, key: &Key, ranges: Vec<std::ops::Range<u64>>) -> Result<Vec<Bytes>, Error> {
-    bucket.get_ranges(key, &ranges).await.map_err(Error::Fetch)
 }
 
 /// An object under another's name is as bad as a damaged one.
@@ -105,3 +104,6 @@ fn check_identity(key: &Key, footer: &Footer) -> Result<(), Error> {
         Err(Error::corrupt(format!("`{}` holds offsets {} to {} of another", key.path(), keys.base, keys.next)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::footer::Parsed;
 use crate::testing::{Record, encoded, log, object, read_all};
-use crate::{Encoded, ErrorKind, ParquetCodec, encode};
+use crate::{Encoded, ErrorKind, ParquetCodec};
 
 /// Reads the object as [`Segment`](crate::Segment) does: the end first, then run by run.
 fn read_object(object: &[u8]) -> Result<Vec<SourceBatch>, Error> {
@@ -16,7 +16,7 @@ fn read_object(object: &[u8]) -> Result<Vec<SourceBatch>, Error> {
     let mut batches = Vec::new();
     for run in footer.runs() {
         let mut pieces = Pieces::default();
-        for range in merge(&footer.ranges(run.index)?, 100) {
+        for range in footer.ranges(run.index)? {
             pieces.push(range.start, Pieces(vec![(0, object.clone())]).slice(&range)?);
         }
         batches.extend(read_run(&footer, run.index, pieces)?);
@@ -136,26 +136,4 @@ fn the_end_is_asked_for_until_it_is_whole() {
         }
     };
     assert_eq!((footer.runs().len(), rounds), (1, 4));
-}
-
-#[test]
-fn near_ranges_are_fetched_at_once() {
-    let ranges = [40..50, 0..10, 12..20, 70..80];
-    assert_eq!(merge(&ranges, 0), [0..10, 12..20, 40..50, 70..80]);
-    assert_eq!(merge(&ranges, 2), [0..20, 40..50, 70..80]);
-    assert_eq!(merge(&ranges, 100), std::iter::once(0..80).collect::<Vec<_>>());
-    assert!(merge(&[], 100).is_empty());
-}
-
-#[test]
-fn a_fetch_is_few_requests() {
-    let lists: Vec<_> = (0..2000u32)
-        .map(|n| vec![Record { key: Some(n.to_le_bytes().to_vec()), ..Record::of(n.to_le_bytes().repeat(256)) }])
-        .collect();
-    let batches = log(0, &lists);
-    let segment = encode(&batches, &crate::testing::options(ParquetCodec::None)).unwrap();
-    let footer = crate::verify::parse(&segment).unwrap();
-    for run in footer.runs() {
-        assert!(merge(&footer.ranges(run.index).unwrap(), crate::segment::FETCH_GAP).len() <= 2);
-    }
 }

@@ -10,6 +10,9 @@ use crate::{Error, SourceBatch};
 /// Timestamps that fit into a column of microseconds.
 const ENCODABLE_MS: std::ops::RangeInclusive<i64> = i64::MIN / 1000..=i64::MAX / 1000;
 
+/// Base offsets whose batch cannot reach past the last offset.
+const ENCODABLE_OFFSETS: std::ops::RangeInclusive<i64> = 0..=i64::MAX - (1 << 32);
+
 /// A batch was inflated under the limits of the front door; this only keeps a damaged one from taking all memory.
 const INFLATE_LIMIT: usize = i32::MAX as usize;
 
@@ -47,7 +50,7 @@ impl Body {
         let batch = source.batch.clone();
         let refuse = |reason: String| Err(Error::Unencodable { base: batch.base_offset(), reason });
         let base = batch.base_offset().0;
-        if base < 0 || base > i64::MAX - (1 << 32) || batch.last_offset_delta() < 0 {
+        if !ENCODABLE_OFFSETS.contains(&base) || batch.last_offset_delta() < 0 {
             return refuse("its offsets are out of range".into());
         }
         if batch.is_control() {
