@@ -77,6 +77,7 @@ fn max_timestamp_of_the_records() {
     assert_eq!(max_of(-1, &[0, 0]), -1);
     // None is not a time; a time before 1970 is one.
     assert_eq!(max_of(-1, &[0, -49, -59]), -50);
+    assert_eq!(max_of(-1, &[-59, -49, 0]), -50);
 }
 
 #[test]

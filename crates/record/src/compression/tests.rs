@@ -30,6 +30,12 @@ fn lz4_frame(raw: &[u8], info: FrameInfo) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// Magic and this descriptor, with its check byte.
+fn lz4_head(descriptor: &[u8]) -> Vec<u8> {
+    let check = twox_hash::XxHash32::oneshot(0, descriptor).to_le_bytes()[1];
+    [&hex("04224d18")[..], descriptor, &[check]].concat()
+}
+
 #[test]
 fn round_trips_and_stops_at_the_limit() {
     for raw in [vec![], vec![7], text(100), text(65_536), text(65_537), text(300_000), noise(200_000), vec![0; 300_000]]
@@ -73,13 +79,14 @@ fn a_claimed_size_is_not_believed() {
     let claim = hex("ffffffff0f00000000");
     let error = decompress_into(Codec::Snappy, &claim, usize::MAX, &mut out).unwrap_err();
     assert!(matches!(error, Error::Compressed { codec: Codec::Snappy, .. }), "{error}");
-    // An LZ4 frame of 4 MiB blocks that holds a block of one stored byte.
-    let descriptor = [0x60, 0x70];
-    let check = twox_hash::XxHash32::oneshot(0, &descriptor).to_le_bytes()[1];
-    let frame = [&hex("04224d18")[..], &descriptor, &[check], &hex("010000807a00000000")].concat();
-    decompress_into(Codec::Lz4, &frame, usize::MAX, &mut out).unwrap();
-    assert_eq!(out, b"z");
-    assert!(out.capacity() < 1 << 10);
+    // LZ4 frames of 4 MiB blocks that hold one byte, stored and compressed.
+    for block in ["010000807a", "02000000107a"] {
+        let frame = [&lz4_head(&[0x60, 0x70])[..], &hex(block), &[0; 4]].concat();
+        let mut out = Vec::new();
+        decompress_into(Codec::Lz4, &frame, usize::MAX, &mut out).unwrap();
+        assert_eq!(out, b"z");
+        assert!(out.capacity() < 1 << 12, "took {}", out.capacity());
+    }
 }
 
 #[test]
@@ -169,9 +176,7 @@ fn lz4_checksums_are_checked() {
         }
     }
     // A frame that announces two bytes of content and holds one.
-    let descriptor = [0x68, 0x40, 2, 0, 0, 0, 0, 0, 0, 0];
-    let check = twox_hash::XxHash32::oneshot(0, &descriptor).to_le_bytes()[1];
-    let frame = [&hex("04224d18")[..], &descriptor, &[check], &hex("010000807a00000000")].concat();
+    let frame = [&lz4_head(&[0x68, 0x40, 2, 0, 0, 0, 0, 0, 0, 0])[..], &hex("010000807a00000000")].concat();
     assert!(decompress(Codec::Lz4, &frame, 10).is_err());
 }
 
@@ -181,10 +186,19 @@ fn lz4_linked_blocks_and_dictionaries_are_refused() {
     let linked = lz4_frame(&text(100_000), info);
     assert!(decompress(Codec::Lz4, &linked, 1 << 20).is_err());
     assert!(!is_single_lz4_frame(&linked));
-    for flags in [0x61u8, 0x62, 0xa0, 0x20] {
-        let check = twox_hash::XxHash32::oneshot(0, &[flags, 0x40]).to_le_bytes()[1];
-        let frame = [&hex("04224d18")[..], &[flags, 0x40, check], &[0; 8]].concat();
+    assert!(decompress(Codec::Lz4, &[&lz4_head(&[0x60, 0x40])[..], &[0; 4]].concat(), 10).unwrap().is_empty());
+    for flags in [0x40, 0x61, 0x62, 0xa0, 0x20] {
+        let frame = [&lz4_head(&[flags, 0x40])[..], &[0; 4]].concat();
         assert!(decompress(Codec::Lz4, &frame, 10).is_err(), "{flags:#x}");
+    }
+}
+
+#[test]
+fn lz4_blocks_keep_to_the_size_of_the_frame() {
+    for (len, good) in [(65_536u32, true), (65_537, false)] {
+        let size = (len | 1 << 31).to_le_bytes();
+        let frame = [&lz4_head(&[0x60, 0x40])[..], &size, &noise(len as usize), &[0; 4]].concat();
+        assert_eq!(decompress(Codec::Lz4, &frame, 1 << 20).is_ok(), good, "{len}");
     }
 }
 
