@@ -26,7 +26,7 @@ pub enum Decision {
 }
 
 /// An append that the lane has not answered yet.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Staged {
     token: RequestId,
     facts: BatchFacts,

@@ -110,6 +110,21 @@ fn a_retry_joins_after_its_producer_was_forgotten() {
     assert_eq!(rig.send(idempotent(7, 0, 0, 1)).1, Ok(Decision::Joined));
 }
 
+/// Nor does it lose its place: what follows must follow what is in flight.
+#[test]
+fn a_forgotten_producer_is_known_by_what_it_has_in_flight() {
+    let producers = ProducerLimits { expiration: Duration::from_secs(60), max: 1 };
+    let mut rig = Rig::new(Options { producers, ..Options::default() });
+    rig.append(idempotent(7, 3, 0, 2));
+    rig.append(idempotent(8, 0, 0, 1));
+    let gap = Error::OutOfOrderSequence { id: ProducerId(7), expected: 2, found: 5 };
+    assert_eq!(rig.send(idempotent(7, 3, 5, 1)).1, Err(gap));
+    let fenced = Error::InvalidProducerEpoch { id: ProducerId(7), epoch: 2, current: 3 };
+    assert_eq!(rig.send(idempotent(7, 2, 0, 1)).1, Err(fenced));
+    rig.now = TimestampMs(NOW.0 + 60_000);
+    assert_eq!(rig.append(idempotent(7, 3, 2, 1)), 3);
+}
+
 #[test]
 fn a_predecessor_in_flight_is_no_gap() {
     let mut rig = rig();

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use runnel_record::Offset;
+use runnel_record::{LeaderEpoch, Offset};
 
 use crate::testing::{Rig, plain, replies};
 use crate::{Effect, Error, Options};
@@ -18,6 +18,7 @@ fn the_high_watermark_moves_before_the_replies_leave_in_order() {
     assert_eq!(replies(&effects), [(1, Some(0)), (2, Some(2))]);
     assert_eq!((rig.partition.high_watermark(), rig.partition.in_flight()), (Offset(4), 1));
     assert_eq!(rig.partition.last_stable_offset(), Offset(4));
+    assert_eq!(rig.partition.epoch_end(LeaderEpoch(1)).unwrap().end, Offset(4), "what is above may still be lost");
     assert_eq!(rig.durable(1), [], "old news");
     assert_eq!(replies(&rig.durable(100)), [(3, Some(4))]);
     assert_eq!(rig.partition.high_watermark(), Offset(6));

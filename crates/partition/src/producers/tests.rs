@@ -134,6 +134,15 @@ fn sequence_numbers_wrap() {
     assert_eq!(check(&across, 2, 5, 10), "duplicate of 20");
 }
 
+/// The new epoch's 0 is not the number after the old epoch's 2³¹ − 1.
+#[test]
+fn a_newer_epoch_is_no_wrap() {
+    let state = state(&[facts(1, 0, 10, 0).by(7, 2, i32::MAX - 9), facts(1, 10, 10, 0).by(7, 3, 0)]);
+    let producer = &state.snapshot().producers[0];
+    assert_eq!((producer.epoch, producer.written, producer.batches.len()), (3, 10, 1));
+    assert_eq!(check(&state, 3, i32::MAX - 9, 10), "out of order, expected 10");
+}
+
 /// `ProducerStateManager.isProducerExpired`, but by append time: as of the log, and as of the batch at hand.
 #[test]
 fn producers_expire_by_append_time() {
