@@ -139,3 +139,52 @@ impl Watch for Follower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::Versioned;
+
+    fn changes(revision: u64, bytes: usize) -> Changes {
+        let value = Versioned { value: Bytes::from(vec![0; bytes]), revision, created: revision };
+        Changes { revision, events: vec![Event { key: "k".to_owned(), change: Change::Put(value) }] }
+    }
+
+    #[tokio::test]
+    async fn the_history_is_bounded_in_count_and_in_bytes() {
+        for (options, kept) in [
+            (Options { history_changes: 3, ..Options::default() }, 3),
+            (Options { history_bytes: 25_000, ..Options::default() }, 2),
+            (Options { history_bytes: 9_000, ..Options::default() }, 0),
+            (Options { history_changes: 0, ..Options::default() }, 0),
+        ] {
+            let history = History::new(100, &options);
+            history.publish((101..=110).map(|revision| changes(revision, 10_000)));
+            let oldest = 111 - kept;
+            let error = history.watch("", oldest - 1).next().await.unwrap_err();
+            assert!(matches!(error, Error::Compacted { oldest: o, .. } if o == oldest), "{error}");
+            let mut watch = history.watch("", oldest);
+            for revision in oldest..=110 {
+                assert_eq!(watch.next().await.unwrap().revision, revision);
+            }
+            history.close();
+            assert!(matches!(watch.next().await, Err(Error::Closed)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_nothing_matched_does_not_fall_behind() {
+        let history = History::new(0, &Options { history_changes: 2, ..Options::default() });
+        let mut watch = history.watch("other", 1);
+        for revision in 1..=10 {
+            history.publish([changes(revision, 1)]);
+            // Looks, finds nothing for its prefix and is dropped: it need not look there again.
+            let look = tokio::time::timeout(std::time::Duration::ZERO, watch.next());
+            assert!(look.await.is_err());
+        }
+    }
+}
