@@ -1,7 +1,7 @@
 //! Batches in, a Parquet object out.
 //!
 //! [`stage`] turns batches into columns, one run at a time; [`group`] writes the pages of a row group, one per call
-//! of the column writers, so that pages end with their run; [`file`] puts the object together without copying it.
+//! of the column writers, so that pages end with their run; [`mod@file`] puts the object together without copying it.
 
 mod file;
 mod group;

@@ -11,7 +11,7 @@ use crate::Error;
 
 /// Parts of a file, each with the offset of its first byte, in any order.
 #[derive(Debug, Default)]
-pub(crate) struct Pieces(pub(crate) Vec<(u64, Bytes)>);
+pub(crate) struct Pieces(Vec<(u64, Bytes)>);
 
 impl Pieces {
     /// Adds the bytes at `start`.

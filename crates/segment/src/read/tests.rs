@@ -14,10 +14,12 @@ fn read_object(object: &[u8]) -> Result<Vec<SourceBatch>, Error> {
         panic!("the whole object is there");
     };
     let mut batches = Vec::new();
+    let mut whole = Pieces::default();
+    whole.push(0, object);
     for run in footer.runs() {
         let mut pieces = Pieces::default();
         for range in footer.ranges(run.index)? {
-            pieces.push(range.start, Pieces(vec![(0, object.clone())]).slice(&range)?);
+            pieces.push(range.start, whole.slice(&range)?);
         }
         batches.extend(read_run(&footer, run.index, pieces)?);
     }
