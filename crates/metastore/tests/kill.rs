@@ -1,5 +1,5 @@
 //! A process that is killed while it writes leaves a store that opens with everything it had acknowledged.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // the process to kill reports on its standard output
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
