@@ -74,7 +74,7 @@ pub fn served_versions() -> impl Iterator<Item = (i16, i16, i16)> {
 #[cfg(test)]
 mod tests {
     use kafka_protocol::messages::*;
-    use kafka_protocol::protocol::{HeaderVersion, Message, Request};
+    use kafka_protocol::protocol::{Message, Request};
 
     use super::*;
 

@@ -112,6 +112,9 @@ fn partition(partition: &PartitionDescription) -> DescribeTopicPartitionsRespons
         .with_leader_epoch(partition.leader_epoch.0)
         .with_replica_nodes(ids(&partition.replicas))
         .with_isr_nodes(ids(&partition.in_sync))
+        // Java's admin client fails on null here.
+        .with_eligible_leader_replicas(Some(Vec::new()))
+        .with_last_known_elr(Some(Vec::new()))
 }
 
 impl Outcome for DescribeTopicPartitionsResponse {

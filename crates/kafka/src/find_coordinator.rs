@@ -1,5 +1,8 @@
 //! FindCoordinator: this broker, for groups; nobody yet, for transactions.
 //!
+//! Transactions come later too. Java and kafka-python give up on an unexpected error and show its message. librdkafka,
+//! which asks with versions before 4, would ask again for ever, and takes only "not authorised" as final.
+//!
 //! Consumer groups come later. A consumer with manual assignment and a group id still looks for its coordinator and
 //! asks it for committed offsets before it reads; it gets both answers (there are none), and goes on. Everything
 //! that would need a group is refused: commits by an error, membership by not being served at all.
@@ -28,7 +31,24 @@ pub(crate) async fn handle(
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
     let node = ctx.broker.describe_cluster().await.this_node;
-    let answer = |key: StrBytes| coordinator(&ctx, node, request.key_type, key);
+    let no_transactions = if version >= WITH_KEYS {
+        ResponseError::TransactionalIdNotFound
+    } else {
+        ResponseError::TransactionalIdAuthorizationFailed
+    };
+    let answer = |key: StrBytes| {
+        let found = Coordinator::default().with_key(key);
+        match request.key_type {
+            GROUP => found
+                .with_node_id(BrokerId(node))
+                .with_host(topics::text(&ctx.advertised.host))
+                .with_port(i32::from(ctx.advertised.port)),
+            TRANSACTION => {
+                refused(found, no_transactions, "transactions are not supported yet: produce without transactional.id")
+            }
+            _ => refused(found, ResponseError::InvalidRequest, "share groups are not supported yet"),
+        }
+    };
     if version >= WITH_KEYS {
         let coordinators = request.coordinator_keys.into_iter().map(answer);
         return FindCoordinatorResponse::default().with_coordinators(coordinators.collect());
@@ -42,28 +62,12 @@ pub(crate) async fn handle(
         .with_port(found.port)
 }
 
-fn coordinator(ctx: &Context, node: i32, key_type: i8, key: StrBytes) -> Coordinator {
-    let found = Coordinator::default().with_key(key);
-    let refused = |error: ResponseError, why: &str| {
-        found
-            .clone()
-            .with_node_id(BrokerId(-1))
-            .with_port(-1)
-            .with_error_code(error.code())
-            .with_error_message(Some(topics::text(why)))
-    };
-    match key_type {
-        GROUP => found
-            .with_node_id(BrokerId(node))
-            .with_host(topics::text(&ctx.advertised.host))
-            .with_port(i32::from(ctx.advertised.port)),
-        // Any code that clients do not expect here makes them give up and show the message.
-        TRANSACTION => refused(
-            ResponseError::TransactionalIdNotFound,
-            "transactions are not supported yet: produce without transactional.id",
-        ),
-        _ => refused(ResponseError::InvalidRequest, "share groups are not supported yet"),
-    }
+fn refused(asked: Coordinator, error: ResponseError, why: &str) -> Coordinator {
+    asked
+        .with_node_id(BrokerId(-1))
+        .with_port(-1)
+        .with_error_code(error.code())
+        .with_error_message(Some(topics::text(why)))
 }
 
 impl Outcome for FindCoordinatorResponse {

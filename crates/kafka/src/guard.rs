@@ -128,7 +128,7 @@ impl Walk<'_> {
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Refused> {
         let (head, rest) =
-            self.rest.split_first_chunk::<N>().ok_or(Refused::Truncated { missing: N - self.rest.len() })?;
+            self.rest.split_first_chunk::<N>().ok_or_else(|| Refused::Truncated { missing: N - self.rest.len() })?;
         self.rest = rest;
         Ok(*head)
     }

@@ -14,9 +14,9 @@ use crate::error::code;
 use crate::reply::Outcome;
 
 pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: InitProducerIdRequest) -> InitProducerIdResponse {
-    // Transactions come later. FindCoordinator has told the client so already; this is for those that did not ask.
+    // Transactions come later, see `find_coordinator`.
     if request.transactional_id.is_some() {
-        return failed(ResponseError::TransactionalIdNotFound);
+        return failed(ResponseError::TransactionalIdAuthorizationFailed);
     }
     let known = request.producer_id.0 >= 0 && request.producer_epoch >= 0;
     let current =
