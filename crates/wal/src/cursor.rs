@@ -1,0 +1,165 @@
+//! Walks the blocks of a lane, over damage too.
+
+use std::sync::Arc;
+
+use runnel_format::codec::Reader;
+use runnel_format::wal::{
+    BLOCK_HEADER_LEN, BlockHeader, FILE_HEADER_LEN, PAGE, ROW_LEN, Row, SPAN_LEN, Span, seeded_crc,
+};
+
+use crate::Error;
+use crate::file::LaneFile;
+
+/// Bytes read at once: small blocks come many at a time, of large ones only the table is read.
+const AHEAD: usize = 128 << 10;
+
+/// A part of a lane file that holds blocks.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    pub(crate) file: Arc<LaneFile>,
+    pub(crate) from: u64,
+    pub(crate) upto: u64,
+}
+
+impl Piece {
+    /// All blocks of a file.
+    pub(crate) fn whole(file: Arc<LaneFile>) -> Self {
+        let upto = file.len;
+        Self { file, from: FILE_HEADER_LEN as u64, upto }
+    }
+}
+
+/// A window on a file.
+#[derive(Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// Up to `n` bytes at `position`; fewer at the end of the file.
+    fn get(&mut self, file: &LaneFile, position: u64, n: usize) -> Result<&[u8], Error> {
+        let n = n.min(usize::try_from(file.len.saturating_sub(position)).unwrap_or(usize::MAX));
+        let inside = position >= self.start && position + n as u64 <= self.start + self.bytes.len() as u64;
+        if !inside {
+            let left = usize::try_from(file.len.saturating_sub(position)).unwrap_or(usize::MAX);
+            self.bytes.resize(n.max(AHEAD).min(left), 0);
+            self.start = position;
+            let read = file.io.read_exact_at(&mut self.bytes, position);
+            if read.is_err() {
+                self.bytes.clear();
+            }
+            read.map_err(Error::io("reading", &file.path))?;
+        }
+        // Inside, so the distance fits.
+        let at = usize::try_from(position - self.start).unwrap_or(0);
+        Ok(&self.bytes[at..at + n])
+    }
+}
+
+/// The rows of a block that can be read.
+pub(crate) struct Table {
+    pub(crate) rows: Vec<Row>,
+    /// Some rows cannot.
+    pub(crate) damaged: bool,
+}
+
+/// Steps through the blocks of consecutive pieces, in rising block number. Where no block is, it looks for the next
+/// one page by page, so the number of the block that it finds tells how many are missing.
+pub(crate) struct Cursor<'a> {
+    pieces: &'a [Piece],
+    piece: usize,
+    position: u64,
+    /// No block at the place where one was due.
+    lost: bool,
+    last_seq: u64,
+    window: Window,
+}
+
+impl<'a> Cursor<'a> {
+    /// Starts before the first piece, after block number `last_seq`.
+    pub(crate) fn new(pieces: &'a [Piece], last_seq: u64) -> Self {
+        let position = pieces.first().map_or(0, |piece| piece.from);
+        Self { pieces, piece: 0, position, lost: false, last_seq, window: Window::default() }
+    }
+
+    /// The piece that holds the block last returned.
+    pub(crate) fn piece(&self) -> &'a Piece {
+        &self.pieces[self.piece]
+    }
+
+    /// The index of that piece.
+    pub(crate) const fn piece_index(&self) -> usize {
+        self.piece
+    }
+
+    /// The next block.
+    pub(crate) fn next(&mut self) -> Result<Option<BlockHeader>, Error> {
+        while let Some(piece) = self.pieces.get(self.piece) {
+            if self.position + BLOCK_HEADER_LEN as u64 > piece.upto {
+                self.enter_next();
+                continue;
+            }
+            if let Some(header) = self.header_at(piece, self.position)? {
+                self.position = header.end();
+                self.lost = false;
+                self.last_seq = header.seq;
+                return Ok(Some(header));
+            }
+            if !self.lost && self.next_piece_continues()? {
+                self.enter_next();
+                continue;
+            }
+            self.lost = true;
+            self.position += PAGE as u64;
+        }
+        Ok(None)
+    }
+
+    fn enter_next(&mut self) {
+        self.piece += 1;
+        self.position = self.pieces.get(self.piece).map_or(0, |piece| piece.from);
+        self.lost = false;
+        self.window = Window::default();
+    }
+
+    fn header_at(&mut self, piece: &Piece, position: u64) -> Result<Option<BlockHeader>, Error> {
+        let LaneFile { id, seed, .. } = *piece.file;
+        let bytes = self.window.get(&piece.file, position, BLOCK_HEADER_LEN)?;
+        if !BlockHeader::looks_like_one(bytes) {
+            return Ok(None);
+        }
+        let header = BlockHeader::decode(bytes, seed, id.number, position, piece.upto).ok();
+        Ok(header.filter(|header| header.seq > self.last_seq))
+    }
+
+    /// Whether this piece simply ended: the next one starts with the block that is due.
+    fn next_piece_continues(&self) -> Result<bool, Error> {
+        let Some(next) = self.pieces.get(self.piece + 1) else { return Ok(false) };
+        let mut ahead = Cursor::new(std::slice::from_ref(next), self.last_seq);
+        let first = ahead.header_at(next, next.from)?;
+        Ok(first.is_some_and(|header| header.seq == self.last_seq + 1))
+    }
+
+    /// The rows of the block last returned.
+    pub(crate) fn table(&mut self, header: &BlockHeader) -> Result<Table, Error> {
+        let file = &self.piece().file;
+        let bytes = self.window.get(file, header.position + BLOCK_HEADER_LEN as u64, header.rows_len())?;
+        let rows: Vec<Row> =
+            bytes.chunks_exact(ROW_LEN).filter_map(|row| Row::decode(row, file.seed, header).ok()).collect();
+        let damaged = rows.len() != header.rows as usize || seeded_crc(file.seed, bytes) != header.rows_crc;
+        Ok(Table { rows, damaged })
+    }
+
+    /// What the block last returned says of the content of the block before it; `None` if it does not, or cannot
+    /// be read.
+    pub(crate) fn spans(&mut self, header: &BlockHeader) -> Result<Option<Vec<Span>>, Error> {
+        let file = &self.piece().file;
+        let at = header.position + (BLOCK_HEADER_LEN + header.rows_len()) as u64;
+        let bytes = self.window.get(file, at, header.spans_len())?;
+        if header.spans.is_none() || seeded_crc(file.seed, bytes) != header.spans_crc {
+            return Ok(None);
+        }
+        Ok(bytes.chunks_exact(SPAN_LEN).map(|span| Span::decode(&mut Reader::new("WAL span", span)).ok()).collect())
+    }
+}

@@ -1,0 +1,143 @@
+//! What can go wrong with a lane.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use runnel_record::{LeaderEpoch, Offset, TopicPartition};
+
+/// What a caller may do about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Come back when something was flushed or shipped.
+    Throttled,
+    /// The disk is full: appends work again when there is room; everything else works now.
+    Full,
+    /// The lane has ended; a new session is needed. What was pending has an unknown outcome.
+    Closed,
+    /// The request breaks a rule.
+    Invalid,
+    /// Stored bytes are damaged; an operator must look.
+    Corrupt,
+    /// The lane does not hold this (any more): look in the segments.
+    NotFound,
+    /// Written by a newer release.
+    Unsupported,
+    /// The disk failed.
+    Io,
+}
+
+/// An operation on the log that did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Too much waits to become durable, or to be shipped.
+    #[error("{held} bytes wait to be {what}, the limit is {limit}")]
+    Throttled {
+        /// `flushed` or `shipped`.
+        what: &'static str,
+        /// Bytes waiting.
+        held: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// There is no room on the disk for another lane file.
+    #[error("the disk of the local log is full")]
+    Full,
+    /// The lane has failed or was closed.
+    #[error("the lane is closed: {reason}")]
+    Closed {
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// An entry does not fit into a lane file.
+    #[error("an entry of {bytes} bytes does not fit into a lane file, which takes {limit}")]
+    TooLarge {
+        /// Bytes that the entry needs.
+        bytes: u64,
+        /// Bytes that a file has.
+        limit: u64,
+    },
+    /// An entry does not continue its partition.
+    #[error("{tp}: offset {found} in epoch {epoch} does not continue the lane, which is at offset {expected}")]
+    NotContiguous {
+        /// The partition.
+        tp: TopicPartition,
+        /// Epoch of the entry.
+        epoch: LeaderEpoch,
+        /// Base offset of the entry.
+        found: Offset,
+        /// Next offset of the partition in the lane.
+        expected: Offset,
+    },
+    /// Entries are damaged.
+    #[error("{tp}: offsets {} to {} are damaged in the local log", range.start, range.end)]
+    Corrupt {
+        /// The partition.
+        tp: TopicPartition,
+        /// The damaged offsets.
+        range: Range<Offset>,
+    },
+    /// The lane does not hold an offset.
+    #[error("{tp}: offset {offset} is not in the local log")]
+    Absent {
+        /// The partition.
+        tp: TopicPartition,
+        /// The offset.
+        offset: Offset,
+    },
+    /// A file of the log cannot be understood.
+    #[error("{}: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: runnel_format::Error,
+    },
+    /// A lane has files but no state: nothing says where it starts or ends.
+    #[error("{}: the lane has files but no state file; move the directory away only if its data is not needed", path.display())]
+    StateMissing {
+        /// Directory of the lane.
+        path: PathBuf,
+    },
+    /// The disk failed.
+    #[error("{what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// The error.
+        source: std::io::Error,
+    },
+    /// A fail point was hit.
+    #[error(transparent)]
+    Injected(#[from] runnel_runtime::Injected),
+}
+
+impl Error {
+    /// What the caller may do about it.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Throttled { .. } => ErrorKind::Throttled,
+            Self::Full => ErrorKind::Full,
+            Self::Closed { .. } => ErrorKind::Closed,
+            Self::TooLarge { .. } | Self::NotContiguous { .. } => ErrorKind::Invalid,
+            Self::Corrupt { .. } | Self::StateMissing { .. } => ErrorKind::Corrupt,
+            Self::Format { source: runnel_format::Error::Corrupt { .. }, .. } => ErrorKind::Corrupt,
+            Self::Format { source: runnel_format::Error::NewerFormat { .. }, .. } => ErrorKind::Unsupported,
+            Self::Absent { .. } => ErrorKind::NotFound,
+            Self::Io { .. } | Self::Injected(_) => ErrorKind::Io,
+        }
+    }
+
+    /// Names the step and the path of an I/O error.
+    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+
+    /// Whether this is a full disk.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if runnel_runtime::disk::is_full(source))
+    }
+}

@@ -1,0 +1,282 @@
+//! The keeper: a thread that has the next file ready before it is needed, and trims.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use runnel_format::wal::FILE_HEADER_LEN;
+
+use crate::Error;
+use crate::file::{self, LaneFile, Role};
+use crate::index::Freed;
+use crate::lanes::Lane;
+use crate::shared::Shared;
+
+/// How long a full disk is left alone before the next try.
+const RETRY: Duration = Duration::from_millis(200);
+/// Trimmed files kept for recycling; more are deleted.
+const MAX_SPARES: usize = 2;
+
+/// What the keeper is asked for and what it has.
+pub(crate) struct Work {
+    /// Trims asked for and done.
+    trims_wanted: u64,
+    trims_done: u64,
+    ready: Option<Arc<LaneFile>>,
+    /// There is no room for the next file.
+    starved: bool,
+    /// No more files are needed.
+    lane_ended: bool,
+    /// No more appends come; what waits for room that is not there is given up.
+    closing: bool,
+    stop: bool,
+    stopped: bool,
+}
+
+impl Work {
+    pub(crate) const fn new() -> Self {
+        Self {
+            trims_wanted: 0,
+            trims_done: 0,
+            ready: None,
+            starved: false,
+            lane_ended: false,
+            closing: false,
+            stop: false,
+            stopped: false,
+        }
+    }
+
+    pub(crate) const fn starved(&mut self) {
+        self.starved = true;
+    }
+
+    pub(crate) const fn lane_ended(&mut self) {
+        self.lane_ended = true;
+    }
+}
+
+/// The next file if it is ready, for the writer. Waits for it; `None` if there will be none.
+pub(crate) fn next_file(shared: &Shared) -> Option<Arc<LaneFile>> {
+    let mut work = shared.work();
+    loop {
+        if let Some(ready) = work.ready.take() {
+            shared.work_wanted.notify_all();
+            return Some(ready);
+        }
+        if work.lane_ended || work.stopped || (work.closing && work.starved) {
+            return None;
+        }
+        work = shared.work_done.wait(work).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// Whether the next file is ready.
+pub(crate) fn has_next(shared: &Shared) -> bool {
+    shared.work().ready.is_some()
+}
+
+/// No more appends come: a writer that waits for room on a full disk gives up.
+pub(crate) fn closing(shared: &Shared) {
+    shared.work().closing = true;
+    shared.work_done.notify_all();
+}
+
+/// Asks for a trim; returns its ticket for [`wait_for_trim`].
+pub(crate) fn want_trim(shared: &Shared) -> u64 {
+    let mut work = shared.work();
+    work.trims_wanted += 1;
+    shared.work_wanted.notify_all();
+    work.trims_wanted
+}
+
+/// Waits until the trim with this ticket is done, or the keeper has stopped.
+pub(crate) fn wait_for_trim(shared: &Shared, ticket: u64) {
+    let mut work = shared.work();
+    while work.trims_done < ticket && !work.stopped {
+        work = shared.work_done.wait(work).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// Tells the keeper to stop after the trims asked for.
+pub(crate) fn stop(shared: &Shared) {
+    shared.work().stop = true;
+    shared.work_wanted.notify_all();
+}
+
+enum Task {
+    Trim(u64),
+    Prepare,
+    Stop,
+}
+
+/// The keeper's thread.
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    lane: Lane,
+    /// Number of the next file.
+    number: u64,
+    spares: Vec<LaneFile>,
+}
+
+impl Keeper {
+    /// A keeper of `lane`, whose next file is number `number`.
+    pub(crate) const fn new(shared: Arc<Shared>, lane: Lane, number: u64) -> Self {
+        Self { shared, lane, number, spares: Vec::new() }
+    }
+
+    /// Works until told to stop. A failed write or sync ends the lane, trims go on.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.next_task() {
+                Task::Trim(ticket) => {
+                    if let Err(error) = self.trim() {
+                        self.shared.end(&error);
+                    }
+                    self.shared.work().trims_done = ticket;
+                }
+                Task::Prepare => {
+                    if let Err(error) = self.prepare() {
+                        self.shared.end(&error);
+                    }
+                }
+                Task::Stop => break,
+            }
+            self.shared.work_done.notify_all();
+        }
+        self.shared.work().stopped = true;
+        self.shared.work_done.notify_all();
+    }
+
+    fn next_task(&self) -> Task {
+        let mut work = self.shared.work();
+        let mut retry = work.starved && self.spares.is_empty();
+        loop {
+            if work.trims_done < work.trims_wanted {
+                return Task::Trim(work.trims_wanted);
+            }
+            if work.stop {
+                return Task::Stop;
+            }
+            let wants_file = work.ready.is_none() && !work.lane_ended;
+            if wants_file && !retry {
+                return Task::Prepare;
+            }
+            if wants_file {
+                let (guard, timeout) =
+                    self.shared.work_wanted.wait_timeout(work, RETRY).unwrap_or_else(PoisonError::into_inner);
+                work = guard;
+                retry = !timeout.timed_out();
+            } else {
+                work = self.shared.work_wanted.wait(work).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Makes the next file ready. A full disk is not an error: appends are refused and it is tried again.
+    fn prepare(&mut self) -> Result<(), Error> {
+        let result = match self.spares.pop() {
+            Some(spare) => self.recycle(spare),
+            None => prepare_file(&self.shared, &self.lane, self.number, self.shared.options.file_bytes),
+        };
+        match result {
+            Ok(file) => {
+                self.number += 1;
+                let starved = {
+                    let mut work = self.shared.work();
+                    work.ready = Some(Arc::new(file));
+                    std::mem::take(&mut work.starved)
+                };
+                if starved {
+                    tracing::info!("there is room again for the local log");
+                    self.shared.queue().set_starved(false);
+                    self.shared.lanes.reserve.restore();
+                }
+                Ok(())
+            }
+            Err(error) if error.is_full() => {
+                self.shared.queue().set_starved(true);
+                if !std::mem::replace(&mut self.shared.work().starved, true) {
+                    tracing::warn!(%error, "the disk is full: appends are refused once the current file is");
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn recycle(&self, spare: LaneFile) -> Result<LaneFile, Error> {
+        let disk = self.shared.lanes.disk.as_ref();
+        let next = file::path(&self.lane.dir, self.number, Role::Next);
+        disk.rename(&spare.path, &next).map_err(Error::io("renaming", &spare.path))?;
+        let file = LaneFile::initialise(spare.io, &next, &self.lane.state, self.number, spare.len)?;
+        publish(&self.shared, &self.lane, file)
+    }
+
+    /// Gives back the files that nothing needs any more: pointer first, then the files.
+    fn trim(&mut self) -> Result<(), Error> {
+        let freed = self.shared.index(|index| index.take_free(self.shared.live));
+        for lane in freed {
+            self.trim_lane(lane)?;
+        }
+        Ok(())
+    }
+
+    fn trim_lane(&mut self, Freed { generation, files, keep_from }: Freed) -> Result<(), Error> {
+        let Shared { lanes, fail, .. } = &*self.shared;
+        fail.hit("wal.trim.pointer")?;
+        let after_last = files.last().map_or((0, 0), |file| (file.id.number + 1, u64::MAX));
+        let (first_file, first_seq) = keep_from.unwrap_or(after_last);
+        let lane = lanes.update(generation, |state| {
+            state.first_file = first_file;
+            state.first_seq = first_seq;
+        })?;
+        fail.hit("wal.trim.recycle")?;
+        if keep_from.is_none() {
+            drop(files);
+            return lanes.remove(generation);
+        }
+        if generation == self.lane.state.generation {
+            self.lane = lane;
+        }
+        for file in files {
+            self.free(file)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a file for recycling, or deletes it. One that a read still looks at lives on in that read's handle,
+    /// so it must not get a new content.
+    fn free(&mut self, file: Arc<LaneFile>) -> Result<(), Error> {
+        let path = file.path.clone();
+        let usable = file.id.generation == self.shared.live && file.len == self.shared.options.file_bytes;
+        match Arc::try_unwrap(file) {
+            Ok(file) if usable && self.spares.len() < MAX_SPARES => {
+                self.spares.push(file);
+                Ok(())
+            }
+            _ => self.shared.lanes.disk.remove(&path).map_err(Error::io("removing", path)),
+        }
+    }
+}
+
+/// Makes a new file of the lane, durable in content and name.
+pub(crate) fn prepare_file(shared: &Shared, lane: &Lane, number: u64, len: u64) -> Result<LaneFile, Error> {
+    let next = file::path(&lane.dir, number, Role::Next);
+    let file = LaneFile::create(shared.lanes.disk.as_ref(), &next, &lane.state, number, len)?;
+    publish(shared, lane, file)
+}
+
+/// Gives a prepared file its name. A `.wal` file has a whole header, always.
+fn publish(shared: &Shared, lane: &Lane, file: LaneFile) -> Result<LaneFile, Error> {
+    let disk = shared.lanes.disk.as_ref();
+    shared.fail.hit("wal.file.prepared")?;
+    let path = file::path(&lane.dir, file.id.number, Role::Log);
+    disk.rename(&file.path, &path).map_err(Error::io("renaming", &file.path))?;
+    disk.sync_dir(&lane.dir).map_err(Error::io("syncing", &lane.dir))?;
+    Ok(LaneFile { path, ..file })
+}
+
+/// Bytes of blocks that a file of `len` bytes takes.
+pub(crate) const fn room(len: u64) -> u64 {
+    len.saturating_sub(FILE_HEADER_LEN as u64)
+}

@@ -1,0 +1,27 @@
+//! Counters of the log. Bumped per block, never per record.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+#[allow(clippy::cast_precision_loss)] // gauges are floats
+pub(crate) fn unflushed(bytes: u64) {
+    gauge!("runnel_wal_unflushed_bytes").set(bytes as f64);
+}
+
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn unshipped(bytes: u64) {
+    gauge!("runnel_wal_unshipped_bytes").set(bytes as f64);
+}
+
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn files(count: usize) {
+    gauge!("runnel_wal_files").set(count as f64);
+}
+
+/// A block of `bytes` became durable in `took` (write and sync).
+pub(crate) fn block(bytes: u64, took: Duration) {
+    counter!("runnel_wal_blocks_total").increment(1);
+    counter!("runnel_wal_bytes_total").increment(bytes);
+    histogram!("runnel_wal_flush_seconds").record(took.as_secs_f64());
+}

@@ -1,0 +1,81 @@
+use std::sync::Arc;
+
+use runnel_record::Offset;
+use runnel_runtime::{FailPoints, SimDisk};
+
+use super::rig::*;
+use crate::{Error, ErrorKind, LocalLog};
+
+/// Appends until refused; returns the next offset. Everything accepted must become durable without more space.
+fn fill(log: &LocalLog, mut base: i64) -> (i64, Error) {
+    let (ears, listener) = ears();
+    let mut last = None;
+    loop {
+        match log.append(entry(0, base, 1, 1, &[base as u8; 3000]), &listener) {
+            Ok(seq) => (last, base) = (Some(seq), base + 1),
+            Err(error) => {
+                assert!(last.is_none_or(|seq| ears.wait(seq)), "an accepted entry has room");
+                return (base, error);
+            }
+        }
+        // One at a time: how far the keeper is must not decide what is accepted.
+        assert!(ears.wait(last.unwrap()));
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_appends_and_goes_on_with_the_rest() {
+    let disk = SimDisk::new(1);
+    disk.set_capacity(300 << 10);
+    let (log, _) = open(&disk);
+    let (base, error) = fill(&log, 0);
+    assert_eq!(error.kind(), ErrorKind::Full);
+    assert!(base > 30 && log.pressure().full, "{base}");
+    assert_eq!(read_all(&log, 0, 0, 10_000).len() as i64, base, "reads go on");
+    disk.set_capacity(disk.used());
+    log.shipped(tp(0), Offset(base));
+    log.wait_trimmed();
+    // The reserve paid for the trim pointer, and the trimmed files are the room.
+    while log.pressure().full {
+        std::thread::yield_now();
+    }
+    let (after, _) = fill(&log, base);
+    assert!(after > base + 10);
+    log.close();
+    let (_, recovered) = open(&disk.kill());
+    assert_eq!(tail_bases(&recovered, 0).last(), Some(&(after - 1)));
+}
+
+#[test]
+fn a_log_opens_and_seals_on_a_full_disk() {
+    let disk = SimDisk::new(1);
+    let (log, _) = open(&disk);
+    for i in 0..20 {
+        put(&log, entry(0, i, 1, 1, &[1; 3000]));
+    }
+    let disk = disk.kill();
+    disk.set_capacity(disk.used());
+    let (log, recovered) = open(&disk);
+    assert_eq!(tail_bases(&recovered, 0).len(), 20);
+    let (_, listener) = ears();
+    let refused = log.append(entry(0, 20, 2, 1, &[1; 60 << 10]), &listener);
+    assert!(refused.is_err());
+    assert_eq!(read_all(&log, 0, 0, 10_000).len(), 20);
+    disk.set_capacity(u64::MAX);
+    while log.pressure().full {
+        std::thread::yield_now();
+    }
+    put(&log, entry(0, 20, 2, 1, &[1; 30 << 10]));
+}
+
+#[test]
+fn closing_a_full_log_gives_up_what_waits_for_room() {
+    let disk = SimDisk::new(1);
+    let (log, _) = LocalLog::open(Arc::new(disk.clone()), options(), identity(), FailPoints::default()).unwrap();
+    put(&log, entry(0, 0, 1, 1, &[0; 3000]));
+    disk.set_capacity(disk.used());
+    let (_, error) = fill(&log, 1);
+    assert_eq!(error.kind(), ErrorKind::Full);
+    log.close();
+    assert_eq!(log.append(entry(0, 900, 2, 1, b"x"), &ears().1).unwrap_err().kind(), ErrorKind::Closed);
+}
