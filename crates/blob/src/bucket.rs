@@ -127,7 +127,7 @@ impl Bucket {
             return Err(Error::Invalid { key: path, reason: format!("the range {bad:?} is empty") });
         }
         let merged = merge(ranges);
-        let requests = merged.iter().map(|range| self.fetch_range(&path, range.clone()));
+        let requests = merged.iter().cloned().map(|range| self.fetch_range(&path, range));
         let fetched: Vec<Bytes> = futures::stream::iter(requests).buffered(PARALLEL_RANGES).try_collect().await?;
         let slices = ranges.iter().map(|range| {
             let i = merged.partition_point(|m| m.start <= range.start) - 1;
@@ -264,29 +264,33 @@ impl Bucket {
             // S3 answers 404 for a key and for a bucket that is not there; mistaking the second for the first would
             // make a full cluster look empty.
             StoreError::NotFound { .. } | StoreError::Generic { .. } if says("<Code>NoSuchBucket</Code>") => {
-                Error::BucketMissing { bucket, source: Some(error) }
+                Error::BucketMissing { bucket, source: Some(Box::new(error)) }
             }
             StoreError::NotFound { .. } if self.0.folder.as_ref().is_some_and(|folder| !folder.exists()) => {
-                Error::BucketMissing { bucket, source: Some(error) }
+                Error::BucketMissing { bucket, source: Some(Box::new(error)) }
             }
             StoreError::NotFound { .. } => Error::NotFound { key },
-            StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } => Error::Refused { key, source: error },
+            StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } => {
+                Error::Refused { key, source: Box::new(error) }
+            }
             StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
-                Error::Denied { bucket, key, source: error }
+                Error::Denied { bucket, key, source: Box::new(error) }
             }
             StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } => {
-                Error::Unsupported { bucket, op, source: error }
+                Error::Unsupported { bucket, op, source: Box::new(error) }
             }
             StoreError::InvalidPath { .. } => Error::Invalid { key, reason: error.to_string() },
-            StoreError::Generic { .. } if says("status code: 501") => Error::Unsupported { bucket, op, source: error },
+            StoreError::Generic { .. } if says("status code: 501") => {
+                Error::Unsupported { bucket, op, source: Box::new(error) }
+            }
             StoreError::Generic { .. } if says("status code: 403") || says("status code: 401") => {
-                Error::Denied { bucket, key, source: error }
+                Error::Denied { bucket, key, source: Box::new(error) }
             }
             StoreError::Generic { .. } if io_kind(&error) == Some(std::io::ErrorKind::PermissionDenied) => {
-                Error::Denied { bucket, key, source: error }
+                Error::Denied { bucket, key, source: Box::new(error) }
             }
-            StoreError::Generic { .. } => Error::Unavailable { bucket, op, key, source: error },
-            _ => Error::Internal { bucket, op, key, source: error },
+            StoreError::Generic { .. } => Error::Unavailable { bucket, op, key, source: Box::new(error) },
+            _ => Error::Internal { bucket, op, key, source: Box::new(error) },
         }
     }
 

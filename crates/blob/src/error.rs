@@ -38,7 +38,7 @@ pub enum Error {
         bucket: String,
         /// The store's answer.
         #[source]
-        source: Option<StoreError>,
+        source: Option<Box<StoreError>>,
     },
     /// The credentials do not allow the operation.
     #[error(
@@ -52,7 +52,7 @@ pub enum Error {
         key: String,
         /// The store's answer.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// The store gave no answer, or said that it cannot serve now.
     #[error("{bucket} cannot be reached or does not serve: {op} of `{key}` failed")]
@@ -65,7 +65,7 @@ pub enum Error {
         key: String,
         /// The store's answer.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// The store did not answer in time.
     #[error("{op} of `{key}` in {bucket} got no answer within {after:?}")]
@@ -110,7 +110,7 @@ pub enum Error {
         key: String,
         /// The store's answer.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// The store does not honour conditional writes.
     #[error(
@@ -133,7 +133,7 @@ pub enum Error {
         op: &'static str,
         /// The store's answer.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// Another process holds the folder.
     #[error("the bucket folder {folder} is in use by another broker: stop it, or give this one its own storage.url")]
@@ -169,7 +169,7 @@ pub enum Error {
         key: String,
         /// The store's answer.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
 }
 

@@ -36,5 +36,5 @@ pub use footer::Run;
 pub use options::{EncodeOptions, ParquetCodec};
 pub use run::{SourceBatch, decode_run, encode_run};
 pub use segment::Segment;
-pub use sweep::sweep_orphans;
+pub use sweep::{find_orphans, sweep_orphans};
 pub use verify::verify;

@@ -310,4 +310,4 @@ fn decode(tp: TopicPartition, register: &Register) -> Result<Root, Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -27,6 +27,20 @@ pub async fn sweep_orphans(snapshot: &Snapshot, epoch: LeaderEpoch) -> Result<Ve
     if root.epoch != epoch {
         return Err(Error::SweepTooEarly { tp, mine: epoch, root: root.epoch });
     }
+    let mut deleted = Vec::new();
+    for key in find_orphans(snapshot, epoch).await? {
+        snapshot.bucket().delete(&key).await.map_err(|e| Error::bucket(tp, e))?;
+        let object = key.path();
+        tracing::info!(%tp, object, "deleted an orphan of an earlier epoch");
+        deleted.push(object);
+    }
+    Ok(deleted)
+}
+
+/// The objects that epochs before `epoch` left and that the root at hand does not refer to. Until the root was
+/// committed in `epoch`, an earlier leader may still come to refer to them.
+pub async fn find_orphans(snapshot: &Snapshot, epoch: LeaderEpoch) -> Result<Vec<Key>, Error> {
+    let tp = snapshot.root().tp;
     let referenced: BTreeSet<Uuid> = snapshot.referenced_ids().await?.into_iter().collect();
     let orphan = |key: &Key| match key {
         Key::Segment { tp: of, epoch: of_epoch, id, .. }
@@ -36,28 +50,24 @@ pub async fn sweep_orphans(snapshot: &Snapshot, epoch: LeaderEpoch) -> Result<Ve
         }
         _ => false,
     };
-    let mut deleted = Vec::new();
+    let mut orphans = Vec::new();
     for prefix in [segment_prefix(snapshot.topic_name(), tp.partition), chunk_prefix(tp), producer_prefix(tp)] {
         let mut after = String::new();
         loop {
             let page = snapshot.bucket().list_after(&prefix, &after, PAGE).await;
             let page = page.map_err(|e| Error::bucket(tp, e))?;
-            for listed in &page {
-                // A name that we would not write is not ours to delete.
-                let key = Key::parse_segment(&listed.path).or_else(|| Key::parse_partition_object(tp, &listed.path));
-                if let Some(key) = key.filter(orphan) {
-                    snapshot.bucket().delete(&key).await.map_err(|e| Error::bucket(tp, e))?;
-                    tracing::info!(%tp, object = listed.path, "deleted an orphan of an earlier epoch");
-                    deleted.push(listed.path.clone());
-                }
-            }
+            // A name that we would not write is not ours to delete.
+            let keys = page.iter().filter_map(|listed| {
+                Key::parse_segment(&listed.path).or_else(|| Key::parse_partition_object(tp, &listed.path))
+            });
+            orphans.extend(keys.filter(orphan));
             match page.last() {
                 Some(last) if page.len() == PAGE => after.clone_from(&last.path),
                 _ => break,
             }
         }
     }
-    Ok(deleted)
+    Ok(orphans)
 }
 
 #[cfg(test)]

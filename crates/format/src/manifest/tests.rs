@@ -7,6 +7,8 @@ use super::*;
 
 const DAY_MS: i64 = 86_400_000;
 
+type Change = fn(&mut Root);
+
 fn tp() -> TopicPartition {
     TopicPartition { topic: TopicId(Uuid::from_u128(0x0123_4567_89ab_cdef_0011_2233_4455_6677)), partition: 7 }
 }
@@ -134,7 +136,7 @@ fn a_root_with_every_list_at_its_limit_fits() {
 
 #[test]
 fn one_more_than_the_limit_is_refused() {
-    let cases: [(&str, fn(&mut Root)); 5] = [
+    let cases: [(&str, Change); 5] = [
         ("segments", |r| {
             let last = r.segments.last().unwrap().next;
             r.segments.push(wide_segment(last.0, 1, 1));
@@ -155,7 +157,7 @@ fn one_more_than_the_limit_is_refused() {
 
 #[test]
 fn a_root_that_breaks_an_invariant_is_refused_by_both_sides() {
-    let cases: [(&str, fn(&mut Root)); 11] = [
+    let cases: [(&str, Change); 11] = [
         ("gap between segments", |r| r.segments[1].base = Offset(1511)),
         ("gap behind the chunks", |r| {
             r.chunks.pop();
@@ -238,7 +240,7 @@ fn a_chunk_sums_up_its_entries() {
     assert_eq!(reference.max_timestamp_offset, segments[0].max_timestamp_offset, "the first of equals");
     assert_eq!((reference.bytes as usize, reference.crc32c), (encoded.len(), crc32c::crc32c(&encoded)));
 
-    let upper = Chunk { tp: tp(), entries: Entries::Chunks(vec![reference.clone()]) };
+    let upper = Chunk { tp: tp(), entries: Entries::Chunks(vec![reference]) };
     assert_eq!(upper.level(), 1);
     assert_eq!(upper.reference(LeaderEpoch(4), Uuid::nil(), &upper.encode()).unwrap().segments, 3);
     assert_eq!(
