@@ -283,6 +283,10 @@ impl Bucket {
             StoreError::Generic { .. } if says("status code: 501") => {
                 Error::Unsupported { bucket, op, source: Box::new(error) }
             }
+            // Without credentials the instance's own are asked for, at an address that only AWS machines reach.
+            StoreError::Generic { .. } if says("http://169.254.169.254") => {
+                Error::Denied { bucket, key, source: Box::new(error) }
+            }
             StoreError::Generic { .. } if says("status code: 403") || says("status code: 401") => {
                 Error::Denied { bucket, key, source: Box::new(error) }
             }

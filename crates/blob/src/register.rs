@@ -1,6 +1,6 @@
 //! Registers: small objects that change by compare-and-swap only.
 //!
-//! A register's bytes are an envelope (magic `RNRG`, version, length, CRC-32C; see `runnel_format::codec`) around a
+//! A register's bytes are an envelope (magic `rnRG`, version, length, CRC-32C; see `runnel_format::codec`) around a
 //! nonce of 16 random bytes and the payload. The nonce is what makes an unclear answer clear. A conditional PUT can
 //! be applied and still come back as a timeout, a reset, a 5xx, a 409 or, after a retry below us, as a refusal of its
 //! own success. So no answer but a plain success is believed: the register is read back, and
@@ -24,7 +24,7 @@ use crate::{Bucket, Error, ErrorKind, Key, metrics};
 /// Largest register.
 pub const MAX_REGISTER_BYTES: usize = 256 * 1024;
 
-const MAGIC: [u8; 4] = *b"RNRG";
+const MAGIC: [u8; 4] = *b"rnRG";
 const FORMAT: u16 = 1;
 const NONCE_LEN: usize = 16;
 const ATTEMPTS: u32 = 5;

@@ -42,8 +42,8 @@ pub const MAX_PENDING_DELETE: usize = 64;
 /// Largest producer snapshot inside a root; a larger one is an object of its own.
 pub const MAX_INLINE_PRODUCERS: usize = 8 * 1024;
 
-pub(crate) const ROOT_MAGIC: [u8; 4] = *b"RNRT";
-pub(crate) const CHUNK_MAGIC: [u8; 4] = *b"RNCK";
+pub(crate) const ROOT_MAGIC: [u8; 4] = *b"rnRT";
+pub(crate) const CHUNK_MAGIC: [u8; 4] = *b"rnCK";
 pub(crate) const VERSION: u16 = 1;
 
 /// A segment: one immutable offset range of the partition, one Parquet object.
@@ -119,7 +119,7 @@ pub struct EpochStart {
     pub start: Offset,
 }
 
-/// The producer snapshot at [`Root::end`]; its bytes are described in `docs/formats/producer.md`.
+/// The producer snapshot at [`Root::end`]; its bytes are described in `docs/formats/producer-state.md`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProducerState {
     /// Inside the root. Empty: no producer is known.

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::single_range_in_vec_init)]
 
 use runnel_record::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use uuid::Uuid;

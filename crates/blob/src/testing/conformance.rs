@@ -1,4 +1,5 @@
 //! What every store must do for runnel; run against memory, a folder and a real S3 server.
+#![allow(clippy::single_range_in_vec_init)] // lists of ranges that happen to be short
 
 use bytes::Bytes;
 use futures::future::join_all;

@@ -1,4 +1,5 @@
 //! A real S3 server for tests: the one that `cargo xtask test` names in the environment, else one started here.
+#![allow(clippy::disallowed_methods)] // the start of a foreign process has no event to wait for
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
