@@ -15,7 +15,8 @@ use crate::topics::Topic;
 #[async_trait]
 impl Cluster for Broker {
     async fn describe_cluster(&self) -> ClusterDescription {
-        let node = Node { id: self.home.node_id, name: self.options.node_name.clone(), zone: self.options.zone.clone() };
+        let node =
+            Node { id: self.home.node_id, name: self.options.node_name.clone(), zone: self.options.zone.clone() };
         ClusterDescription {
             cluster_id: self.home.cluster_name(),
             controller: node.id,
@@ -42,11 +43,8 @@ impl Cluster for Broker {
     }
 
     async fn health(&self) -> Health {
-        let mut checks = vec![
-            ("metadata".to_owned(), true, "embedded".to_owned()),
-            self.bucket_check(),
-            self.wal_check(),
-        ];
+        let mut checks =
+            vec![("metadata".to_owned(), true, "embedded".to_owned()), self.bucket_check(), self.wal_check()];
         if self.stopping() {
             checks.push(("draining".to_owned(), false, "the broker is stopping".to_owned()));
         }

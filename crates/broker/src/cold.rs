@@ -53,7 +53,6 @@ impl SegmentHandles {
 }
 
 /// Reads the log and the segments of any partition.
-#[derive(Debug)]
 pub(crate) struct ColdReader {
     pub(crate) bucket: Bucket,
     pub(crate) log: LocalLog,
@@ -124,15 +123,10 @@ impl ColdReader {
         partition: &Partition,
         offset: Offset,
     ) -> Result<(SegmentRef, Run, Vec<Batch>), Error> {
-        let reference = partition
-            .manifest()
-            .find(&self.bucket, offset)
-            .await
-            .map_err(|e| segment_error(&e))?
-            .ok_or_else(|| {
-                let what = format!("no segment of {} holds offset {offset}", partition.label());
-                Error::new(ErrorKind::Corrupt, what)
-            })?;
+        let reference = partition.snapshot().find(offset).await.map_err(|e| segment_error(&e))?.ok_or_else(|| {
+            let what = format!("no segment of {} holds offset {offset}", partition.label());
+            Error::new(ErrorKind::Corrupt, what)
+        })?;
         let segment = self.segment(partition, &reference).await?;
         let run = segment.run_for(offset).cloned().ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("segment {} does not hold offset {offset}", reference.id))
@@ -163,8 +157,10 @@ impl ColdReader {
         // must not push that out.
         let class = if reference.next == partition.shipped() { Class::Hot } else { Class::Backfill };
         let key = BlockKey { segment: reference.id, run };
-        let load = async || -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
-            Ok(encode_run(&segment.read_run(run).await?))
+        let segment = segment.clone();
+        let load = move || async move {
+            let batches = segment.read_run(run).await?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(encode_run(&batches))
         };
         self.cache.get_or_load(key, class, load).await.map_err(|e| cache_error(&e))
     }
@@ -175,7 +171,8 @@ impl ColdReader {
         if count == 0 {
             return;
         }
-        let (reader, partition, reference, first) = (Arc::clone(self), Arc::clone(partition), reference.clone(), run.index + 1);
+        let (reader, partition, reference, first) =
+            (Arc::clone(self), Arc::clone(partition), reference.clone(), run.index + 1);
         tokio::spawn(async move {
             let Ok(segment) = reader.segment(&partition, &reference).await else { return };
             let last = u32::try_from(segment.runs().len()).unwrap_or(u32::MAX);

@@ -138,7 +138,10 @@ pub(crate) fn validate_new(configs: &[(String, Option<String>)]) -> Result<BTree
 }
 
 /// Applies changes (KIP-339) and gives the new map, or the first error.
-pub(crate) fn apply(set: &BTreeMap<String, String>, changes: &[ConfigChange]) -> Result<BTreeMap<String, String>, Error> {
+pub(crate) fn apply(
+    set: &BTreeMap<String, String>,
+    changes: &[ConfigChange],
+) -> Result<BTreeMap<String, String>, Error> {
     let mut set = set.clone();
     for change in changes {
         let name = change.name.as_str();
@@ -174,7 +177,11 @@ pub(crate) fn apply(set: &BTreeMap<String, String>, changes: &[ConfigChange]) ->
 }
 
 /// The entries of a topic, all or those named.
-pub(crate) fn describe(set: &BTreeMap<String, String>, defaults: &Defaults, names: Option<&[String]>) -> Vec<ConfigEntry> {
+pub(crate) fn describe(
+    set: &BTreeMap<String, String>,
+    defaults: &Defaults,
+    names: Option<&[String]>,
+) -> Vec<ConfigEntry> {
     let wanted = |e: &&Entry| names.is_none_or(|names| names.iter().any(|n| n == e.name));
     TABLE.iter().filter(wanted).map(|e| describe_one(e, set.get(e.name), defaults)).collect()
 }

@@ -74,7 +74,7 @@ pub(crate) fn bucket_error(error: &runnel_blob::Error) -> Error {
         | Kind::Invalid
         | Kind::Internal => ErrorKind::StorageError,
     };
-    Error::new(kind, format!("the bucket: {error}"))
+    Error::new(kind, format!("the bucket: {}", chain(error)))
 }
 
 /// The metadata store failed.
@@ -85,4 +85,88 @@ pub(crate) fn metadata_error(error: &runnel_metastore::Error) -> Error {
 /// Stored bytes cannot be read.
 pub(crate) fn damaged(error: &runnel_format::Error) -> Error {
     Error::new(ErrorKind::Corrupt, error.to_string())
+}
+
+/// Whether the bucket may answer later.
+pub(crate) fn is_unavailable(error: &runnel_blob::Error) -> bool {
+    matches!(error.kind(), runnel_blob::ErrorKind::Unavailable | runnel_blob::ErrorKind::Timeout)
+}
+
+/// A segment or the manifest could not be read or written.
+pub(crate) fn segment_error(error: &runnel_segment::Error) -> Error {
+    use runnel_segment::ErrorKind as Kind;
+    let kind = match error.kind() {
+        Kind::Corrupt | Kind::Unsupported | Kind::Conflict => ErrorKind::Corrupt,
+        Kind::Storage => ErrorKind::StorageError,
+        Kind::Fenced => ErrorKind::NotLeader,
+        Kind::Invalid | Kind::Internal => ErrorKind::Internal,
+    };
+    Error::new(kind, chain(error))
+}
+
+/// The log could not be read.
+pub(crate) fn lane_error(error: &runnel_wal::Error) -> Error {
+    use runnel_wal::ErrorKind as Kind;
+    let kind = match error.kind() {
+        Kind::Corrupt | Kind::Unsupported => ErrorKind::Corrupt,
+        Kind::Throttled => ErrorKind::Throttled,
+        Kind::Full | Kind::Io => ErrorKind::StorageError,
+        Kind::Closed => ErrorKind::NotLeader,
+        Kind::NotFound | Kind::Invalid => ErrorKind::Internal,
+    };
+    Error::new(kind, format!("the write-ahead log: {}", chain(error)))
+}
+
+/// The log did not take an append. Nothing was stored.
+pub(crate) fn refused_by_lane(error: &runnel_wal::Error) -> Error {
+    use runnel_wal::ErrorKind as Kind;
+    match error.kind() {
+        Kind::Throttled => {
+            Error::new(ErrorKind::Throttled, format!("no room in the write-ahead log: {error}; retry later"))
+        }
+        Kind::Full => {
+            Error::new(ErrorKind::StorageError, "the disk of the write-ahead log is full: free space; retry later")
+        }
+        Kind::Invalid => Error::new(ErrorKind::MessageTooLarge, chain(error)),
+        Kind::Closed | Kind::Corrupt | Kind::NotFound | Kind::Unsupported | Kind::Io => lane_error(error),
+    }
+}
+
+/// The partition machine refused an input.
+pub(crate) fn machine_error(error: &runnel_partition::Error) -> Error {
+    use runnel_partition::ErrorKind as Kind;
+    let kind = match error.kind() {
+        Kind::Invalid => ErrorKind::InvalidRecord,
+        Kind::Unsupported => ErrorKind::InvalidRecord,
+        Kind::InvalidProducerEpoch => ErrorKind::InvalidProducerEpoch,
+        Kind::OutOfOrderSequence => ErrorKind::OutOfOrderSequence,
+        Kind::DuplicateSequence => ErrorKind::DuplicateSequence,
+        Kind::OutcomeUnknown | Kind::Closed | Kind::Fenced => ErrorKind::NotLeader,
+        Kind::Corrupt => ErrorKind::Corrupt,
+        Kind::Internal => ErrorKind::Internal,
+    };
+    Error::new(kind, error.to_string())
+}
+
+/// The cache could not give what a reader asked for: the error of the load behind it, if that is known.
+pub(crate) fn cache_error(error: &runnel_cache::Error) -> Error {
+    match error {
+        runnel_cache::Error::Load(load) => match load.downcast_ref::<runnel_segment::Error>() {
+            Some(error) => segment_error(error),
+            None => Error::new(ErrorKind::StorageError, load.to_string()),
+        },
+        runnel_cache::Error::Open(_) => Error::new(ErrorKind::Internal, chain(error)),
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

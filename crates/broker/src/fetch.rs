@@ -61,7 +61,11 @@ impl Broker {
         for wanted in &request.partitions {
             let left = request.max_bytes.saturating_sub(pass.bytes);
             // Only the very first batch of a response may break its limit (KIP-74).
-            let limit = if pass.bytes == 0 { Some(wanted.max_bytes.min(left)) } else { (left > 0).then_some(wanted.max_bytes.min(left)) };
+            let limit = if pass.bytes == 0 {
+                Some(wanted.max_bytes.min(left))
+            } else {
+                (left > 0).then_some(wanted.max_bytes.min(left))
+            };
             let outcome = self.fetch_one(wanted, limit, pass.bytes == 0).await;
             match &outcome {
                 Ok(fetched) => {

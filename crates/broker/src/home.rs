@@ -5,7 +5,7 @@ mod decide;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use runnel_blob::{Bucket, CasOutcome, Key, Register, Version};
+use runnel_blob::{Bucket, CasOutcome, FolderLock, Key, Register, Version};
 use runnel_format::meta::{BrokerSession, ClusterRecord, Identity};
 use runnel_runtime::disk::Disk;
 use rustix::fs::{FlockOperation, flock};
@@ -149,7 +149,8 @@ pub(crate) struct Home {
     pub(crate) node_id: i32,
     /// Number of this incarnation; random, never reused.
     pub(crate) session: u64,
-    pub(crate) _lock: DirLock,
+    /// Data directory and, for `file://`, bucket.
+    pub(crate) _locks: (DirLock, Option<FolderLock>),
 }
 
 impl Home {

@@ -4,6 +4,8 @@ use async_trait::async_trait;
 use runnel_api::{EpochEnd, Error, ErrorKind, Isolation, ListedOffset, OffsetSpec, Offsets, TopicKey};
 use runnel_record::{Batch, LeaderEpoch, Offset, TimestampMs};
 
+use std::sync::Arc;
+
 use crate::Broker;
 use crate::error::{record_error, segment_error};
 use crate::partition::Partition;
@@ -21,9 +23,8 @@ impl Offsets for Broker {
     ) -> Result<Option<ListedOffset>, Error> {
         let partition = self.open_partition(topic, partition).await?;
         partition.check_epoch(current_leader_epoch)?;
-        let named = |offset| {
-            Some(ListedOffset { offset, timestamp: TimestampMs::NONE, leader_epoch: Some(partition.epoch) })
-        };
+        let named =
+            |offset| Some(ListedOffset { offset, timestamp: TimestampMs::NONE, leader_epoch: Some(partition.epoch) });
         match spec {
             OffsetSpec::Earliest => Ok(named(partition.log_start())),
             // Without transactions the last stable offset is the high watermark.
@@ -53,9 +54,12 @@ impl Offsets for Broker {
 
 impl Broker {
     /// The first record, in offset order, whose timestamp is at or after `wanted`.
-    async fn by_timestamp(&self, partition: &Partition, wanted: TimestampMs) -> Result<Option<ListedOffset>, Error> {
-        let manifest = partition.manifest();
-        let shipped = manifest.find_by_timestamp(&self.bucket, wanted).await.map_err(|e| segment_error(&e))?;
+    async fn by_timestamp(
+        &self,
+        partition: &Arc<Partition>,
+        wanted: TimestampMs,
+    ) -> Result<Option<ListedOffset>, Error> {
+        let shipped = partition.snapshot().find_by_timestamp(wanted).await.map_err(|e| segment_error(&e))?;
         if let Some(reference) = shipped {
             let mut at = reference.base.max(partition.log_start());
             while at < reference.next {
@@ -72,9 +76,11 @@ impl Broker {
     }
 
     /// The first record with the largest timestamp.
-    async fn max_timestamp(&self, partition: &Partition) -> Result<Option<ListedOffset>, Error> {
-        let manifest = partition.manifest();
-        let shipped = manifest.max_timestamp().filter(|(_, offset)| *offset >= partition.log_start());
+    async fn max_timestamp(&self, partition: &Arc<Partition>) -> Result<Option<ListedOffset>, Error> {
+        let shipped = partition.snapshot().max_timestamp().await.map_err(|e| segment_error(&e))?;
+        let shipped = shipped
+            .filter(|s| s.max_timestamp_offset >= partition.log_start() && s.max_timestamp > TimestampMs::NONE)
+            .map(|s| (s.max_timestamp, s.max_timestamp_offset));
         let unshipped = partition.unshipped_max_timestamp().await?;
         match (shipped, unshipped) {
             (None, None) => Ok(None),
@@ -91,15 +97,10 @@ impl Broker {
 }
 
 /// Walks records for the first whose timestamp is at or after `wanted`.
-fn first_at_or_after(
-    batches: &[Batch],
-    wanted: TimestampMs,
-    log_start: Offset,
-) -> Result<Option<ListedOffset>, Error> {
+fn first_at_or_after(batches: &[Batch], wanted: TimestampMs, log_start: Offset) -> Result<Option<ListedOffset>, Error> {
     for batch in batches.iter().filter(|b| b.max_timestamp() >= wanted) {
-        let found = |offset, timestamp| {
-            Ok(Some(ListedOffset { offset, timestamp, leader_epoch: Some(batch.leader_epoch()) }))
-        };
+        let found =
+            |offset, timestamp| Ok(Some(ListedOffset { offset, timestamp, leader_epoch: Some(batch.leader_epoch()) }));
         let body = batch.inflate(MAX_INFLATED_BYTES).map_err(|e| record_error(&e))?;
         for record in body.records() {
             let record = record.map_err(|e| Error::new(ErrorKind::Corrupt, e.to_string()))?;

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use runnel_api::{Error, ErrorKind, TopicKey};
-use runnel_format::manifest::{EpochStart, ProducerState, Root};
+use runnel_blob::Version;
+use runnel_format::manifest::{EpochStart, Root};
 use runnel_format::meta::PartitionRecord;
 use runnel_format::producer::ProducerSnapshot;
 use runnel_metastore::{Compare, Op, Versioned};
 use runnel_partition::{BatchFacts, Options as MachineOptions, Partition as Machine, ProducerLimits, Start};
 use runnel_record::{LeaderEpoch, Offset, TopicPartition};
-use runnel_segment::manifest::Manifest;
+use runnel_segment::manifest::{IfAbsent, Known, Manifest};
 use runnel_wal::{Recovered, TailEntry};
 
 use crate::Broker;
@@ -35,9 +36,21 @@ pub(crate) struct Inherited {
 impl Inherited {
     pub(crate) fn new(recovered: Recovered) -> Self {
         let mut corrupt: BTreeMap<TopicPartition, Range<Offset>> = BTreeMap::new();
+        for damage in &recovered.unattributed {
+            tracing::error!(damage, "the log is damaged, and nothing tells which partitions it hit");
+        }
+        for lane in &recovered.foreign {
+            tracing::warn!(lane = %lane.display(), "left a lane of another disk alone");
+        }
+        if recovered.torn_bytes > 0 {
+            tracing::info!(
+                bytes = recovered.torn_bytes,
+                "cut a write that the last crash interrupted; none of it was acknowledged"
+            );
+        }
         for range in recovered.corrupt {
-            tracing::error!(partition = %range.tp, from = %range.from, to = ?range.to, "the log is corrupt here");
-            let to = range.to.unwrap_or(Offset(i64::MAX));
+            tracing::error!(partition = %range.tp, from = %range.from, upto = ?range.upto, "the log is corrupt here");
+            let to = range.upto.unwrap_or(Offset(i64::MAX));
             let known = corrupt.entry(range.tp).or_insert(range.from..to);
             *known = known.start.min(range.from)..known.end.max(to);
         }
@@ -127,6 +140,7 @@ impl Broker {
             clock: Arc::clone(&self.ports.clock),
             tails: Arc::clone(&self.tails),
             blocked,
+            failure: self.failure.clone(),
         };
         Ok(spawn(driver, &self.stop_signal))
     }
@@ -139,21 +153,26 @@ impl Broker {
         record: Option<&PartitionRecord>,
         tail_end: Option<Offset>,
     ) -> Result<Manifest, Error> {
-        let cached = record.and_then(|r| r.last_root.as_ref());
-        let cached = cached.map(|(root, version)| Manifest::from_cached(&topic.name, root, version)).transpose();
-        let cached = cached.map_err(|e| segment_error(&e))?.unwrap_or_else(|| Manifest::empty(tp, &topic.name));
+        let (bucket, fail) = (&self.bucket, self.ports.fail.clone());
         let agreed = *self.bucket_agreed.borrow() == Agreement::Agreed;
-        if !agreed {
-            return Ok(cached);
-        }
-        match Manifest::load(&self.bucket, tp, &topic.name).await {
-            Ok(found) => {
-                check_root(cached.root(), found.root(), record, tail_end)?;
-                Ok(found)
+        let Some(record) = record else {
+            // Never opened here: a new topic, or the metadata store was lost. Without the bucket nothing was shipped.
+            let new = Manifest::load(bucket, tp, &topic.name, IfAbsent::Empty, fail).await;
+            return new.map_err(|e| segment_error(&e));
+        };
+        let kept = record.last_root.as_ref().map(kept_root).transpose()?;
+        let kept_end = kept.as_ref().map_or(Offset::ZERO, |(root, _)| root.end);
+        let known = Known { epoch: record.epoch, end: tail_end.map_or(kept_end, |end| end.max(kept_end)) };
+        let cached = Manifest::from_cached(bucket, tp, &topic.name, kept, known, fail);
+        let mut manifest = cached.map_err(|e| segment_error(&e))?;
+        if agreed {
+            match manifest.verify().await {
+                Ok(()) => {}
+                Err(error) if error.kind() == runnel_segment::ErrorKind::Storage => {}
+                Err(error) => return Err(segment_error(&error)),
             }
-            Err(error) if error.is_unavailable() => Ok(cached),
-            Err(error) => Err(segment_error(&error)),
         }
+        Ok(manifest)
     }
 
     /// A partition opens up to a corrupt range of the log, not past it.
@@ -169,13 +188,9 @@ impl Broker {
     }
 
     async fn producers_of(&self, manifest: &Manifest) -> Result<ProducerSnapshot, Error> {
-        let root = manifest.root();
-        let bytes: Bytes = match &root.producers {
-            ProducerState::Inline(bytes) => bytes.clone(),
-            ProducerState::Stored { .. } => manifest.producers(&self.bucket).await.map_err(|e| segment_error(&e))?,
-        };
+        let bytes = manifest.snapshot().producers().await.map_err(|e| segment_error(&e))?;
         if bytes.is_empty() {
-            return Ok(ProducerSnapshot { offset: root.end, ..ProducerSnapshot::empty() });
+            return Ok(ProducerSnapshot { offset: manifest.root().end, ..ProducerSnapshot::empty() });
         }
         ProducerSnapshot::decode(&bytes).map_err(|e| damaged(&e))
     }
@@ -213,7 +228,11 @@ impl Broker {
 fn next_epoch(root: &Root, record: Option<&PartitionRecord>, tail: &[BatchFacts]) -> LeaderEpoch {
     let in_root = (root.version > 0).then_some(root.epoch);
     let in_tail = tail.iter().map(|batch| batch.epoch).max();
-    [in_root, record.map(|r| r.epoch), in_tail].into_iter().flatten().max().map_or(LeaderEpoch::ZERO, |e| LeaderEpoch(e.0 + 1))
+    [in_root, record.map(|r| r.epoch), in_tail]
+        .into_iter()
+        .flatten()
+        .max()
+        .map_or(LeaderEpoch::ZERO, |e| LeaderEpoch(e.0 + 1))
 }
 
 /// The epochs of root and partition record. The record is the newer one wherever both know an epoch.
@@ -224,40 +243,7 @@ fn known_epochs(root: &Root, record: Option<&PartitionRecord>) -> Vec<EpochStart
     starts.into_iter().map(|(epoch, start)| EpochStart { epoch, start }).collect()
 }
 
-/// Whether the bucket's root can be what this disk's own sessions left: the same as the copy, or one commit of the
-/// last session ahead of it (a crash came between the root CAS and the copy), in which case the log still holds all
-/// that the commit shipped.
-fn check_root(
-    cached: &Root,
-    found: &Root,
-    record: Option<&PartitionRecord>,
-    tail_end: Option<Offset>,
-) -> Result<(), Error> {
-    let refuse = |kind, why: String| Err(Error::new(kind, why));
-    if found.version < cached.version {
-        return refuse(
-            ErrorKind::Corrupt,
-            format!(
-                "the bucket's root has version {}, this disk saw version {}: the bucket was rolled back or emptied",
-                found.version, cached.version
-            ),
-        );
-    }
-    if found.version == cached.version {
-        return Ok(());
-    }
-    let known_epoch = record.map(|r| r.epoch);
-    let foreign = known_epoch.is_some_and(|known| found.epoch > known);
-    let beyond = record.is_some() && found.end > tail_end.unwrap_or(Offset::ZERO).max(cached.end);
-    if foreign || beyond {
-        return refuse(
-            ErrorKind::Corrupt,
-            format!(
-                "the bucket has a newer root (epoch {}, end {}) than this disk can have written: an old image of the disk \
-                 came back. Use the newer disk",
-                found.epoch, found.end
-            ),
-        );
-    }
-    Ok(())
+fn kept_root((root, version): &(Bytes, String)) -> Result<(Root, Version), Error> {
+    let version = version.parse().map_err(|_| Error::new(ErrorKind::Corrupt, "the kept root has no version"))?;
+    Ok((Root::decode(root).map_err(|e| damaged(&e))?, version))
 }

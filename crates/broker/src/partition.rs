@@ -6,7 +6,7 @@
 mod driver;
 mod signal;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use runnel_api::{EpochEnd, Error, ErrorKind};
@@ -16,7 +16,7 @@ use runnel_format::producer::ProducerSnapshot;
 use runnel_partition::{SegmentLimits, TimedBatch};
 use runnel_record::{Batch, LeaderEpoch, Offset, TimestampMs, TopicPartition};
 use runnel_runtime::Shutdown;
-use runnel_segment::manifest::Manifest;
+use runnel_segment::manifest::{Manifest, Snapshot};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -56,7 +56,6 @@ enum Control {
 pub(crate) struct ShipPlan {
     pub(crate) base: Offset,
     pub(crate) next: Offset,
-    pub(crate) log_start: Offset,
     pub(crate) epochs: Vec<EpochStart>,
 }
 
@@ -68,9 +67,10 @@ pub(crate) struct Partition {
     pub(crate) tail: Arc<Tail>,
     pub(crate) watermark: Watermark,
     pub(crate) readahead: Mutex<Readahead>,
-    /// Held by the one ship that may run.
-    pub(crate) shipping: AtomicBool,
-    manifest: RwLock<Arc<Manifest>>,
+    /// The root in the hands of the one ship that may run; an async lock, held from plan to trim.
+    pub(crate) manifest: tokio::sync::Mutex<Manifest>,
+    /// What readers see of it.
+    snapshot: RwLock<Snapshot>,
     log_start: AtomicI64,
     shipped: AtomicI64,
     unshipped_bytes: AtomicU64,
@@ -108,14 +108,15 @@ impl Partition {
         (due != i64::MAX).then(|| (self.unshipped_bytes.load(Ordering::Relaxed), TimestampMs(due)))
     }
 
-    pub(crate) fn manifest(&self) -> Arc<Manifest> {
-        Arc::clone(&self.manifest.read().unwrap_or_else(PoisonError::into_inner))
+    /// The manifest as readers see it.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Shows readers the manifest after a commit; the shipped end follows it, never the reverse.
-    pub(crate) fn publish(&self, manifest: Arc<Manifest>) {
-        let end = manifest.root().end;
-        *self.manifest.write().unwrap_or_else(PoisonError::into_inner) = manifest;
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
+        let end = snapshot.root().end;
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
         self.shipped.fetch_max(end.0, Ordering::AcqRel);
     }
 
@@ -156,7 +157,7 @@ impl Partition {
     }
 
     /// The dedup state of the log below `offset`.
-    pub(crate) async fn snapshot_at(&self, offset: Offset) -> Result<ProducerSnapshot, Error> {
+    pub(crate) async fn producers_at(&self, offset: Offset) -> Result<ProducerSnapshot, Error> {
         self.ask(|reply| Control::SnapshotAt { offset, reply }).await?
     }
 

@@ -33,7 +33,7 @@ impl Produce for Broker {
             Some(ProducerIdentity { id, epoch }) if id.0 >= 0 && (0..i16::MAX - 1).contains(&epoch) => {
                 Ok(ProducerIdentity { id, epoch: epoch + 1 })
             }
-            _ => Ok(ProducerIdentity { id: self.producer_ids.next(&self.bucket).await?, epoch: 0 }),
+            _ => Ok(ProducerIdentity { id: self.producer_ids.next(&self.bucket, &*self.meta).await?, epoch: 0 }),
         }
     }
 }

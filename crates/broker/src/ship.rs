@@ -5,18 +5,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use runnel_api::{Error, ErrorKind};
 use runnel_blob::Key;
 use runnel_format::manifest::SegmentRef;
 use runnel_format::meta::PartitionRecord;
 use runnel_metastore::{Compare, Op};
 use runnel_partition::append_day;
-use runnel_record::{Offset, TimestampMs, TopicPartition};
+use runnel_record::{TimestampMs, TopicPartition};
 use runnel_segment::manifest::{Commit, Manifest};
-use runnel_segment::{EncodeOptions, Encoded, ParquetCodec, SourceBatch, encode, verify};
+use runnel_segment::{EncodeOptions, Encoded, ParquetCodec, SourceBatch, encode, find_orphans, sweep_orphans, verify};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -41,6 +41,35 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 const COLLECT_BYTES: usize = 8 << 20;
 
 impl Broker {
+    /// Removes what a crash of an earlier epoch left between a PUT and its root commit. The root is taken over by this
+    /// epoch first, only if there is something to remove: before that, a delayed commit could still refer to it.
+    pub(crate) async fn sweep(&self, partition: &Arc<Partition>) {
+        let mut manifest = partition.manifest.lock().await;
+        match self.try_sweep(partition, &mut manifest).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(partition = partition.label(), count, "removed orphans of an earlier crash"),
+            Err(error) => tracing::warn!(partition = partition.label(), %error, "cannot look for orphans now"),
+        }
+    }
+
+    async fn try_sweep(&self, partition: &Partition, manifest: &mut Manifest) -> Result<usize, Error> {
+        self.committed(partition, manifest.verify().await)?;
+        let orphans = find_orphans(&manifest.snapshot(), partition.epoch).await.map_err(|e| segment_error(&e))?;
+        if orphans.is_empty() {
+            return Ok(0);
+        }
+        if manifest.root().epoch != partition.epoch {
+            let root = manifest.root();
+            let producers = manifest.snapshot().producers().await.map_err(|e| segment_error(&e))?;
+            let commit = Commit::new(partition.epoch, Vec::new(), root.end, root.epochs.clone(), producers);
+            self.committed(partition, manifest.commit(&commit).await)?;
+            self.keep_root(partition, manifest).await?;
+            partition.publish(manifest.snapshot());
+        }
+        let swept = sweep_orphans(&manifest.snapshot(), partition.epoch).await.map_err(|e| segment_error(&e))?;
+        Ok(swept.len())
+    }
+
     /// The loop. Ends with the broker.
     pub(crate) async fn ship_loop(self: Arc<Self>) {
         let slots = Arc::new(Semaphore::new(CONCURRENT));
@@ -124,7 +153,7 @@ impl Broker {
     /// What pins the oldest file of the log, once more than half of the room is taken (design §6, lane pressure).
     fn pinning(&self) -> BTreeSet<TopicPartition> {
         let pressure = self.log.pressure();
-        if pressure.unshipped_bytes <= pressure.max_unshipped / 2 {
+        if pressure.unshipped_bytes <= pressure.limit / 2 {
             return BTreeSet::new();
         }
         self.log.oldest().into_iter().map(|(tp, _)| tp).collect()
@@ -132,11 +161,9 @@ impl Broker {
 
     /// Ships one segment of one partition, if one is due.
     async fn ship(&self, partition: &Arc<Partition>, now: TimestampMs, force: bool) -> Result<(), Error> {
-        if partition.shipping.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let shipped = self.ship_one(partition, now, force).await;
-        partition.shipping.store(false, Ordering::Release);
+        // Whoever holds the manifest ships; a second ship of the partition has nothing to add.
+        let Ok(mut manifest) = partition.manifest.try_lock() else { return Ok(()) };
+        let shipped = self.ship_one(partition, &mut manifest, now, force).await;
         match &shipped {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::NotLeader => {
@@ -151,30 +178,57 @@ impl Broker {
         shipped
     }
 
-    async fn ship_one(&self, partition: &Arc<Partition>, now: TimestampMs, force: bool) -> Result<(), Error> {
+    async fn ship_one(
+        &self,
+        partition: &Partition,
+        manifest: &mut Manifest,
+        now: TimestampMs,
+        force: bool,
+    ) -> Result<(), Error> {
+        // After an unclear answer the commit before may turn out to be in the bucket.
+        self.committed(partition, manifest.verify().await)?;
+        if manifest.root().end > partition.shipped() {
+            return self.finish(partition, manifest).await;
+        }
         let Some(plan) = partition.plan_ship(now, force).await? else { return Ok(()) };
         let started = Instant::now();
         let batches = self.collect(partition, &plan).await?;
         let encoded = self.build(partition, batches).await?;
         self.pass("ship.built")?;
         let reference = reference_of(&encoded, partition);
-        let key = partition.segment_key(&reference);
-        self.put(&key, encoded).await?;
+        let (next, bytes) = (reference.next, reference.bytes);
+        self.put(&partition.segment_key(&reference), encoded).await?;
         self.pass("ship.put")?;
-        let manifest = self.commit(partition, &plan, reference.clone()).await?;
+        let producers = partition.producers_at(next).await?.encode();
+        let commit = Commit::new(partition.epoch, vec![reference], next, plan.epochs, producers);
+        self.committed(partition, manifest.commit(&commit).await)?;
         self.pass("ship.committed")?;
-        self.keep_root(partition, &manifest).await?;
-        self.pass("ship.root_kept")?;
-        partition.publish(Arc::new(manifest));
-        partition.mark_shipped(reference.next).await?;
-        self.log.shipped(partition.tp, reference.next);
+        self.finish(partition, manifest).await?;
         metrics::histogram!("runnel_segment_write_seconds").record(started.elapsed().as_secs_f64());
-        metrics::counter!("runnel_segment_bytes_total").increment(reference.bytes);
-        tracing::debug!(
-            partition = partition.label(), base = %reference.base, next = %reference.next, bytes = reference.bytes,
-            "shipped a segment"
-        );
+        metrics::counter!("runnel_segment_bytes_total").increment(bytes);
+        tracing::debug!(partition = partition.label(), base = %plan.base, %next, bytes, "shipped a segment");
         Ok(())
+    }
+
+    /// Everything after the root CAS: copy, readers, machine, trim.
+    async fn finish(&self, partition: &Partition, manifest: &Manifest) -> Result<(), Error> {
+        self.keep_root(partition, manifest).await?;
+        self.pass("ship.root_kept")?;
+        let end = manifest.root().end;
+        partition.publish(manifest.snapshot());
+        partition.mark_shipped(end).await?;
+        self.log.shipped(partition.tp, end);
+        Ok(())
+    }
+
+    /// A later leader in the root means that this broker was replaced: it must end.
+    fn committed(&self, partition: &Partition, outcome: Result<(), runnel_segment::Error>) -> Result<(), Error> {
+        outcome.map_err(|error| {
+            if error.kind() == runnel_segment::ErrorKind::Fenced {
+                self.fail(format!("{}: {error}", partition.label()));
+            }
+            segment_error(&error)
+        })
     }
 
     /// The batches of the plan, from memory where they still are, else from the log.
@@ -220,28 +274,6 @@ impl Broker {
         self.bucket.put(key, encoded.bytes).await.map_err(|e| bucket_error(&e))
     }
 
-    async fn commit(&self, partition: &Partition, plan: &ShipPlan, reference: SegmentRef) -> Result<Manifest, Error> {
-        let snapshot = partition.snapshot_at(reference.next).await?;
-        let mut manifest = Manifest::clone(&partition.manifest());
-        let commit = Commit {
-            epoch: partition.epoch,
-            end: reference.next,
-            segments: vec![reference],
-            log_start: plan.log_start,
-            epochs: plan.epochs.clone(),
-            producers: snapshot.encode(),
-        };
-        match manifest.commit(&self.bucket, commit, &self.ports.fail).await {
-            Ok(()) => Ok(manifest),
-            Err(error) => {
-                if error.is_fenced() {
-                    self.fail(format!("{}: {error}", partition.label()));
-                }
-                Err(segment_error(&error))
-            }
-        }
-    }
-
     /// Copies the new root to the metadata store, before the log is trimmed: a restart without the bucket opens from
     /// the copy and must not find a gap behind it.
     async fn keep_root(&self, partition: &Partition, manifest: &Manifest) -> Result<(), Error> {
@@ -251,7 +283,7 @@ impl Broker {
             return Err(Error::new(ErrorKind::NotLeader, "the partition's record is gone: its topic was deleted"));
         };
         let record = PartitionRecord::decode(&found.value).map_err(|e| damaged(&e))?;
-        let record = PartitionRecord { never_shipped: false, last_root: Some(manifest.to_cached()), ..record };
+        let record = PartitionRecord { never_shipped: false, last_root: kept(manifest), ..record };
         let put = Op::Put(key.clone(), record.encode(), None);
         let txn = self.meta.txn(vec![Compare::Revision(key, found.revision)], vec![put]);
         if txn.await.map_err(|e| metadata_error(&e))?.is_committed() {
@@ -260,6 +292,11 @@ impl Broker {
             Err(Error::new(ErrorKind::NotLeader, "the partition's record changed while it was shipped"))
         }
     }
+}
+
+/// The root and its version, as the metadata store keeps them.
+fn kept(manifest: &Manifest) -> Option<(Bytes, String)> {
+    Some((manifest.root().encode(), manifest.version()?.to_string()))
 }
 
 fn reference_of(encoded: &Encoded, partition: &Partition) -> SegmentRef {

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::cold::{ColdReader, SegmentHandles};
 use crate::configs::Defaults;
-use crate::error::StartError;
+use crate::error::{StartError, is_unavailable};
 use crate::home::{self, Agreement, Decision, Home, InBucket, Layout, OnDisk};
 use crate::open::Inherited;
 use crate::options::Options;
@@ -48,6 +48,7 @@ impl Broker {
         let layout = Layout::new(&options.data_dir);
         let lock = home::lock(&layout)?;
         let bucket = Bucket::open(&options.storage, ports.fail.clone())?;
+        let bucket_lock = bucket.try_lock()?;
         let identity = home::read_identity(&layout, &*ports.disk)?;
         if let Some(identity) = &identity {
             check_storage(identity, &options.storage.url)?;
@@ -81,7 +82,7 @@ impl Broker {
                 Agreement::Agreed
             }
         };
-        let home = Home { node_id: identity.node_id, layout, identity, session, _lock: lock };
+        let home = Home { node_id: identity.node_id, layout, identity, session, _locks: (lock, bucket_lock) };
         let (log, recovered) = open_log(&options, &ports, &home).await?;
         let broker = Self::assemble(options, ports, home, bucket, meta, log, recovered, agreement).await?;
         broker.load_topics().await.map_err(|e| StartError::Refused(e.message))?;
@@ -133,7 +134,6 @@ impl Broker {
 
     /// Waits for the bucket if it did not answer, then does what a start leaves for later.
     async fn background(self: Arc<Self>) {
-        self.watch_log();
         if !self.wait_for_agreement().await {
             return;
         }
@@ -157,17 +157,6 @@ impl Broker {
         if let Ok(open) = self.open_partition(&topic, partition).await {
             self.sweep(&open).await;
         }
-    }
-
-    /// The log ends at its first write or sync error (protocol §1.4): so does the broker.
-    fn watch_log(self: &Arc<Self>) {
-        let broker = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::select! {
-                reason = broker.log.failed() => broker.fail(format!("the write-ahead log failed: {reason}")),
-                () = broker.stop_signal.triggered() => {}
-            }
-        });
     }
 
     /// Asks a bucket that was silent at the start until it answers and fits. False if it never will.
@@ -227,9 +216,9 @@ impl Broker {
     pub(crate) fn wal_check(&self) -> (String, bool, String) {
         let failure = self.failure.borrow().clone();
         let pressure = self.log.pressure();
-        let sentence = failure.clone().unwrap_or_else(|| {
-            format!("{} of {} bytes wait for the bucket", pressure.unshipped_bytes, pressure.max_unshipped)
-        });
+        let sentence = failure
+            .clone()
+            .unwrap_or_else(|| format!("{} of {} bytes wait for the bucket", pressure.unshipped_bytes, pressure.limit));
         ("wal".to_owned(), failure.is_none(), sentence)
     }
 }
@@ -264,7 +253,7 @@ async fn look_at_bucket(
             let disk = record.session.as_ref().map_or(Uuid::nil(), |s| s.disk_id);
             Ok((InBucket::Claimed { cluster: record.cluster_id, disk }, Some((record, version))))
         }
-        Ok(Err(StartError::Bucket(error))) if error.is_unavailable() => Ok((InBucket::Unknown, None)),
+        Ok(Err(StartError::Bucket(error))) if is_unavailable(&error) => Ok((InBucket::Unknown, None)),
         Ok(Err(error)) => Err(error),
         Err(_) => Ok((InBucket::Unknown, None)),
     }
@@ -289,10 +278,9 @@ async fn agree(
 /// Opens the log on a blocking thread: it seals the lanes of earlier sessions and may read a lot.
 async fn open_log(options: &Options, ports: &Ports, home: &Home) -> Result<(LocalLog, Recovered), StartError> {
     let wal = runnel_wal::Options {
-        dir: home.layout.wal(),
         max_unflushed: options.wal.max_unflushed,
         max_unshipped: options.wal.max_unshipped,
-        ..runnel_wal::Options::default()
+        ..runnel_wal::Options::new(home.layout.wal())
     };
     let identity = LaneIdentity { session: home.session, disk_id: home.identity.disk_id };
     let (disk, fail) = (Arc::clone(&ports.disk), ports.fail.clone());

@@ -32,7 +32,10 @@ impl Broker {
         self.cold.cache.close().await;
         self.meta.close().await;
         if unshipped_partitions > 0 {
-            tracing::warn!(unshipped_partitions, "stopped with records that are not in the bucket yet; they are in the log");
+            tracing::warn!(
+                unshipped_partitions,
+                "stopped with records that are not in the bucket yet; they are in the log"
+            );
         }
         StopReport { unshipped_partitions }
     }

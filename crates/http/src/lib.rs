@@ -29,7 +29,9 @@ pub async fn serve(
     metrics: RenderMetrics,
     shutdown: Shutdown,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(broker, metrics)).with_graceful_shutdown(async move { shutdown.triggered().await }).await
+    axum::serve(listener, router(broker, metrics))
+        .with_graceful_shutdown(async move { shutdown.triggered().await })
+        .await
 }
 
 fn router(broker: Arc<dyn Broker>, metrics: RenderMetrics) -> Router {

@@ -91,7 +91,13 @@ pub(super) const TABLE: &[Entry] = &[
     row("remote.storage.enable", Boolean, "false", Check::Boolean, KEPT),
     row("retention.bytes", Long, "-1", long(-1), "Bytes kept per partition; −1 keeps everything."),
     row("retention.ms", Long, "-1", long(-1), "How long records are kept, in ms; −1 keeps everything."),
-    row("runnel.durability", Text, "local", Check::Durability, "What an acknowledgement promises: `local` survives a crash of the broker, not the loss of its disk before shipping."),
+    row(
+        "runnel.durability",
+        Text,
+        "local",
+        Check::Durability,
+        "What an acknowledgement promises: `local` survives a crash of the broker, not the loss of its disk before shipping.",
+    ),
     row(
         "runnel.segment.max_age",
         Long,

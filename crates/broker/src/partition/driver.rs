@@ -1,18 +1,18 @@
 //! The task of one partition: feeds the state machine and carries out its effects.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use runnel_api::{EpochEnd, Error, ErrorKind, Produced};
+use runnel_api::{EpochEnd, Error, Produced};
 use runnel_partition::{Decision, Effect, Partition as Machine, RequestId};
 use runnel_record::{TimestampMs, TopicPartition};
 use runnel_runtime::{Clock, Shutdown};
 use runnel_segment::SourceBatch;
 use runnel_segment::manifest::Manifest;
 use runnel_wal::{Entry, Listener, LocalLog};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::signal::Signal;
@@ -40,11 +40,13 @@ pub(crate) struct Driver {
     pub(crate) tails: Arc<TailBudget>,
     /// Why nothing may be appended, for a partition that is open for reading only.
     pub(crate) blocked: Option<Error>,
+    /// Where it is said that the log has failed, and with it the broker.
+    pub(crate) failure: watch::Sender<Option<String>>,
 }
 
 /// Starts the task and gives the handle.
 pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
-    let Driver { machine, manifest, topic_name, tp, log, clock, tails, blocked } = driver;
+    let Driver { machine, manifest, topic_name, tp, log, clock, tails, blocked, failure } = driver;
     let (appends, append_queue) = mpsc::channel(MAILBOX);
     let (control, control_queue) = mpsc::channel(MAILBOX);
     let handle = Arc::new(Partition {
@@ -54,8 +56,8 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         tail: Tail::new(tails),
         watermark: Watermark::new(machine.high_watermark()),
         readahead: Mutex::new(Readahead::default()),
-        shipping: AtomicBool::new(false),
-        manifest: RwLock::new(Arc::new(manifest)),
+        snapshot: RwLock::new(manifest.snapshot()),
+        manifest: tokio::sync::Mutex::new(manifest),
         log_start: AtomicI64::new(machine.log_start().0),
         shipped: AtomicI64::new(machine.shipped_end().0),
         unshipped_bytes: AtomicU64::new(0),
@@ -73,6 +75,7 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         listener: Arc::clone(&signal) as Arc<dyn Listener>,
         signal,
         blocked,
+        failure,
         waiting: BTreeMap::new(),
         parked: None,
         next_token: 0,
@@ -97,6 +100,7 @@ struct Task {
     signal: Arc<Signal>,
     listener: Arc<dyn Listener>,
     blocked: Option<Error>,
+    failure: watch::Sender<Option<String>>,
     waiting: BTreeMap<RequestId, Waiting>,
     /// An append that the lane had no room for. Nothing is appended before it.
     parked: Option<(Append, Instant)>,
@@ -124,11 +128,23 @@ impl Task {
 
     fn on_news(&mut self) {
         if self.signal.has_failed() {
-            self.machine.failed(&mut self.effects);
+            self.log_failed();
         } else {
             self.machine.durable(self.signal.durable_upto(), &mut self.effects);
         }
         self.retry_parked();
+    }
+
+    /// The log ends at its first write or sync error (protocol §1.4): so does this partition, and the broker.
+    fn log_failed(&mut self) {
+        self.machine.failed(&mut self.effects);
+        self.failure.send_if_modified(|reason| {
+            let first = reason.is_none();
+            reason.get_or_insert_with(|| {
+                "the write-ahead log failed: a write or a sync of the disk went wrong".to_owned()
+            });
+            first
+        });
     }
 
     fn retry_parked(&mut self) {
@@ -169,6 +185,9 @@ impl Task {
             Err(error) => {
                 if let Err(error) = self.machine.refused(token) {
                     self.broken(&error);
+                }
+                if error.kind() == runnel_wal::ErrorKind::Closed {
+                    self.log_failed();
                 }
                 let since = parked_since.unwrap_or_else(Instant::now);
                 let until = (since + MAX_PARKED).min(append.deadline);
@@ -238,7 +257,6 @@ impl Task {
                 let plan = self.machine.seal_candidate(now, force).map(|range| ShipPlan {
                     base: range.start,
                     next: range.end,
-                    log_start: self.machine.log_start(),
                     epochs: self.machine.epochs().to_vec(),
                 });
                 answer(reply, plan);

@@ -88,7 +88,10 @@ impl Broker {
         if !consecutive || by_partition.values().any(|brokers| *brokers != [self.home.node_id]) {
             return Err(Error::new(
                 ErrorKind::InvalidReplicaAssignment,
-                format!("a manual assignment names partitions from 0 without a gap, each with broker {}", self.home.node_id),
+                format!(
+                    "a manual assignment names partitions from 0 without a gap, each with broker {}",
+                    self.home.node_id
+                ),
             ));
         }
         Ok((i32::try_from(by_partition.len()).unwrap_or(i32::MAX), 1))

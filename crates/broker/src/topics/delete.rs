@@ -54,7 +54,10 @@ impl Broker {
         let mut found = self.bucket.read_register(&key).await.map_err(|e| bucket_error(&e))?;
         let record = loop {
             let Some(register) = found else {
-                return Err(Error::new(ErrorKind::Corrupt, format!("the bucket has lost the topic object of `{name}`")));
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    format!("the bucket has lost the topic object of `{name}`"),
+                ));
             };
             let stored = TopicRecord::decode(&register.payload).map_err(|e| damaged(&e))?;
             let record = TopicRecord { configs: configs.clone(), ..stored };

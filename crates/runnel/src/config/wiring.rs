@@ -35,13 +35,12 @@ impl Config {
 
     pub(crate) fn storage_options(&self) -> runnel_blob::Options {
         runnel_blob::Options {
-            url: self.storage_url().to_owned(),
             endpoint: self.storage.endpoint.clone(),
             region: self.storage.region.clone(),
             access_key_id: self.storage.access_key_id.clone(),
             secret_access_key: self.storage.secret_access_key.clone(),
             allow_http: self.storage.allow_http,
-            ..runnel_blob::Options::default()
+            ..runnel_blob::Options::new(self.storage_url())
         }
     }
 
@@ -60,8 +59,9 @@ impl Config {
         let bytes = |size: super::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
         let defaults = runnel_kafka::Options::default();
         let max_frame_bytes = bytes(self.kafka.max_frame);
+        let advertise = self.kafka.advertise.as_deref().map(str::parse).transpose();
         let options = runnel_kafka::Options {
-            advertise: self.kafka.advertise.as_deref().map(str::parse).transpose().context("kafka.advertise")?,
+            advertise: advertise.map_err(|e: String| anyhow::anyhow!("kafka.advertise: {e}"))?,
             max_frame_bytes,
             max_inflight_bytes_per_connection: defaults.max_inflight_bytes_per_connection.max(max_frame_bytes),
             max_inflight_bytes: bytes(self.kafka.max_inflight),
