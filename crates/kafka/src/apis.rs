@@ -73,6 +73,7 @@ pub fn served_versions() -> impl Iterator<Item = (i16, i16, i16)> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
     use kafka_protocol::messages::*;
     use kafka_protocol::protocol::{Message, Request};
 

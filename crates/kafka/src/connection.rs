@@ -5,6 +5,7 @@
 //! reply. A request that is not done at its first poll goes on as a task of its own, so a long poll delays no later
 //! request, only its reply. The queue is bounded by `max_inflight_requests` and by bytes.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ pub(crate) async fn run(stream: TcpStream, ctx: Arc<Context>, shutdown: Shutdown
     let patience = ctx.options.idle_timeout;
     let mut reading = std::pin::pin!(async {
         tokio::select! {
-            end = read(from, &ctx, queue) => end,
+            Err(end) = read(from, &ctx, queue) => end,
             () = shutdown.triggered() => End::Shutdown,
         }
     });
@@ -81,22 +82,12 @@ pub(crate) async fn run(stream: TcpStream, ctx: Arc<Context>, shutdown: Shutdown
     }
 }
 
+/// Reads and starts requests until the connection has to end.
 async fn read(
     from: impl tokio::io::AsyncRead + Unpin,
     ctx: &Arc<Context>,
     queue: mpsc::UnboundedSender<Queued>,
-) -> End {
-    match read_all(from, ctx, queue).await {
-        Ok(never) => match never {},
-        Err(end) => end,
-    }
-}
-
-async fn read_all(
-    from: impl tokio::io::AsyncRead + Unpin,
-    ctx: &Arc<Context>,
-    queue: mpsc::UnboundedSender<Queued>,
-) -> Result<std::convert::Infallible, End> {
+) -> Result<Infallible, End> {
     let max = ctx.options.max_inflight_requests.min(Semaphore::MAX_PERMITS);
     let slots = Arc::new(Semaphore::new(max));
     let busy = || slots.available_permits() < max;

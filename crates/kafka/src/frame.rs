@@ -1,7 +1,7 @@
 //! Reads frames as their bytes come.
 //!
 //! A frame is a 4-byte length and that many bytes. The announced length reserves nothing: buffer and budget grow to
-//! at most twice what has arrived, so announcing 90 MiB costs as much as announcing nothing.
+//! at most four times what has arrived, so announcing 90 MiB costs as much as announcing nothing.
 
 use std::time::Duration;
 
@@ -13,6 +13,10 @@ use crate::budget::{Budget, Lease};
 
 /// What is read, and held, before a client has shown more.
 const FIRST_READ: usize = 16 << 10;
+
+/// Smaller frames are copied out of the read buffer. A slice would keep the whole buffer alive for as long as the log
+/// keeps the few records in it.
+const COPY_BELOW: usize = 4 << 10;
 
 /// How long a frame may go past the shared budget before it has to be complete; everyone else waits for it.
 const OVERDRAFT_TIME: Duration = Duration::from_secs(30);
@@ -106,17 +110,26 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let mut lease = budget.lease();
         loop {
             let have = self.buffer.len().min(length);
-            let goal = length.min(FIRST_READ.max(have * 2));
+            let goal = length.min(FIRST_READ.max(have * 4));
             let more = goal.saturating_sub(lease.bytes());
             if more > 0 {
                 budget.grow(&mut lease, more).await;
             }
             if have == length {
-                return Ok(Frame { bytes: self.buffer.split_to(length).freeze(), lease });
+                return Ok(Frame { bytes: self.take(length), lease });
             }
             self.buffer.reserve(goal - have);
             self.fill(lease.overdrawn_since()).await?;
         }
+    }
+
+    fn take(&mut self, length: usize) -> Bytes {
+        if length >= COPY_BELOW {
+            return self.buffer.split_to(length).freeze();
+        }
+        let bytes = Bytes::copy_from_slice(&self.buffer[..length]);
+        self.buffer.advance(length);
+        bytes
     }
 
     async fn length(&mut self, busy: impl Fn() -> bool) -> Result<usize, Ended> {

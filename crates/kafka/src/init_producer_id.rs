@@ -20,7 +20,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: InitProduc
     }
     let known = request.producer_id.0 >= 0 && request.producer_epoch >= 0;
     let current =
-        known.then(|| ProducerIdentity { id: ProducerId(request.producer_id.0), epoch: request.producer_epoch });
+        known.then_some(ProducerIdentity { id: ProducerId(request.producer_id.0), epoch: request.producer_epoch });
     match ctx.broker.init_producer_id(current).await {
         Ok(identity) => InitProducerIdResponse::default()
             .with_producer_id(WireId(identity.id.0))

@@ -8,5 +8,5 @@ mod batches;
 mod broker;
 mod topic;
 
-pub use batches::{BatchSpec, batch};
+pub use batches::{BatchSpec, KeyValue, batch};
 pub use broker::{Gate, MemoryBroker};

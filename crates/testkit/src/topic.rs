@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use runnel_api::{
     ConfigEntry, ConfigSource, ConfigType, Error, ErrorKind, Fetched, ListedOffset, OffsetSpec, PartitionDescription,
     Produced, TopicDescription,
 };
-use runnel_record::{Batch, HEADER_LEN, LeaderEpoch, Offset, TimestampMs, TopicId};
+use runnel_record::{Batch, LeaderEpoch, Offset, TimestampMs, TopicId};
 
 /// The epoch of every partition.
 pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(1);
@@ -141,22 +141,15 @@ impl Log {
     }
 }
 
-fn parse(mut records: Bytes) -> Result<Batch, Error> {
-    let corrupt = |why: &str| Error::new(ErrorKind::CorruptMessage, why);
-    if records.len() < HEADER_LEN {
-        return Err(corrupt("shorter than a batch header"));
+fn parse(records: Bytes) -> Result<Batch, Error> {
+    let refuse = |error: runnel_record::Error| match error.kind() {
+        runnel_record::ErrorKind::UnsupportedFormat => Error::new(ErrorKind::UnsupportedFormat, error.to_string()),
+        _ => Error::new(ErrorKind::CorruptMessage, error.to_string()),
+    };
+    let (batch, rest) = Batch::parse(records).map_err(refuse)?;
+    if !rest.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidRecord, "more than one batch"));
     }
-    if records[16] != 2 {
-        return Err(Error::new(ErrorKind::UnsupportedFormat, "only RecordBatch v2 is stored"));
-    }
-    let length = i32::from_be_bytes([records[8], records[9], records[10], records[11]]);
-    if usize::try_from(length) != Ok(records.len() - 12) {
-        return Err(corrupt("the length does not fit"));
-    }
-    let mut header = [0; HEADER_LEN];
-    header.copy_from_slice(&records[..HEADER_LEN]);
-    let crc = crc32c::crc32c(&records[21..]);
-    records.advance(HEADER_LEN);
-    let batch = Batch::from_parts(header, records);
-    if batch.crc() == crc { Ok(batch) } else { Err(corrupt("the CRC is wrong")) }
+    batch.verify_crc().map_err(refuse)?;
+    Ok(batch)
 }

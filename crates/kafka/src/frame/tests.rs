@@ -45,6 +45,20 @@ async fn frames_come_out_whole_however_they_arrive() {
 }
 
 #[tokio::test]
+async fn a_small_frame_keeps_only_itself_alive() {
+    let (mut near, far) = tokio::io::duplex(1 << 20);
+    let mut reader = Reader::new(far, 1 << 20, IDLE);
+    for length in [10, COPY_BELOW - 1, COPY_BELOW, 70_000] {
+        near.write_u32(u32::try_from(length).unwrap()).await.unwrap();
+        near.write_all(&vec![1; length]).await.unwrap();
+        let frame = reader.next(&budget(1 << 20), || false).await.unwrap();
+        // What is alone in its allocation can be turned into a vector of that size without a copy.
+        let whole = frame.bytes.try_into_mut().map_or(usize::MAX, |bytes| bytes.capacity());
+        assert_eq!(whole == length, length < COPY_BELOW, "{length}: {whole}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_announced_is_not_reserved() {
     let (mut near, far) = tokio::io::duplex(1 << 20);
     let mut reader = Reader::new(far, 100 << 20, IDLE);

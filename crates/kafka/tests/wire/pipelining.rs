@@ -1,15 +1,11 @@
 //! Several requests of one connection in flight: started in order, answered in order, bounded.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{frame, start};
 use kafka_protocol::messages::*;
 use runnel_kafka::Options;
 use runnel_testkit::{BatchSpec, MemoryBroker, batch};
-use support::{frame, start};
 
 fn produce(partition: i32) -> ProduceRequest {
     let data = produce_request::PartitionProduceData::default()

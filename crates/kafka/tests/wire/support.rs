@@ -1,7 +1,5 @@
 //! A server on a real socket and a client that speaks through `kafka-protocol`.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, unreachable_pub)] // each test binary uses a part of it
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,13 +13,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-pub struct Server {
-    pub address: SocketAddr,
-    pub shutdown: Shutdown,
-    pub serving: JoinHandle<Result<(), Error>>,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) serving: JoinHandle<Result<(), Error>>,
 }
 
-pub async fn start(broker: &Arc<MemoryBroker>, options: Options) -> Server {
+pub(crate) async fn start(broker: &Arc<MemoryBroker>, options: Options) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::new();
@@ -31,23 +29,23 @@ pub async fn start(broker: &Arc<MemoryBroker>, options: Options) -> Server {
 }
 
 impl Server {
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         Client { socket: TcpStream::connect(self.address).await.unwrap(), correlation_id: 100 }
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.trigger();
         self.serving.await.unwrap().unwrap();
     }
 }
 
-pub struct Client {
-    pub socket: TcpStream,
+pub(crate) struct Client {
+    pub(crate) socket: TcpStream,
     correlation_id: i32,
 }
 
 /// A frame for `request`, length included.
-pub fn frame<Q: Request>(request: &Q, version: i16, correlation_id: i32) -> Vec<u8> {
+pub(crate) fn frame<Q: Request>(request: &Q, version: i16, correlation_id: i32) -> Vec<u8> {
     let header = RequestHeader::default()
         .with_request_api_key(Q::KEY)
         .with_request_api_version(version)
@@ -59,7 +57,7 @@ pub fn frame<Q: Request>(request: &Q, version: i16, correlation_id: i32) -> Vec<
     framed(&body)
 }
 
-pub fn framed(body: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     out.put_u32(u32::try_from(body.len()).unwrap());
     out.extend_from_slice(body);
@@ -68,18 +66,18 @@ pub fn framed(body: &[u8]) -> Vec<u8> {
 
 impl Client {
     /// Sends a request without waiting; returns its correlation id.
-    pub async fn send<Q: Request>(&mut self, request: &Q, version: i16) -> i32 {
+    pub(crate) async fn send<Q: Request>(&mut self, request: &Q, version: i16) -> i32 {
         self.correlation_id += 1;
         self.write(&frame(request, version, self.correlation_id)).await;
         self.correlation_id
     }
 
-    pub async fn write(&mut self, bytes: &[u8]) {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.socket.write_all(bytes).await.unwrap();
     }
 
     /// The next frame, or `None` if the server closed instead.
-    pub async fn frame(&mut self) -> Option<Bytes> {
+    pub(crate) async fn frame(&mut self) -> Option<Bytes> {
         let length = self.socket.read_u32().await.ok()?;
         let mut body = vec![0; usize::try_from(length).unwrap()];
         self.socket.read_exact(&mut body).await.unwrap();
@@ -87,7 +85,7 @@ impl Client {
     }
 
     /// The reply to `correlation_id`, decoded whole.
-    pub async fn receive<Q: Request>(&mut self, version: i16, correlation_id: i32) -> Q::Response {
+    pub(crate) async fn receive<Q: Request>(&mut self, version: i16, correlation_id: i32) -> Q::Response {
         let mut body = self.frame().await.expect("a reply");
         let header = ResponseHeader::decode(&mut body, Q::Response::header_version(version)).unwrap();
         assert_eq!(header.correlation_id, correlation_id);
@@ -96,13 +94,13 @@ impl Client {
         response
     }
 
-    pub async fn call<Q: Request>(&mut self, request: &Q, version: i16) -> Q::Response {
+    pub(crate) async fn call<Q: Request>(&mut self, request: &Q, version: i16) -> Q::Response {
         let id = self.send(request, version).await;
         self.receive::<Q>(version, id).await
     }
 
     /// Whether the server has closed, after at most what it had still to say.
-    pub async fn is_closed(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         match self.socket.read_to_end(&mut rest).await {
             Ok(_) => rest.is_empty(),

@@ -1,17 +1,14 @@
 //! Every API and version through a real socket, with `kafka-protocol` as the client's codec.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
-
+use crate::support::{Client, framed, start};
 use bytes::{Buf, Bytes};
 use kafka_protocol::error::ResponseError as Wire;
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
 use runnel_api::ErrorKind;
 use runnel_kafka::Options;
+use runnel_record::Codec;
 use runnel_testkit::{BatchSpec, MemoryBroker, batch};
-use support::{Client, start};
 use uuid::Uuid;
 
 fn text(s: &str) -> StrBytes {
@@ -87,7 +84,7 @@ async fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
     let server = start(&MemoryBroker::new(), Options::default()).await;
     let mut client = server.client().await;
     // Key 18, version 99, correlation id 7, and a rest that nobody can read.
-    client.write(&support::framed(&[0, 18, 0, 99, 0, 0, 0, 7, 0xff, 0xfe, 0xfd])).await;
+    client.write(&framed(&[0, 18, 0, 99, 0, 0, 0, 7, 0xff, 0xfe, 0xfd])).await;
     let response = client.receive::<ApiVersionsRequest>(0, 7).await;
     assert_eq!(response.error_code, Wire::UnsupportedVersion.code());
     assert!(response.api_keys.len() > 10);
@@ -200,7 +197,7 @@ async fn versions_of_produce_that_are_only_listed_are_refused_in_their_own_shape
         body.extend([0xff, 0xff, 0, 0, 0, 9, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 2]);
         body.extend([0, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3]);
         body.extend([0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]);
-        client.write(&support::framed(&body)).await;
+        client.write(&framed(&body)).await;
         let mut reply = client.frame().await.unwrap();
         assert_eq!((reply.get_i32(), reply.get_i32(), reply.get_i16()), (5, 1, 1));
         assert_eq!((reply.get_u8(), reply.get_i32()), (b't', 2));
@@ -228,7 +225,7 @@ async fn produce_refuses_what_makes_no_sense() {
     assert_eq!(codes(client.call(&twice, 9).await), [0, Wire::InvalidRequest.code()]);
     let null = produce("t", Uuid::nil(), 9, 1, vec![(0, None)]);
     assert_eq!(codes(client.call(&null, 9).await), [Wire::InvalidRecord.code()]);
-    let zstd = Some(batch(&BatchSpec { attributes: 4, ..BatchSpec::default() }));
+    let zstd = Some(batch(&BatchSpec { codec: Codec::Zstd, ..BatchSpec::default() }));
     let request = produce("t", Uuid::nil(), 6, 1, vec![(0, zstd.clone())]);
     assert_eq!(codes(client.call(&request, 6).await), [Wire::UnsupportedCompressionType.code()]);
     let transactional =
@@ -246,7 +243,7 @@ async fn produce_refuses_what_makes_no_sense() {
 async fn zstd_is_not_served_to_versions_that_do_not_know_it() {
     let server = start(&MemoryBroker::with_topic("t", 1), Options::default()).await;
     let mut client = server.client().await;
-    let zstd = Some(batch(&BatchSpec { attributes: 4, ..BatchSpec::default() }));
+    let zstd = Some(batch(&BatchSpec { codec: Codec::Zstd, ..BatchSpec::default() }));
     client.call(&produce("t", Uuid::nil(), 7, 1, vec![(0, zstd)]), 7).await;
     for (version, code) in [(9, Wire::UnsupportedCompressionType.code()), (10, 0)] {
         let response = client.call(&fetch("t", Uuid::nil(), version, &[(0, 0)]), version).await;
@@ -311,7 +308,7 @@ async fn list_offsets_in_every_version() {
     let server = start(&MemoryBroker::with_topic("t", 1), Options::default()).await;
     let mut client = server.client().await;
     client.call(&produce("t", Uuid::nil(), 9, -1, vec![(0, Some(records(b"x")))]), 9).await;
-    let stamp = BatchSpec::default().timestamp_ms;
+    let stamp = BatchSpec::default().timestamp.0;
     for version in 1..=10 {
         let mut ask = async |partition, timestamp| {
             let wanted = list_offsets_request::ListOffsetsPartition::default()

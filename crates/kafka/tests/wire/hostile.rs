@@ -1,16 +1,12 @@
 //! Broken, hostile and unlucky input: an error or a closed connection, never a harm to anyone else.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Client, Server, frame, framed, start};
 use kafka_protocol::messages::*;
 use proptest::prelude::*;
 use runnel_kafka::Options;
 use runnel_testkit::MemoryBroker;
-use support::{Client, Server, frame, framed, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn small() -> Options {
@@ -76,7 +72,7 @@ async fn many_small_elements_in_one_request_are_refused() {
 #[tokio::test]
 async fn announcing_large_frames_costs_nothing() {
     let server = start(&MemoryBroker::new(), Options::default()).await;
-    let before = resident_bytes();
+    let before = memory();
     let mut idle = Vec::new();
     for _ in 0..100 {
         let mut client = server.client().await;
@@ -85,14 +81,25 @@ async fn announcing_large_frames_costs_nothing() {
         idle.push(client);
     }
     works(&server).await;
-    let grown = resident_bytes().saturating_sub(before);
-    assert!(grown < 32 << 20, "{grown} bytes for 9 GiB announced");
+    let after = memory();
+    // Allocated or not, touched or not: other tests run beside this one, hence the room.
+    assert!(after.reserved < before.reserved + (3 << 30), "{before:?} {after:?} for 9 GiB announced");
+    assert!(after.resident < before.resident + (64 << 20), "{before:?} {after:?} for 9 GiB announced");
 }
 
-fn resident_bytes() -> u64 {
+#[derive(Debug)]
+struct Memory {
+    reserved: u64,
+    resident: u64,
+}
+
+fn memory() -> Memory {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    let kib = |field| {
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    Memory { reserved: kib("VmSize:") * 1024, resident: kib("VmRSS:") * 1024 }
 }
 
 #[tokio::test]
@@ -109,7 +116,7 @@ async fn large_requests_that_meet_at_the_shared_limit_all_get_through() {
         senders.spawn(async move { client.call(&request, 9).await.responses[0].partition_responses[0].error_code });
     }
     while let Some(code) = senders.join_next().await {
-        assert_eq!(code.unwrap(), kafka_protocol::error::ResponseError::UnsupportedForMessageFormat.code());
+        assert_eq!(code.unwrap(), kafka_protocol::error::ResponseError::CorruptMessage.code());
     }
 }
 

@@ -1,0 +1,8 @@
+//! The front door through real sockets, against the in-memory broker.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod exchange;
+mod hostile;
+mod pipelining;
+mod support;
