@@ -25,6 +25,7 @@ struct Pass {
 
 #[async_trait]
 impl Fetch for Broker {
+    #[tracing::instrument(name = "fetch", level = "debug", skip_all, fields(partitions = request.partitions.len()))]
     async fn fetch(&self, request: FetchRequest) -> Vec<FetchedPartition> {
         let deadline = Instant::now() + request.max_wait;
         let pass = self.fetch_pass(&request).await;

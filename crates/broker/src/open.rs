@@ -19,6 +19,7 @@ use runnel_partition::{BatchFacts, Options as MachineOptions, Partition as Machi
 use runnel_record::{LeaderEpoch, Offset, TopicPartition};
 use runnel_segment::manifest::{IfAbsent, Known, Manifest};
 use runnel_wal::{Recovered, TailEntry};
+use tracing::Instrument;
 
 use crate::Broker;
 use crate::error::{damaged, machine_error, metadata_error, segment_error};
@@ -99,7 +100,8 @@ impl Broker {
 
     async fn open(&self, topic: &Topic, tp: TopicPartition) -> Result<Arc<Partition>, Error> {
         let label = format!("{}-{}", topic.name, tp.partition);
-        let opened = self.try_open(topic, tp).await;
+        let span = tracing::debug_span!("open", partition = label);
+        let opened = self.try_open(topic, tp).instrument(span).await;
         opened.inspect_err(|error| tracing::error!(partition = label, %error, "a partition does not open"))
     }
 

@@ -10,6 +10,7 @@ use runnel_api::{
 use runnel_record::validate::{Limits, validate};
 use runnel_record::{Batch, TimestampMs};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::Broker;
 use crate::configs::TopicConfig;
@@ -41,6 +42,7 @@ impl Produce for Broker {
 impl Broker {
     async fn produce_one(&self, part: ProducePartition, deadline: Instant) -> ProducedPartition {
         let ProducePartition { topic, partition, records } = part;
+        let span = tracing::debug_span!("append", %topic, partition, bytes = records.len());
         let outcome = async {
             self.refuse_when_stopping()?;
             let found = self.topics.get(&topic)?;
@@ -56,6 +58,7 @@ impl Broker {
             metrics::counter!("runnel_produce_bytes_total").increment(bytes as u64);
             Ok(produced)
         }
+        .instrument(span)
         .await;
         ProducedPartition { topic, partition, outcome }
     }

@@ -19,6 +19,7 @@ use runnel_segment::manifest::{Commit, Manifest};
 use runnel_segment::{EncodeOptions, Encoded, ParquetCodec, SourceBatch, encode, find_orphans, sweep_orphans, verify};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::Broker;
@@ -163,7 +164,8 @@ impl Broker {
     async fn ship(&self, partition: &Arc<Partition>, now: TimestampMs, force: bool) -> Result<(), Error> {
         // Whoever holds the manifest ships; a second ship of the partition has nothing to add.
         let Ok(mut manifest) = partition.manifest.try_lock() else { return Ok(()) };
-        let shipped = self.ship_one(partition, &mut manifest, now, force).await;
+        let span = tracing::debug_span!("ship", partition = partition.label());
+        let shipped = self.ship_one(partition, &mut manifest, now, force).instrument(span).await;
         match &shipped {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::NotLeader => {
