@@ -112,6 +112,8 @@ async fn a_lost_answer_to_a_commit_is_no_second_commit() {
         let error = m.commit(&c).await.unwrap_err();
         assert_eq!((error.kind(), m.root()), (crate::ErrorKind::Storage, &before), "{error:?}");
         w.faults.clear();
+        m.verify().await.unwrap();
+        assert_eq!(m.root().end, before.end.plus(20), "what a look at the bucket shows already");
         m.commit(&c).await.unwrap();
         assert_eq!((m.root().version, m.root().end), (before.version + 1, before.end.plus(20)), "{op:?} {fault:?}");
         assert_eq!(w.load().await.root(), m.root());
@@ -354,6 +356,24 @@ async fn a_damaged_or_missing_chunk_is_reported() {
     assert!(fresh.find(Offset(0)).await.is_err());
     assert!(fresh.find(Offset(1280)).await.unwrap().is_some(), "what is inline is still served");
     assert!(m.snapshot().find(Offset(0)).await.is_err(), "never read, so not in memory either");
+}
+
+#[tokio::test]
+async fn a_damaged_producer_snapshot_is_reported() {
+    let w = World::new();
+    let mut m = w.load().await;
+    let mut c = commit(1, m.root(), 1);
+    c.producers = Bytes::from(vec![1; MAX_INLINE_PRODUCERS + 1]);
+    m.commit(&c).await.unwrap();
+    let ProducerState::Stored { id, epoch, .. } = m.root().producers else { panic!("it is too large to be inline") };
+    let mut flipped = c.producers.to_vec();
+    flipped[100] ^= 1;
+    let key = Key::ProducerState { tp: TP, epoch, id };
+    for bad in [Bytes::from(flipped), c.producers.slice(1..)] {
+        w.bucket.put(&key, vec![bad]).await.unwrap();
+        let error = m.snapshot().producers().await.unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Corrupt, "{error:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
