@@ -35,7 +35,7 @@ async fn s3() {
     for prefix in ["/some/prefix", ""] {
         let bucket = open(&server.options(prefix));
         conformance(&bucket).await;
-        let leftovers = bucket.list("cluster").await.unwrap();
+        let leftovers = bucket.list("cluster/probe").await.unwrap();
         assert_eq!(leftovers, Vec::new(), "the probe cleans up");
     }
 }
