@@ -7,6 +7,8 @@ use runnel_format::wal::{
     BLOCK_HEADER_LEN, BlockHeader, FILE_HEADER_LEN, PAGE, ROW_LEN, Row, SPAN_LEN, Span, seeded_crc,
 };
 
+use runnel_record::TopicPartition;
+
 use crate::Error;
 use crate::file::LaneFile;
 
@@ -141,14 +143,17 @@ impl<'a> Cursor<'a> {
         Ok(first.is_some_and(|header| header.seq == self.last_seq + 1))
     }
 
-    /// The rows of the block last returned.
-    pub(crate) fn table(&mut self, header: &BlockHeader) -> Result<Table, Error> {
+    /// The rows of the block last returned; with `only`, those of one partition.
+    pub(crate) fn table(&mut self, header: &BlockHeader, only: Option<TopicPartition>) -> Result<Table, Error> {
         let file = &self.piece().file;
         let bytes = self.window.get(file, header.position + BLOCK_HEADER_LEN as u64, header.rows_len())?;
-        let rows: Vec<Row> =
-            bytes.chunks_exact(ROW_LEN).filter_map(|row| Row::decode(row, file.seed, header).ok()).collect();
-        let damaged = rows.len() != header.rows as usize || seeded_crc(file.seed, bytes) != header.rows_crc;
-        Ok(Table { rows, damaged })
+        let whole = seeded_crc(file.seed, bytes) == header.rows_crc;
+        // A key can be trusted once its CRC was checked: that of the table, or of every row.
+        let wanted = |row: &&[u8]| !whole || only.is_none_or(|tp| Row::is_of(row, tp));
+        let rows =
+            bytes.chunks_exact(ROW_LEN).filter(wanted).filter_map(|row| Row::decode(row, file.seed, header).ok());
+        let rows = rows.filter(|row| only.is_none_or(|tp| row.tp == tp)).collect();
+        Ok(Table { rows, damaged: !whole })
     }
 
     /// What the block last returned says of the content of the block before it; `None` if it does not, or cannot

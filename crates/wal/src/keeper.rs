@@ -218,6 +218,7 @@ impl Keeper {
         for lane in freed {
             self.trim_lane(lane)?;
         }
+        self.shared.lanes.reserve.restore();
         Ok(())
     }
 

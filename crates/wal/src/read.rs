@@ -12,8 +12,9 @@ use crate::entry::StoredBatch;
 use crate::file::LaneFile;
 use crate::index::Plan;
 
-/// Bytes of others between two bodies that are read along rather than skipped.
-const MAX_GAP: u64 = 16 << 10;
+/// Bytes of others between two bodies that are read along rather than skipped: about what a system call costs, and
+/// little enough not to hold much memory that nobody asked for.
+const MAX_GAP: u64 = 2 << 10;
 
 /// One read through its plan.
 pub(crate) struct Read {
@@ -75,14 +76,14 @@ impl Read {
         let mut due = piece.from;
         let mut damaged = false;
         while let Some(header) = cursor.next()? {
-            let table = cursor.table(&header)?;
+            let table = cursor.table(&header, Some(self.tp))?;
             damaged |= header.position != due || table.damaged;
             due = header.end();
             let mut rows = Vec::new();
             let mut stop = Ok(());
             for row in table.rows {
                 // Rows from `next` on were superseded by a later epoch.
-                if row.tp == self.tp && row.base() < next && stop.is_ok() {
+                if row.base() < next && stop.is_ok() {
                     stop = self.choose(row, piece.file.id.generation, damaged, &mut rows);
                 }
             }

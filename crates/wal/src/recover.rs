@@ -113,7 +113,7 @@ impl<'a> Recovery<'a> {
                     None => self.lose_sight(lane, format!("block {}", block.seq), block.file),
                 }
             }
-            let table = cursor.table(&header)?;
+            let table = cursor.table(&header, None)?;
             found |= !table.rows.is_empty();
             if table.damaged {
                 let good =

@@ -47,7 +47,9 @@ pub(crate) fn seal(lanes: &Lanes, fail: &FailPoints, lane: &Lane) -> Result<u64,
     let unreadable = files.iter().filter(|(_, file)| file.is_none()).map(|(number, _)| *number).next_back();
     let pieces: Vec<Piece> = files.into_iter().filter_map(|(_, file)| Some(Piece::whole(Arc::new(file?)))).collect();
     let mut tail = find_tail(lane, &pieces)?;
-    if unreadable.is_some_and(|number| number > tail.last_file || pieces.is_empty()) {
+    // Only a lane that never got its first file has none.
+    let vanished = pieces.is_empty() && lane.state.first_file > 1;
+    if vanished || unreadable.is_some_and(|number| number > tail.last_file || pieces.is_empty()) {
         // It may have held the end of the lane. A number left out makes every reader see that something is missing.
         tail.footer_seq += 1;
         tail.footer_spans = None;
@@ -87,7 +89,14 @@ pub(crate) fn open_file(lanes: &Lanes, lane: &Lane, number: u64, role: Role) -> 
 }
 
 fn find_tail(lane: &Lane, pieces: &[Piece]) -> Result<Tail, Error> {
-    let mut cursor = Cursor::new(pieces, lane.state.first_seq.saturating_sub(1));
+    let after = lane.state.first_seq.saturating_sub(1);
+    // Numbers rise from file to file, so the end is in the last file that holds a block, and what is in front of the
+    // last block in that one or the one before.
+    let mut start = pieces.len();
+    while start > 0 && Cursor::new(&pieces[start..], after).next()?.is_none() {
+        start -= 1;
+    }
+    let mut cursor = Cursor::new(&pieces[start.saturating_sub(1)..], after);
     let mut last: Option<(BlockHeader, &Piece)> = None;
     let mut before: Option<(BlockHeader, &Piece)> = None;
     while let Some(header) = cursor.next()? {
@@ -143,7 +152,7 @@ fn reload<T>(
 
 /// The entries of a block if all of it is as it was written.
 fn whole_entries(piece: &Piece, header: &BlockHeader) -> Result<Option<Vec<Entry>>, Error> {
-    let table = reload(piece, header, |cursor, header| cursor.table(header))?;
+    let table = reload(piece, header, |cursor, header| cursor.table(header, None))?;
     if table.damaged {
         return Ok(None);
     }

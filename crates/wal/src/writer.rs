@@ -2,10 +2,10 @@
 //! synced, the next fills.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
 
 use bytes::BytesMut;
 use runnel_format::wal::{BlockHeader, BlockKind, FILE_HEADER_LEN, Span};
+use tokio::time::Instant;
 
 use crate::Error;
 use crate::block::{self, Place, Run, Runs};

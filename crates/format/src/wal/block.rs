@@ -169,7 +169,7 @@ impl BlockHeader {
             + u64::from(self.rows) * ROW_LEN as u64
             + u64::from(self.spans.unwrap_or(0)) * SPAN_LEN as u64;
         let fits = head.checked_add(self.data_len).is_some_and(|need| need <= self.total_len)
-            && self.total_len % PAGE as u64 == 0
+            && self.total_len.is_multiple_of(PAGE as u64)
             && position.checked_add(self.total_len).is_some_and(|end| end <= file_len);
         if !fits {
             return corrupt(WHAT, "lengths do not fit");
@@ -235,6 +235,11 @@ impl Row {
         let crc = seeded_crc(seed, &row[..ROW_LEN - 4]);
         row[ROW_LEN - 4..].copy_from_slice(&crc.to_le_bytes());
         out.put_slice(&row);
+    }
+
+    /// Whether a stored row is one of `tp`, without decoding it. Its CRC must have been checked, or be checked later.
+    pub fn is_of(bytes: &[u8], tp: TopicPartition) -> bool {
+        bytes.get(..16) == Some(tp.topic.0.as_bytes()) && bytes.get(16..20) == Some(&tp.partition.to_le_bytes())
     }
 
     /// Reads a row of the block `block`.

@@ -98,6 +98,7 @@ fn what_is_written_reads_back() {
     row().encode(seed, &mut bytes);
     let row_back = Row::decode(&bytes, seed, &block).unwrap();
     assert_eq!(row_back, row());
+    assert!(Row::is_of(&bytes, tp()) && !Row::is_of(&bytes, TopicPartition { partition: 8, ..tp() }));
     assert_eq!((row_back.base(), row_back.next()), (Offset(100), Offset(105)));
     assert!(row_back.matches(b"abc") && !row_back.matches(b"abd") && !row_back.matches(b"ab"));
     let mut bytes = Vec::new();

@@ -196,6 +196,23 @@ fn a_lost_file_is_damage_and_not_an_end() {
 }
 
 #[test]
+fn a_lane_without_the_files_that_its_trim_pointer_asks_for_is_damaged() {
+    let disk = SimDisk::new(1);
+    let (log, _) = open(&disk);
+    for i in 0..60 {
+        put(&log, entry(0, i, 1, 1, &[1; 3000]));
+    }
+    log.shipped(tp(0), Offset(50));
+    log.wait_trimmed();
+    log.close();
+    for file in files(&disk, "wal") {
+        disk.remove(&file).unwrap();
+    }
+    let (_, recovered) = open(&disk);
+    assert_eq!(recovered.unattributed.len(), 1);
+}
+
+#[test]
 fn a_newer_format_and_a_missing_state_are_refused_and_nothing_is_removed() {
     let (disk, file) = five_blocks();
     let handle = disk.open(&file).unwrap();

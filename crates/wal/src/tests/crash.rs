@@ -129,9 +129,10 @@ impl World {
             1 => self.disk.fail_write(self.random.below(30)),
             2 => fail.arm("wal.trim.recycle", FailAction::Error),
             3 => fail.arm("wal.trim.pointer", FailAction::Error),
-            4 => {
-                fail.arm(if self.seed % 2 == 0 { "wal.block.written" } else { "wal.file.prepared" }, FailAction::Error)
-            }
+            4 => fail.arm(
+                if self.seed.is_multiple_of(2) { "wal.block.written" } else { "wal.file.prepared" },
+                FailAction::Error,
+            ),
             5 | 6 => self.disk.die_in(1 + self.random.below(200)),
             _ => {}
         }
