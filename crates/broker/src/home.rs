@@ -48,6 +48,10 @@ impl Layout {
     pub(crate) fn metadata(&self) -> PathBuf {
         self.root.join("metadata.redb")
     }
+    /// Producer snapshots that are too large for the root, one file a partition.
+    pub(crate) fn producers(&self) -> PathBuf {
+        self.root.join("producers")
+    }
     fn identity(&self) -> PathBuf {
         self.root.join("identity")
     }

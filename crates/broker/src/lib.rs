@@ -9,6 +9,7 @@
 //! after the root that covers it is in the bucket *and* in the metadata store (21, 26); a partition whose durable
 //! state does not fit together does not open (19, 20).
 
+mod accept_loss;
 mod admin;
 mod cluster;
 mod cold;
@@ -24,6 +25,7 @@ mod produce;
 mod producer_ids;
 mod readahead;
 mod ship;
+mod snapshots;
 mod start;
 mod stop;
 mod tail;
@@ -39,6 +41,7 @@ use runnel_runtime::disk::Disk;
 use runnel_runtime::{Clock, FailPoints, Shutdown};
 use runnel_wal::LocalLog;
 
+pub use accept_loss::{Loss, accept_loss};
 pub use error::StartError;
 pub use options::{CacheOptions, Options, SegmentOptions, TopicOptions, WalOptions};
 pub use stop::StopReport;

@@ -13,7 +13,6 @@ use runnel_api::{Error, ErrorKind, TopicKey};
 use runnel_blob::Version;
 use runnel_format::manifest::{EpochStart, Root};
 use runnel_format::meta::PartitionRecord;
-use runnel_format::producer::ProducerSnapshot;
 use runnel_metastore::{Compare, Op, Versioned};
 use runnel_partition::{BatchFacts, Options as MachineOptions, Partition as Machine, ProducerLimits, Start};
 use runnel_record::{LeaderEpoch, Offset, TopicPartition};
@@ -122,7 +121,7 @@ impl Broker {
             epoch,
             log_start: root.log_start,
             epochs: known_epochs(root, record.as_ref()),
-            producers: self.producers_of(&manifest).await?,
+            producers: self.producers_at_end(&manifest).await?,
         };
         let options = MachineOptions { segment: topic.config().segment_limits(), producers: ProducerLimits::default() };
         let machine = Machine::open(options, &start, facts).map_err(|e| machine_error(&e))?;
@@ -183,18 +182,10 @@ impl Broker {
         facts.retain(|batch| batch.next <= range.start);
         let message = format!(
             "the log of partition {} is corrupt from offset {} on: reads below it go on, writes are refused. Restore the \
-             disk, or accept the loss with `runnel wal accept-loss`",
+             disk, or accept the loss with `runnel topic accept-loss`",
             tp.partition, range.start
         );
         (facts, Some(Error::new(ErrorKind::Corrupt, message)))
-    }
-
-    async fn producers_of(&self, manifest: &Manifest) -> Result<ProducerSnapshot, Error> {
-        let bytes = manifest.snapshot().producers().await.map_err(|e| segment_error(&e))?;
-        if bytes.is_empty() {
-            return Ok(ProducerSnapshot { offset: manifest.root().end, ..ProducerSnapshot::empty() });
-        }
-        ProducerSnapshot::decode(&bytes).map_err(|e| damaged(&e))
     }
 
     /// P7: the new epoch is durable before anything is served in it.

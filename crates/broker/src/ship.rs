@@ -279,6 +279,7 @@ impl Broker {
     /// Copies the new root to the metadata store, before the log is trimmed: a restart without the bucket opens from
     /// the copy and must not find a gap behind it.
     async fn keep_root(&self, partition: &Partition, manifest: &Manifest) -> Result<(), Error> {
+        self.keep_producers(manifest).await?;
         let key = partition_key(partition.tp);
         let found = self.meta.get(&key).await.map_err(|e| metadata_error(&e))?;
         let Some(found) = found else {

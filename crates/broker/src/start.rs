@@ -45,9 +45,14 @@ impl Broker {
     /// Starts a broker on its data directory and bucket. Returns once it can serve; partitions open on first use and
     /// in the background.
     pub async fn start(options: Options, ports: Ports) -> Result<Arc<Self>, StartError> {
+        let bucket = Bucket::open(&options.storage, ports.fail.clone())?;
+        Self::start_on(bucket, options, ports).await
+    }
+
+    /// As [`Broker::start`], on a bucket that is open already: one with injected faults, for one.
+    pub async fn start_on(bucket: Bucket, options: Options, ports: Ports) -> Result<Arc<Self>, StartError> {
         let layout = Layout::new(&options.data_dir);
         let lock = home::lock(&layout)?;
-        let bucket = Bucket::open(&options.storage, ports.fail.clone())?;
         let bucket_lock = bucket.try_lock()?;
         let identity = home::read_identity(&layout, &*ports.disk)?;
         if let Some(identity) = &identity {

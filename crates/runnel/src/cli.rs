@@ -3,6 +3,7 @@
 mod config;
 mod segment;
 mod serve;
+mod topic;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +24,8 @@ enum Command {
     Serve(Settings),
     /// Print, check and explain settings.
     Config(config::ConfigArgs),
+    /// Repair a topic of a stopped broker.
+    Topic(topic::TopicArgs),
     /// Look at segments straight in the bucket; needs no running broker.
     Segment(segment::SegmentArgs),
 }
@@ -73,6 +76,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(settings) => serve::run(&settings),
         Command::Config(args) => config::run(&args),
+        Command::Topic(args) => topic::run(&args),
         Command::Segment(args) => segment::run(&args),
     }
 }

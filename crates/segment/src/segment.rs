@@ -72,8 +72,8 @@ impl Segment {
         runs.get(index).filter(|run| run.base <= offset)
     }
 
-    /// Fetches a run, checks its CRC and rebuilds its batches: uncompressed, with the codec bits cleared, otherwise as
-    /// they were appended.
+    /// Fetches a run, checks its CRC and rebuilds its batches: uncompressed, with the codec bits cleared (a batch of
+    /// more than 8 MiB with its old codec), otherwise as they were appended.
     ///
     /// # Errors
     /// [`Error::Corrupt`] for damage, [`Error::NoSuchRun`], [`Error::Fetch`].

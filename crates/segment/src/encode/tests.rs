@@ -122,6 +122,24 @@ fn one_huge_record() {
 }
 
 #[test]
+fn a_batch_that_inflates_too_far_is_served_with_its_old_codec() {
+    let zeros = |len| vec![Record::of(vec![0_u8; len])];
+    let fields = BatchFields { base_timestamp: TimestampMs(NOON), ..BatchFields::default() };
+    let source =
+        |fields, len| SourceBatch { batch: batch(fields, &zeros(len), 0, Codec::Zstd), append_time: TimestampMs(NOON) };
+    let small = source(fields, 1 << 20);
+    let large = source(BatchFields { base_offset: Offset(1), ..fields }, 9 << 20);
+    let batches = vec![small, large];
+    let segment = encoded(&batches, ParquetCodec::default());
+    let found = read_all(&segment).unwrap();
+    assert_eq!(seen(&found), seen(&batches));
+    let codecs: Vec<Codec> = found.iter().map(|b| b.batch.codec().unwrap()).collect();
+    assert_eq!(codecs, [Codec::None, Codec::Zstd]);
+    assert!(found[1].batch.len() < 1 << 20);
+    verify(&segment, &batches).unwrap();
+}
+
+#[test]
 fn many_tiny_records() {
     let tiny = |count| vec![Record::of("x"); count];
     let mut lists = vec![tiny(50_000)];

@@ -1,4 +1,4 @@
-//! Batches out of columns, with their old boundaries and header fields, uncompressed.
+//! Batches out of columns, with their old boundaries and header fields; uncompressed unless that makes them huge.
 
 use parquet::data_type::ByteArray;
 use runnel_record::{BatchBuilder, BatchFields, Codec, LeaderEpoch, Offset, ProducerId, TimestampMs};
@@ -12,6 +12,10 @@ use crate::{Error, SourceBatch};
 const CODEC_BITS: i16 = 0b111;
 /// Attribute bit: timestamps are append times.
 const LOG_APPEND_TIME: i16 = 0b1000;
+
+/// A batch that is larger than this without compression gets its old codec back: clients refuse answers much larger
+/// than what was once produced.
+const MAX_PLAIN_BYTES: usize = 8 << 20;
 
 /// Rebuilds the batches of a run.
 pub(super) fn batches(columns: &Columns, run: &Run, exceptions: &Exceptions) -> Result<Vec<SourceBatch>, Error> {
@@ -115,7 +119,11 @@ impl<'a> Rows<'a> {
             let headers = self.headers.row(*offset, self.exceptions)?;
             builder.push(offset_delta, timestamp_delta, key, value, headers).map_err(rebuilding)?;
         }
-        Ok(SourceBatch { batch: builder.build(Codec::None).map_err(rebuilding)?, append_time })
+        let codec = match builder.len() {
+            0..=MAX_PLAIN_BYTES => Codec::None,
+            _ => Codec::from_attributes(shared.attributes).map_err(rebuilding)?,
+        };
+        Ok(SourceBatch { batch: builder.build(codec).map_err(rebuilding)?, append_time })
     }
 
     fn shared(&mut self, rows: usize) -> Result<Shared, Error> {
