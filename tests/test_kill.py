@@ -43,7 +43,7 @@ def test_twenty_kills_under_load(make_broker, max_age):
 @pytest.mark.long
 def test_a_gigabyte_in_the_log_restarts_quickly(make_broker):
     """Ready within two seconds with 1 GiB that is not shipped."""
-    settings = {"SEGMENT__MAX_AGE": "1h", "SEGMENT__MAX_BYTES": "4GiB", "WAL__MAX_UNSHIPPED": "4GiB"}
+    settings = {"SEGMENT__MAX_AGE": "1h", "SEGMENT__MAX_BYTES": "1GiB", "WAL__MAX_UNSHIPPED": "4GiB"}
     broker = make_broker(settings).start()
     log.create_topic(broker.address, "bulk", 4)
     value = random.Random(1).randbytes(64 * 1024)

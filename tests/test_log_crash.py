@@ -53,7 +53,7 @@ def test_a_crash_in_the_log_under_load(loaded, point):
 def test_crashes_during_recovery_after_recovery(loaded):
     """Each recovery dies one step later than the one before it."""
     broker, load, watcher = loaded
-    for point in ("wal.seal.copied", "wal.seal.recorded", "wal.seal.copied", "wal.lane.created", "open.recorded"):
+    for point in ("wal.seal.copied", "wal.seal.recorded", "wal.lane.created", "wal.seal.copied", "open.recorded"):
         die_at(broker, point)
     finish(broker, load, watcher)
 
