@@ -115,9 +115,12 @@ async fn large_requests_that_meet_at_the_shared_limit_all_get_through() {
         let (mut client, request) = (server.client().await, request.clone());
         senders.spawn(async move { client.call(&request, 9).await.responses[0].partition_responses[0].error_code });
     }
-    while let Some(code) = senders.join_next().await {
-        assert_eq!(code.unwrap(), kafka_protocol::error::ResponseError::CorruptMessage.code());
-    }
+    let all_done = async {
+        while let Some(code) = senders.join_next().await {
+            assert_eq!(code.unwrap(), kafka_protocol::error::ResponseError::CorruptMessage.code());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all_done).await.expect("some wait for each other for ever");
 }
 
 #[tokio::test]

@@ -99,11 +99,10 @@ impl Client {
         self.receive::<Q>(version, id).await
     }
 
-    /// Whether the server has closed, after at most what it had still to say.
+    /// Whether the server closes, rather than say anything more.
     pub(crate) async fn is_closed(&mut self) -> bool {
-        let mut rest = Vec::new();
-        match self.socket.read_to_end(&mut rest).await {
-            Ok(_) => rest.is_empty(),
+        match self.socket.read(&mut [0; 1]).await {
+            Ok(read) => read == 0,
             Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
         }
     }
