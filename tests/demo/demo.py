@@ -46,12 +46,17 @@ def produce(address, records):
     admin.create_topics([NewTopic(TOPIC, num_partitions=PARTITIONS, replication_factor=1)])
     admin.close()
     client = kafka.KafkaProducer(bootstrap_servers=address, linger_ms=20, batch_size=256 * 1024)
-    sent = [(client.send(TOPIC, value=value, key=key), key, value) for key, value in records]
-    client.flush(timeout=120)
     stored = {}
-    for future, key, value in sent:
-        at = future.get(timeout=1)
-        stored[at.partition, at.offset] = (key, value)
+    try:
+        sent = [(client.send(TOPIC, value=value, key=key), key, value) for key, value in records]
+        client.flush(timeout=120)
+        for future, key, value in sent:
+            at = future.get(timeout=1)
+            stored[at.partition, at.offset] = (key, value)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            client.close(timeout=0)  # do not wait for a broker that is about to go
+        raise
     client.close()
     assert len(stored) == len(sent), "two records were acknowledged at the same offset"
     return stored
@@ -117,7 +122,7 @@ def run(directory, server):
             assert status == 0, f"exit status {status}"
         show(answer)
         print(f"\n  {len(paths)} Parquet files; the answer equals the source table's")
-    except BaseException:
+    except Exception:
         tail = broker.log()[-3000:]
         if tail:
             print(f"\nend of the broker's log:\n{tail}", file=sys.stderr)
