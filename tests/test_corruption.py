@@ -1,11 +1,8 @@
 """Damage on disk and in the bucket is reported and blocks only what it must; a torn tail is cut."""
-import subprocess
-
 import confluent_kafka
 import pytest
 
 from harness import log
-from harness.broker import binary
 from harness.process import wait_until
 
 PAGE = 4096
@@ -85,6 +82,25 @@ def test_a_flipped_bit_in_the_log_blocks_only_what_it_must(broker, what):
     assert " ERROR " in broker.log(), "the damage is not in the log"
 
 
+def test_the_operator_may_accept_the_loss(broker):
+    """Not without consent; then the partition takes writes again where the readable part ended, in a new epoch."""
+    log.create_topic(broker.address, "hurt", 1)
+    produce_one_by_one(broker, "hurt", 20)
+    broker.kill()
+    file, at = find_in_log(broker, value(10)[:14])
+    flip(file, at // PAGE * PAGE + 8)
+    broker.expect_error("")
+    accept = ["topic", "accept-loss", "hurt", "--partition", "0"]
+    assert broker.run(*accept).returncode == 1, "without --yes and without a terminal nothing is given up"
+    broker.cli(*accept, "--yes")
+    broker.start()
+    produce_one_by_one(broker, "hurt", 3)
+    for _ in ("from the log", "from the bucket"):
+        assert [r.value for r in log.read_all(broker.address, "hurt")[0]] == [value(i) for i in [*range(10), *range(3)]]
+        assert broker.stop() == 0
+        broker.start()
+
+
 def test_garbage_after_the_last_block_is_cut(broker):
     """What a torn write leaves: bytes behind the last block that was acknowledged."""
     log.create_topic(broker.address, "t", 1)
@@ -114,9 +130,7 @@ def test_a_flipped_bit_in_a_segment_is_reported(make_broker, where):
     [file] = broker.parquet_files("hurt")
     flip(file, int(file.stat().st_size * where))
 
-    env = {f"RUNNEL_{k}": v for k, v in broker.settings.items()}
-    verified = subprocess.run([binary(), "segment", "verify", "hurt"], env=env, capture_output=True, text=True, check=False)
-    assert verified.returncode == 1, verified.stdout
+    assert broker.run("segment", "verify", "hurt").returncode == 1
     broker.cli("segment", "verify", "well")
 
     broker.expect_error("")

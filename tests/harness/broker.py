@@ -40,16 +40,19 @@ class Broker:
             self.wait_ready()
         return self
 
-    def run_to_end(self, seconds=30):
-        """Starts it in the expectation that it refuses: (exit status, what it printed)."""
-        done = subprocess.run([binary(), "serve"], env=self._environment(None), stdin=subprocess.DEVNULL,
+    def run(self, *args, seconds=60):
+        """Runs a verb of the binary to its end, with this broker's settings."""
+        return subprocess.run([binary(), *args], env=self._environment(None), stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=seconds, check=False)
+
+    def run_to_end(self):
+        """Starts it in the expectation that it refuses: (exit status, what it printed)."""
+        done = self.run("serve")
         return done.returncode, done.stdout + done.stderr
 
-    def cli(self, *args, seconds=60):
-        """Runs another verb of the binary with this broker's settings and returns its stdout."""
-        done = subprocess.run([binary(), *args], env=self._environment(None), stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=seconds, check=False)
+    def cli(self, *args):
+        """Runs a verb that must succeed and returns its stdout."""
+        done = self.run(*args)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
