@@ -73,6 +73,8 @@ pub struct Broker {
     inherited: open::Inherited,
     /// The bucket was compared with the disk and may be written to.
     bucket_agreed: tokio::sync::watch::Sender<home::Agreement>,
+    /// Held by whoever encodes a segment.
+    encoders: tokio::sync::Semaphore,
     /// New work is refused from here on.
     draining: AtomicBool,
     /// Everything ends.

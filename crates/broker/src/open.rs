@@ -24,6 +24,7 @@ use crate::Broker;
 use crate::error::{damaged, machine_error, metadata_error, segment_error};
 use crate::home::Agreement;
 use crate::partition::{Driver, Partition, spawn};
+use crate::ship::kept;
 use crate::topics::Topic;
 
 /// What the log held when the broker started.
@@ -125,9 +126,11 @@ impl Broker {
         };
         let options = MachineOptions { segment: topic.config().segment_limits(), producers: ProducerLimits::default() };
         let machine = Machine::open(options, &start, facts).map_err(|e| machine_error(&e))?;
-        self.store_opening(&key, stored, record, &machine, root).await?;
+        self.store_opening(&key, stored, record, &machine, &manifest).await?;
         self.pass("open.recorded")?;
         self.inherited.taken(tp);
+        // A crash between the root and the trim left this in the log, and perhaps nothing will be shipped that trims it.
+        self.log.shipped(tp, root.end);
         tracing::debug!(
             partition = format!("{}-{}", topic.name, tp.partition), %epoch, shipped = %root.end,
             high_watermark = %machine.high_watermark(), "opened a partition"
@@ -195,13 +198,18 @@ impl Broker {
         stored: Option<Versioned>,
         record: Option<PartitionRecord>,
         machine: &Machine,
-        root: &Root,
+        manifest: &Manifest,
     ) -> Result<(), Error> {
+        let last_root = kept(manifest);
+        if last_root.as_ref().map(|(_, version)| version) != record_version(record.as_ref()) {
+            // The root came from the bucket: a crash or the loss of this store left the copy behind it.
+            self.keep_producers(manifest).await?;
+        }
         let opened = PartitionRecord {
             epoch: machine.epoch(),
-            never_shipped: root.version == 0,
+            never_shipped: last_root.is_none(),
             starts: machine.epochs().to_vec(),
-            last_root: record.and_then(|r| r.last_root),
+            last_root,
         };
         let compare = match stored {
             None => Compare::Absent(key.to_owned()),
@@ -234,6 +242,11 @@ fn known_epochs(root: &Root, record: Option<&PartitionRecord>) -> Vec<EpochStart
     let mut starts: BTreeMap<LeaderEpoch, Offset> = root.epochs.iter().map(|e| (e.epoch, e.start)).collect();
     starts.extend(recorded.iter().map(|e| (e.epoch, e.start)));
     starts.into_iter().map(|(epoch, start)| EpochStart { epoch, start }).collect()
+}
+
+/// The version of the root that the record has a copy of.
+fn record_version(record: Option<&PartitionRecord>) -> Option<&String> {
+    record?.last_root.as_ref().map(|(_, version)| version)
 }
 
 fn kept_root((root, version): &(Bytes, String)) -> Result<(Root, Version), Error> {

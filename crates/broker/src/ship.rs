@@ -29,8 +29,13 @@ use crate::open::partition_key;
 use crate::partition::{Partition, ShipPlan};
 use crate::tail::TailRead;
 
-/// Segments that are encoded and uploaded at once.
-const CONCURRENT: usize = 2;
+/// MiB of batches that may be on their way at once, and how many of them one ship counts for: small segments wait for
+/// the bucket side by side, large ones do not fill the memory.
+const IN_FLIGHT_MIB: usize = 192;
+const SHIP_MIB: std::ops::RangeInclusive<u32> = 12..=96;
+
+/// Segments that are encoded at once; the rest of the processor belongs to those who wait for an answer.
+pub(crate) const ENCODERS: usize = 2;
 
 /// How often the loop looks for segments that are due.
 const LOOK: Duration = Duration::from_millis(100);
@@ -55,6 +60,9 @@ impl Broker {
 
     async fn try_sweep(&self, partition: &Partition, manifest: &mut Manifest) -> Result<usize, Error> {
         self.committed(partition, manifest.verify().await)?;
+        if manifest.root().end > partition.shipped() {
+            self.finish(partition, manifest).await?;
+        }
         let orphans = find_orphans(&manifest.snapshot(), partition.epoch).await.map_err(|e| segment_error(&e))?;
         if orphans.is_empty() {
             return Ok(0);
@@ -64,8 +72,7 @@ impl Broker {
             let producers = manifest.snapshot().producers().await.map_err(|e| segment_error(&e))?;
             let commit = Commit::new(partition.epoch, Vec::new(), root.end, root.epochs.clone(), producers);
             self.committed(partition, manifest.commit(&commit).await)?;
-            self.keep_root(partition, manifest).await?;
-            partition.publish(manifest.snapshot());
+            self.finish(partition, manifest).await?;
         }
         let swept = sweep_orphans(&manifest.snapshot(), partition.epoch).await.map_err(|e| segment_error(&e))?;
         Ok(swept.len())
@@ -73,7 +80,7 @@ impl Broker {
 
     /// The loop. Ends with the broker.
     pub(crate) async fn ship_loop(self: Arc<Self>) {
-        let slots = Arc::new(Semaphore::new(CONCURRENT));
+        let slots = Arc::new(Semaphore::new(IN_FLIGHT_MIB));
         let mut pause = BACKOFF.0;
         while !self.stop_signal.is_triggered() {
             let failures = self.ship_what_is_due(&slots, false).await;
@@ -93,7 +100,7 @@ impl Broker {
 
     /// Ships everything that is committed, for a clean stop. Returns the partitions that still hold something.
     pub(crate) async fn ship_everything(self: &Arc<Self>, until: Instant) -> usize {
-        let slots = Arc::new(Semaphore::new(CONCURRENT));
+        let slots = Arc::new(Semaphore::new(IN_FLIGHT_MIB));
         loop {
             let left = self.unshipped_partitions().len();
             if left == 0 || Instant::now() >= until || !self.may_ship() {
@@ -130,7 +137,9 @@ impl Broker {
             if !forced && !partition.unshipped().is_some_and(due) {
                 continue;
             }
-            let Ok(slot) = Arc::clone(slots).acquire_owned().await else { break };
+            let mib = partition.unshipped().map_or(0, |(bytes, _)| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
+            let weight = mib.clamp(*SHIP_MIB.start(), *SHIP_MIB.end());
+            let Ok(slot) = Arc::clone(slots).acquire_many_owned(weight).await else { break };
             let broker = Arc::clone(self);
             running.push(tokio::spawn(async move {
                 let shipped = broker.ship(&partition, now, forced).await;
@@ -263,12 +272,14 @@ impl Broker {
             partition: partition.tp.partition,
             compression: ParquetCodec::default(),
         };
+        let slot = self.encoders.acquire().await;
         let work = tokio::task::spawn_blocking(move || {
             let encoded = encode(&batches, &options)?;
             verify(&encoded, batches.get(..encoded.batches).unwrap_or_default())?;
             Ok::<_, runnel_segment::Error>(encoded)
         });
         let built = work.await.map_err(|e| Error::new(ErrorKind::Internal, format!("the encoder ended: {e}")))?;
+        drop(slot);
         built.map_err(|e| segment_error(&e))
     }
 
@@ -298,7 +309,7 @@ impl Broker {
 }
 
 /// The root and its version, as the metadata store keeps them.
-fn kept(manifest: &Manifest) -> Option<(Bytes, String)> {
+pub(crate) fn kept(manifest: &Manifest) -> Option<(Bytes, String)> {
     Some((manifest.root().encode(), manifest.version()?.to_string()))
 }
 

@@ -12,7 +12,7 @@ use runnel_format::meta::{ClusterRecord, Identity};
 use runnel_metastore::{Embedded, MetaStore, Op};
 use runnel_runtime::Shutdown;
 use runnel_wal::{LaneIdentity, LocalLog, Recovered};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use crate::cold::{ColdReader, SegmentHandles};
@@ -22,6 +22,7 @@ use crate::home::{self, Agreement, Decision, Home, InBucket, Layout, OnDisk};
 use crate::open::Inherited;
 use crate::options::Options;
 use crate::producer_ids::ProducerIds;
+use crate::ship::ENCODERS;
 use crate::tail::TailBudget;
 use crate::topics::Topics;
 use crate::{Broker, Ports};
@@ -131,6 +132,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             inherited: Inherited::new(recovered),
             bucket_agreed: watch::Sender::new(agreement),
+            encoders: Semaphore::new(ENCODERS),
             draining: AtomicBool::new(false),
             stop_signal: Shutdown::new(),
             failure: watch::Sender::new(None),

@@ -64,12 +64,12 @@ impl Tail {
         TailRead::Found(found)
     }
 
-    /// Drops the batch at `base` if it is (still) the oldest.
+    /// Drops the batches up to the one at `base`. Evictions of several tasks may come out of order: the budget has
+    /// given up everything below `base` too.
     fn evict(&self, base: Offset) {
         let mut batches = self.batches.write().unwrap_or_else(PoisonError::into_inner);
-        if batches.front().is_some_and(|first| first.batch.base_offset() == base) {
-            batches.pop_front();
-        }
+        let gone = batches.partition_point(|batch| batch.batch.base_offset() <= base);
+        batches.drain(..gone);
     }
 }
 
@@ -166,6 +166,20 @@ mod tests {
         assert_eq!(bases(a.read(Offset(1), Offset(9), 1000)), [1]);
         assert_eq!(bases(b.read(Offset(0), Offset(9), 1000)), [0]);
         assert_eq!(budget.bytes(), 200);
+    }
+
+    #[test]
+    fn evictions_out_of_order_leave_nothing_behind() {
+        let tail = Tail::new(TailBudget::new(1 << 20));
+        for base in 0..4 {
+            tail.push(batch(base, 1, 39));
+        }
+        tail.evict(Offset(1));
+        tail.evict(Offset(0));
+        assert!(matches!(tail.read(Offset(1), Offset(4), 1000), TailRead::Older));
+        assert_eq!(bases(tail.read(Offset(2), Offset(4), 1000)), [2, 3]);
+        tail.evict(Offset(3));
+        assert!(matches!(tail.read(Offset(3), Offset(4), 1000), TailRead::Older), "the tail shrinks no more");
     }
 
     #[test]
