@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use crate::context::Context;
 use crate::dispatch::{self, Unanswerable};
@@ -112,13 +113,16 @@ async fn start(ctx: &Arc<Context>, frame: Frame) -> Result<Started, Unanswerable
     }
     let api = checked.api;
     let answer = dispatch::answer(Arc::clone(ctx), checked)?;
-    let mut request: BoxFuture<'static, Reply> = Box::pin(async move {
-        let reply = answer.await;
-        drop(lease);
-        let error = if let Reply::Send(rope) = &reply { rope.error } else { 0 };
-        metrics::request(api, error, begun.elapsed());
-        reply
-    });
+    let mut request: BoxFuture<'static, Reply> = Box::pin(
+        async move {
+            let reply = answer.await;
+            drop(lease);
+            let error = if let Reply::Send(rope) = &reply { rope.error } else { 0 };
+            metrics::request(api, error, begun.elapsed());
+            reply
+        }
+        .instrument(tracing::debug_span!("request", api)),
+    );
     Ok(match futures::poll!(&mut request) {
         std::task::Poll::Ready(reply) => Started::Done(reply),
         std::task::Poll::Pending => Started::Running(AbortOnDropHandle::new(tokio::spawn(request))),
