@@ -62,7 +62,7 @@ async fn a_small_frame_keeps_only_itself_alive() {
 async fn what_was_announced_is_not_reserved() {
     let (mut near, far) = tokio::io::duplex(1 << 20);
     let mut reader = Reader::new(far, 100 << 20, IDLE);
-    let budget = budget(1 << 20);
+    let budget = budget(200 << 20);
     near.write_u32(90 << 20).await.unwrap();
     near.write_all(&[0; 1000]).await.unwrap();
     assert!(reader.next(&budget, || false).now_or_never().is_none());
