@@ -70,6 +70,11 @@ impl FailPoints {
         self.0.points.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
+    /// Whether `name` is armed. A point armed with [`FailAction::Error`] no longer is once it was reached.
+    pub fn is_armed(&self, name: &str) -> bool {
+        self.0.points.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+    }
+
     /// Passes the point `name`, or does what it is armed with.
     pub fn hit(&self, name: &'static str) -> Result<(), Injected> {
         if !self.0.armed.load(Ordering::Acquire) {

@@ -1,0 +1,18 @@
+//! The broker end to end, in this process: real shipping, real recovery, on a simulated disk and a bucket with faults.
+//!
+//! Every test runs its broker on a runtime of its own. A crash kills the simulated disk first, so that nothing of the
+//! old incarnation reaches it any more, and drops the runtime then.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod corruption;
+mod crash;
+mod fetch;
+mod identity;
+mod limits;
+mod lost_answers;
+mod offsets;
+mod outage;
+mod producers;
+mod random;
+mod support;
+mod topics;

@@ -1,0 +1,204 @@
+//! A broker, its surroundings, and what clients do with it.
+
+mod batches;
+mod bucket;
+pub(crate) mod client;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use runnel_blob::Bucket;
+use runnel_blob::testing::Faults;
+use runnel_broker::{
+    Broker, CacheOptions, Options, Ports, SegmentOptions, StartError, StopReport, TopicOptions, WalOptions,
+};
+use runnel_record::{TopicId, TopicPartition};
+use runnel_runtime::disk::{Disk, SimDisk};
+use runnel_runtime::{FailPoints, ManualClock};
+use tokio::runtime::Runtime;
+
+pub(crate) use batches::{Content, batch, batch_of, idempotent, values};
+pub(crate) use client::{FetchFrom, Record};
+
+/// 2026-11-23, noon, UTC.
+pub(crate) const NOON: i64 = 1_795_435_200_000;
+
+/// Age at which segments ship; the clock stands still until a test moves it.
+pub(crate) const MAX_AGE_MS: i64 = 60_000;
+
+/// How long a test waits for something that must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What outlives a broker: its disk, its bucket, the clock.
+pub(crate) struct World {
+    dir: tempfile::TempDir,
+    pub(crate) disk: SimDisk,
+    pub(crate) faults: Faults,
+    pub(crate) bucket: Bucket,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) fail: FailPoints,
+    pub(crate) options: Options,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        let faults = Faults::new();
+        let mut storage = runnel_blob::Options::new("memory:");
+        storage.request_timeout = Duration::from_secs(2);
+        let bucket = Bucket::open_with_faults(&storage, FailPoints::default(), &faults).unwrap();
+        let disk = SimDisk::new(1);
+        make_durable_dir(&disk, &data_dir);
+        let options = Options {
+            node_name: "node".to_owned(),
+            zone: None,
+            data_dir,
+            storage,
+            wal: WalOptions { max_unflushed: 64 << 20, max_unshipped: 1 << 30 },
+            segment: SegmentOptions { max_bytes: 64 << 20, max_age: Duration::from_millis(60_000) },
+            cache: CacheOptions { memory: 16 << 20, disk: 0 },
+            topics: TopicOptions { auto_create: true, default_partitions: 1, default_retention_ms: -1 },
+            shutdown_timeout: Duration::from_secs(5),
+        };
+        let clock = Arc::new(ManualClock::new(NOON));
+        Self { dir, disk, faults, bucket, clock, fail: FailPoints::default(), options }
+    }
+
+    /// A folder beside the data directory, for tests that need one.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn start(&self) -> Node {
+        self.try_start().unwrap()
+    }
+
+    pub(crate) fn try_start(&self) -> Result<Node, StartError> {
+        self.try_start_on(Arc::new(self.disk.clone()))
+    }
+
+    /// Starts a broker with another disk for log and identity.
+    pub(crate) fn try_start_on(&self, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
+        let ports = Ports { clock: Arc::clone(&self.clock) as _, disk, fail: self.fail.clone() };
+        Node::start(Broker::start_on(self.bucket.clone(), self.options.clone(), ports))
+    }
+
+    /// Lets everything that is unshipped become due by age.
+    pub(crate) fn age(&self) {
+        self.clock.advance(MAX_AGE_MS + 1);
+    }
+
+    /// The process dies, the machine does not.
+    pub(crate) fn kill(&mut self, node: Node) {
+        self.disk = self.disk.kill();
+        node.end();
+    }
+
+    /// The power fails: of what was not synced, `seed` decides.
+    pub(crate) fn cut_power(&mut self, node: Node, seed: u64) {
+        self.disk = self.disk.crash(seed);
+        node.end();
+    }
+
+    /// Deletes the metadata store of a broker that does not run.
+    pub(crate) fn lose_metadata(&self) {
+        std::fs::remove_file(self.metadata()).unwrap();
+    }
+
+    pub(crate) fn metadata(&self) -> PathBuf {
+        self.options.data_dir.join("metadata.redb")
+    }
+
+    /// Files of all lanes that hold entries, by name.
+    pub(crate) fn lane_files(&self) -> Vec<PathBuf> {
+        let wal = self.options.data_dir.join("wal");
+        let list = |dir: &Path| self.disk.list(dir).unwrap().into_iter().map(|name| dir.join(name)).collect::<Vec<_>>();
+        let lanes =
+            list(&wal).into_iter().filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("lane-"));
+        lanes.flat_map(|lane| list(&lane)).filter(|path| !path.ends_with("state")).collect()
+    }
+
+    /// Turns a bit of every place in the log where `marker` stands; returns how many.
+    pub(crate) fn rot(&self, marker: &[u8]) -> usize {
+        let mut found = 0;
+        for path in self.lane_files() {
+            let bytes = self.disk.read(&path, usize::MAX).unwrap();
+            for at in (0..bytes.len().saturating_sub(marker.len())).filter(|at| bytes[*at..].starts_with(marker)) {
+                self.disk.flip_bit(&path, at, 0).unwrap();
+                found += 1;
+            }
+        }
+        found
+    }
+}
+
+fn make_durable_dir(disk: &SimDisk, dir: &Path) {
+    disk.create_dir(dir).unwrap();
+    dir.ancestors().for_each(|dir| disk.sync_dir(dir).unwrap());
+}
+
+/// A running broker.
+pub(crate) struct Node {
+    runtime: Option<Runtime>,
+    broker: Option<Arc<Broker>>,
+}
+
+impl Node {
+    pub(crate) fn start(start: impl Future<Output = Result<Arc<Broker>, StartError>>) -> Result<Self, StartError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let broker = runtime.block_on(start)?;
+        Ok(Self { runtime: Some(runtime), broker: Some(broker) })
+    }
+
+    pub(crate) fn broker(&self) -> Arc<Broker> {
+        Arc::clone(self.broker.as_ref().unwrap())
+    }
+
+    pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().unwrap().block_on(work)
+    }
+
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.runtime.as_ref().unwrap().spawn(work)
+    }
+
+    /// A clean stop.
+    pub(crate) fn stop(self) -> StopReport {
+        let report = self.run(self.broker().stop());
+        self.end();
+        report
+    }
+
+    /// Drops everything as it is.
+    fn end(mut self) {
+        self.runtime.take().unwrap().shutdown_timeout(PATIENCE);
+        let broker = self.broker.take().unwrap();
+        assert_eq!(Arc::strong_count(&broker), 1, "something holds on to a broker that has ended");
+    }
+}
+
+/// Waits until `check` gives something.
+pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "{what} did not happen in time");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until a fail point that was armed for one error has fired.
+pub(crate) fn fired(fail: &FailPoints, point: &str) {
+    eventually(point, || (!fail.is_armed(point)).then_some(()));
+}
+
+pub(crate) fn tp(topic: TopicId, partition: i32) -> TopicPartition {
+    TopicPartition { topic, partition }
+}
