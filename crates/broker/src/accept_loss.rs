@@ -7,14 +7,18 @@ use std::sync::Arc;
 
 use runnel_format::meta::TopicRecord;
 use runnel_metastore::{Embedded, MetaStore};
+use runnel_partition::BatchFacts;
 use runnel_record::{Offset, TopicPartition};
-use runnel_wal::{LaneIdentity, LocalLog};
+use runnel_wal::{LaneIdentity, LocalLog, Recovered};
 use uuid::Uuid;
 
 use crate::error::StartError;
 use crate::home::{self, Layout};
 use crate::topics::TOPIC_PREFIX;
 use crate::{Options, Ports};
+
+/// Bytes that are read and checked at once.
+const READ_BYTES: usize = 8 << 20;
 
 /// What is, or would be, given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,26 +47,48 @@ pub async fn accept_loss(
     let wal = runnel_wal::Options::new(layout.wal());
     let session = LaneIdentity { session: Uuid::new_v4().as_u64_pair().0, disk_id: identity.disk_id };
     let (disk, fail) = (Arc::clone(&ports.disk), ports.fail.clone());
-    let work = tokio::task::spawn_blocking(move || {
-        let (log, recovered) = LocalLog::open(disk, wal, session, fail)?;
-        let from = recovered.corrupt.iter().filter(|range| range.tp == tp).map(|range| range.from).min();
-        let loss = from.map(|from| {
-            let ends = recovered.corrupt.iter().filter(|range| range.tp == tp).filter_map(|range| range.upto);
-            let held = recovered.tails.get(&tp).into_iter().flatten().map(|entry| {
-                runnel_partition::BatchFacts::from_header(&entry.header, entry.body_len, entry.append_time).next
-            });
-            Loss { from, known_end: ends.chain(held).max().unwrap_or(from).max(from) }
-        });
+    let opening = tokio::task::spawn_blocking(move || LocalLog::open(disk, wal, session, fail));
+    let (log, recovered) = opening.await.map_err(|e| ended_early(&e))??;
+    let loss = find_damage(&log, &recovered, tp).await?;
+    let closing = tokio::task::spawn_blocking(move || {
         if let (Some(loss), true) = (loss, accept) {
             log.accept_loss(tp, loss.from..Offset(i64::MAX))?;
         }
         log.close();
         Ok::<_, runnel_wal::Error>(loss)
     });
-    match work.await {
-        Ok(loss) => Ok(loss?),
-        Err(error) => Err(StartError::Refused(format!("looking at the log ended early: {error}"))),
+    Ok(closing.await.map_err(|e| ended_early(&e))??)
+}
+
+fn ended_early(error: &tokio::task::JoinError) -> StartError {
+    StartError::Refused(format!("looking at the log ended early: {error}"))
+}
+
+/// The first damage of a partition: what recovery could not read, or a batch that does not match its checksum, which
+/// shows only when it is read.
+async fn find_damage(log: &LocalLog, recovered: &Recovered, tp: TopicPartition) -> Result<Option<Loss>, StartError> {
+    let tail = recovered.tails.get(&tp).map(Vec::as_slice).unwrap_or_default();
+    let held: Vec<BatchFacts> =
+        tail.iter().map(|e| BatchFacts::from_header(&e.header, e.body_len, e.append_time)).collect();
+    let corrupt: Vec<_> = recovered.corrupt.iter().filter(|range| range.tp == tp).collect();
+    let mut from = corrupt.iter().map(|range| range.from).min();
+    let readable = held.iter().map(|batch| batch.next).take_while(|next| from.is_none_or(|from| *next <= from)).last();
+    let mut at = held.first().map_or(Offset::ZERO, |batch| batch.base);
+    while readable.is_some_and(|end| at < end) {
+        match log.read(tp, at, readable.unwrap_or(at), READ_BYTES).await {
+            Ok(batches) => match batches.last() {
+                Some(last) => at = last.batch.next_offset(),
+                None => break,
+            },
+            Err(runnel_wal::Error::Corrupt { range, .. }) => {
+                from = Some(range.start);
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
+    let ends = corrupt.iter().filter_map(|range| range.upto).chain(held.iter().map(|batch| batch.next));
+    Ok(from.map(|from| Loss { from, known_end: ends.max().unwrap_or(from).max(from) }))
 }
 
 async fn find(layout: &Layout, topic: &str, partition: i32) -> Result<TopicPartition, StartError> {

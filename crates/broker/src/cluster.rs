@@ -76,7 +76,7 @@ impl Broker {
             .filter_map(|n| i32::try_from(n).ok())
             .map(|partition| {
                 // A partition that nobody used since the start is not open yet; its epoch is told once it is.
-                let open = topic.slot(partition).and_then(|slot| slot.get());
+                let open = topic.slot(partition).and_then(|slot| slot.cell.get());
                 PartitionDescription {
                     partition,
                     leader: Some(node),

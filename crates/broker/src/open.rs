@@ -25,7 +25,7 @@ use crate::error::{damaged, machine_error, metadata_error, segment_error};
 use crate::home::Agreement;
 use crate::partition::{Driver, Partition, spawn};
 use crate::ship::kept;
-use crate::topics::Topic;
+use crate::topics::{Topic, created_key};
 
 /// What the log held when the broker started.
 #[derive(Debug, Default)]
@@ -88,14 +88,8 @@ impl Broker {
 
     /// As [`Broker::open_partition`], for a topic in hand.
     pub(crate) async fn open_in(&self, topic: &Arc<Topic>, partition: i32) -> Result<Arc<Partition>, Error> {
-        let slot = topic.slot(partition).ok_or_else(|| {
-            let count = topic.partition_count();
-            Error::new(
-                ErrorKind::UnknownPartition,
-                format!("topic `{}` has partitions 0 to {}, not {partition}", topic.name, count.saturating_sub(1)),
-            )
-        })?;
-        slot.get_or_try_init(|| self.open(topic, topic.tp(partition))).await.cloned()
+        let slot = topic.existing(partition)?;
+        slot.cell.get_or_try_init(|| self.open(topic, topic.tp(partition))).await.cloned()
     }
 
     async fn open(&self, topic: &Topic, tp: TopicPartition) -> Result<Arc<Partition>, Error> {
@@ -159,14 +153,19 @@ impl Broker {
     ) -> Result<Manifest, Error> {
         let (bucket, fail) = (&self.bucket, self.ports.fail.clone());
         let agreed = *self.bucket_agreed.borrow() == Agreement::Agreed;
-        let Some(record) = record else {
-            // Never opened here: a new topic, or the metadata store was lost. Without the bucket nothing was shipped.
-            let new = Manifest::load(bucket, tp, &topic.name, IfAbsent::Empty, fail).await;
-            return new.map_err(|e| segment_error(&e));
+        // The epoch before the first one: a partition that is new here is new everywhere.
+        let last_epoch = match record {
+            Some(record) => record.epoch,
+            None if self.was_created_here(tp).await? => LeaderEpoch(-1),
+            None => {
+                // Taken over from the bucket, as after the loss of the metadata store.
+                let found = Manifest::load(bucket, tp, &topic.name, IfAbsent::Empty, fail).await;
+                return found.map_err(|e| segment_error(&e));
+            }
         };
-        let kept = record.last_root.as_ref().map(kept_root).transpose()?;
+        let kept = record.and_then(|record| record.last_root.as_ref()).map(kept_root).transpose()?;
         let kept_end = kept.as_ref().map_or(Offset::ZERO, |(root, _)| root.end);
-        let known = Known { epoch: record.epoch, end: tail_end.map_or(kept_end, |end| end.max(kept_end)) };
+        let known = Known { epoch: last_epoch, end: tail_end.map_or(kept_end, |end| end.max(kept_end)) };
         let cached = Manifest::from_cached(bucket, tp, &topic.name, kept, known, fail);
         let mut manifest = cached.map_err(|e| segment_error(&e))?;
         if agreed {
@@ -177,6 +176,26 @@ impl Broker {
             }
         }
         Ok(manifest)
+    }
+
+    async fn was_created_here(&self, tp: TopicPartition) -> Result<bool, Error> {
+        let found = self.meta.get(&created_key(tp.topic)).await;
+        Ok(found.map_err(|e| metadata_error(&e))?.is_some())
+    }
+
+    /// Partitions that nobody opened in this session and whose records are not all in the bucket.
+    pub(crate) async fn unopened_and_unshipped(&self) -> usize {
+        let mut count = 0;
+        for tp in self.inherited.partitions() {
+            let tail = self.inherited.tail(tp);
+            let end = tail.last().map(|e| BatchFacts::from_header(&e.header, e.body_len, e.append_time).next);
+            let stored = self.meta.get(&partition_key(tp)).await.ok().flatten();
+            let record = stored.and_then(|stored| PartitionRecord::decode(&stored.value).ok());
+            let kept = record.and_then(|record| record.last_root).and_then(|root| kept_root(&root).ok());
+            let exists = self.topics.find(&TopicKey::Id(tp.topic)).is_some();
+            count += usize::from(exists && end > kept.map(|(root, _)| root.end));
+        }
+        count
     }
 
     /// A partition opens up to a corrupt range of the log, not past it.

@@ -6,7 +6,7 @@
 mod driver;
 mod signal;
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use runnel_api::{EpochEnd, Error, ErrorKind};
@@ -43,6 +43,7 @@ struct Append {
 #[derive(Debug)]
 enum Control {
     SetLimits(SegmentLimits),
+    Block(Error),
     PlanShip { now: TimestampMs, force: bool, reply: oneshot::Sender<Option<ShipPlan>> },
     SnapshotAt { offset: Offset, reply: oneshot::Sender<Result<ProducerSnapshot, Error>> },
     Shipped { next: Offset, reply: oneshot::Sender<()> },
@@ -76,6 +77,7 @@ pub(crate) struct Partition {
     unshipped_bytes: AtomicU64,
     /// When age makes the next segment due; `i64::MAX` while everything is shipped.
     seal_due: AtomicI64,
+    blocked: AtomicBool,
     appends: mpsc::Sender<Append>,
     control: mpsc::Sender<Control>,
     closed: Shutdown,
@@ -132,12 +134,22 @@ impl Partition {
         }
     }
 
-    /// Appends a validated batch; resolves when it is durable together with everything before it.
-    pub(crate) async fn append(&self, batch: Batch, log_append_time: bool, deadline: Instant) -> Outcome {
-        let (reply, outcome) = oneshot::channel();
+    /// Puts a validated batch into the mailbox. The order of appends is the order in which this returns.
+    pub(crate) async fn enqueue(
+        &self,
+        batch: Batch,
+        log_append_time: bool,
+        deadline: Instant,
+    ) -> Result<oneshot::Receiver<Outcome>, Error> {
+        let (reply, pending) = oneshot::channel();
         let append = Append { batch, log_append_time, deadline, reply };
         self.appends.send(append).await.map_err(|_| self.gone())?;
-        match tokio::time::timeout_at(deadline, outcome).await {
+        Ok(pending)
+    }
+
+    /// Resolves when the batch is durable together with everything before it.
+    pub(crate) async fn outcome(&self, pending: oneshot::Receiver<Outcome>, deadline: Instant) -> Outcome {
+        match tokio::time::timeout_at(deadline, pending).await {
             Ok(answered) => answered.map_err(|_| self.gone())?,
             Err(_) => Err(Error::new(
                 ErrorKind::TimedOut,
@@ -179,6 +191,18 @@ impl Partition {
     pub(crate) async fn unshipped_max_timestamp(&self) -> Result<Option<(TimestampMs, Offset)>, Error> {
         let found = self.ask(|reply| Control::MaxTimestamp { reply }).await?;
         Ok(found.map(|batch| (batch.max_timestamp, batch.base)))
+    }
+
+    /// Whether nothing may be appended or shipped, because stored bytes are damaged.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Acquire)
+    }
+
+    /// Damage was found: appends are refused with `error` from here on, reads go on as far as they can.
+    pub(crate) async fn block(&self, error: Error) {
+        self.blocked.store(true, Ordering::Release);
+        // A partition that closed meanwhile takes no appends either.
+        drop(self.control.send(Control::Block(error)).await);
     }
 
     /// Ends the task; requests that wait are told to retry.

@@ -52,8 +52,11 @@ impl Broker {
                 tracing::debug!(topic = found.name, partition, bytes, %error, "refused a batch");
             })?;
             let records = u64::try_from(batch.record_count()).unwrap_or(0);
+            let entered = found.existing(partition)?.entrance.lock().await;
             let target = self.open_in(&found, partition).await?;
-            let produced = target.append(batch, config.log_append_time, deadline).await?;
+            let pending = target.enqueue(batch, config.log_append_time, deadline).await?;
+            drop(entered);
+            let produced = target.outcome(pending, deadline).await?;
             metrics::counter!("runnel_produce_records_total").increment(records);
             metrics::counter!("runnel_produce_bytes_total").increment(bytes as u64);
             Ok(produced)

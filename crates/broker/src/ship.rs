@@ -102,8 +102,9 @@ impl Broker {
     pub(crate) async fn ship_everything(self: &Arc<Self>, until: Instant) -> usize {
         let slots = Arc::new(Semaphore::new(IN_FLIGHT_MIB));
         loop {
-            let left = self.unshipped_partitions().len();
-            if left == 0 || Instant::now() >= until || !self.may_ship() {
+            let unshipped = self.unshipped_partitions();
+            let left = unshipped.len();
+            if unshipped.iter().all(|p| p.is_blocked()) || Instant::now() >= until || !self.may_ship() {
                 return left;
             }
             let round = tokio::time::timeout_at(until, self.ship_what_is_due(&slots, true));
@@ -131,7 +132,7 @@ impl Broker {
         let now = TimestampMs(self.ports.clock.now_ms());
         let pinning = self.pinning();
         let mut running = Vec::new();
-        for partition in self.unshipped_partitions() {
+        for partition in self.unshipped_partitions().into_iter().filter(|p| !p.is_blocked()) {
             let forced = force || pinning.contains(&partition.tp);
             let due = |(bytes, seal_at): (u64, TimestampMs)| bytes >= self.ship_threshold(&partition) || seal_at <= now;
             if !forced && !partition.unshipped().is_some_and(due) {
@@ -180,7 +181,11 @@ impl Broker {
             Err(error) if error.kind == ErrorKind::NotLeader => {
                 tracing::info!(partition = partition.label(), "the partition closed while it was shipped");
             }
-            Err(error) if error.kind == ErrorKind::Corrupt || error.kind == ErrorKind::Internal => {
+            Err(error) if error.kind == ErrorKind::Corrupt => {
+                tracing::error!(partition = partition.label(), %error, "cannot ship; writes are refused from here on");
+                partition.block(error.clone()).await;
+            }
+            Err(error) if error.kind == ErrorKind::Internal => {
                 tracing::error!(partition = partition.label(), %error, "cannot ship");
             }
             Err(error) => tracing::warn!(partition = partition.label(), %error, "cannot ship now; it is tried again"),

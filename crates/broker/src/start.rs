@@ -1,15 +1,17 @@
 //! Starting a broker: lock, identity, bucket, log, topics; then the tasks that run in the background.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::StreamExt;
-use runnel_api::TopicKey;
+use runnel_api::{Error, ErrorKind, TopicKey};
 use runnel_blob::Bucket;
 use runnel_cache::BlockCache;
 use runnel_format::meta::{ClusterRecord, Identity};
 use runnel_metastore::{Embedded, MetaStore, Op};
+use runnel_record::TopicId;
 use runnel_runtime::Shutdown;
 use runnel_wal::{LaneIdentity, LocalLog, Recovered};
 use tokio::sync::{Semaphore, watch};
@@ -147,7 +149,9 @@ impl Broker {
         if let Err(error) = ProducerIds::put_spare_aside(&self.bucket, &*self.meta).await {
             tracing::warn!(%error, "no spare block of producer ids: new producers need the bucket");
         }
-        self.forget_dead_topics();
+        if let Err(error) = self.forget_dead_topics().await {
+            tracing::warn!(%error, "cannot look for topics that were deleted; their log space is given back later");
+        }
         let partitions: Vec<_> = self
             .topics
             .all()
@@ -190,25 +194,38 @@ impl Broker {
                         tracing::warn!(%error, "the bucket answers but cannot be claimed yet");
                         continue;
                     }
+                    match self.reconcile_topics().await {
+                        Ok(()) => {}
+                        Err(error) if error.kind == ErrorKind::StorageError => {
+                            tracing::warn!(%error, "cannot compare the topics with the bucket yet");
+                            continue;
+                        }
+                        Err(error) => tracing::error!(%error, "cannot compare the topics with the bucket"),
+                    }
                     tracing::info!("the bucket answers again");
                     self.bucket_agreed.send_replace(Agreement::Agreed);
-                    if let Err(error) = self.reconcile_topics().await {
-                        tracing::warn!(%error, "cannot compare the topics with the bucket");
-                    }
                 }
             }
         }
         *self.bucket_agreed.borrow() == Agreement::Agreed
     }
 
-    /// Gives back the log space of topics that no longer exist.
-    fn forget_dead_topics(&self) {
-        for tp in self.inherited.partitions() {
-            if self.topics.find(&TopicKey::Id(tp.topic)).is_none() {
-                tracing::info!(partition = %tp, "the log holds records of a topic that was deleted");
-                self.log.forget(tp.topic);
+    /// Gives back the log space of topics that were deleted. Their tombstones say so: that a topic is not known proves
+    /// nothing.
+    async fn forget_dead_topics(&self) -> Result<(), Error> {
+        let topics: BTreeSet<TopicId> = self.inherited.partitions().iter().map(|tp| tp.topic).collect();
+        for topic in topics {
+            if self.topics.find(&TopicKey::Id(topic)).is_some() {
+                continue;
+            }
+            if self.is_tombstoned(topic).await? {
+                tracing::info!(%topic, "the log holds records of a topic that was deleted");
+                self.log.forget(topic);
+            } else {
+                tracing::error!(%topic, "the log holds records of a topic that the bucket does not know; they are kept");
             }
         }
+        Ok(())
     }
 
     pub(crate) fn bucket_check(&self) -> (String, bool, String) {

@@ -21,7 +21,8 @@ impl Broker {
     pub async fn stop(self: &Arc<Self>) -> StopReport {
         self.draining.store(true, Ordering::Release);
         let until = Instant::now() + self.options.shutdown_timeout;
-        let unshipped_partitions = self.ship_everything(until).await;
+        let open = self.ship_everything(until).await;
+        let unshipped_partitions = open + self.unopened_and_unshipped().await;
         self.stop_signal.trigger();
         self.topics.all().iter().for_each(|topic| topic.open_partitions().for_each(|p| p.close()));
         let log = self.log.clone();

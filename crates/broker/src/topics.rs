@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use runnel_api::{Error, ErrorKind, TopicKey};
 use runnel_format::meta::TopicRecord;
 use runnel_record::{TopicId, TopicPartition};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::configs::{Defaults, TopicConfig};
 use crate::partition::Partition;
@@ -23,6 +23,12 @@ use crate::partition::Partition;
 /// Key of a topic in the metadata store.
 pub(crate) fn topic_key(id: TopicId) -> String {
     format!("{TOPIC_PREFIX}{id}")
+}
+
+/// Key that exists while the topic was created by the owner of this metadata store and never seen elsewhere: a partition
+/// without a record is new then, whether the bucket answers or not.
+pub(crate) fn created_key(id: TopicId) -> String {
+    format!("created/{id}")
 }
 
 /// Prefix of every topic's key.
@@ -34,13 +40,22 @@ pub(crate) struct Topic {
     pub(crate) id: TopicId,
     pub(crate) name: String,
     settings: RwLock<(TopicRecord, Arc<TopicConfig>)>,
-    partitions: Vec<OnceCell<Arc<Partition>>>,
+    partitions: Vec<Slot>,
+}
+
+/// The place of a partition, open or not.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) cell: OnceCell<Arc<Partition>>,
+    /// Produce requests pass here one by one, in the order in which they came, until they stand in the partition's
+    /// mailbox: those that meet a partition while it opens must not overtake each other. The lock is fair.
+    pub(crate) entrance: Mutex<()>,
 }
 
 impl Topic {
     fn new(record: TopicRecord, defaults: &Defaults) -> Arc<Self> {
         let config = Arc::new(TopicConfig::new(&record.configs, defaults));
-        let partitions = (0..record.partitions).map(|_| OnceCell::new()).collect();
+        let partitions = (0..record.partitions).map(|_| Slot::default()).collect();
         Arc::new(Self { id: record.id, name: record.name.clone(), settings: RwLock::new((record, config)), partitions })
     }
 
@@ -56,13 +71,21 @@ impl Topic {
         self.partitions.len()
     }
 
-    /// The slot of a partition, open or not.
-    pub(crate) fn slot(&self, partition: i32) -> Option<&OnceCell<Arc<Partition>>> {
+    /// The slot of a partition that exists.
+    pub(crate) fn existing(&self, partition: i32) -> Result<&Slot, Error> {
+        self.slot(partition).ok_or_else(|| {
+            let last = self.partition_count().saturating_sub(1);
+            let what = format!("topic `{}` has partitions 0 to {last}, not {partition}", self.name);
+            Error::new(ErrorKind::UnknownPartition, what)
+        })
+    }
+
+    pub(crate) fn slot(&self, partition: i32) -> Option<&Slot> {
         self.partitions.get(usize::try_from(partition).ok()?)
     }
 
     pub(crate) fn open_partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
-        self.partitions.iter().filter_map(OnceCell::get)
+        self.partitions.iter().filter_map(|slot| slot.cell.get())
     }
 
     pub(crate) fn tp(&self, partition: i32) -> TopicPartition {
@@ -128,7 +151,7 @@ impl Topics {
 
     /// The partition if it is open; for those who only watch.
     pub(crate) fn partition_if_open(&self, topic: &TopicKey, partition: i32) -> Option<Arc<Partition>> {
-        self.find(topic)?.slot(partition)?.get().cloned()
+        self.find(topic)?.slot(partition)?.cell.get().cloned()
     }
 
     fn insert(&self, topic: &Arc<Topic>) {

@@ -1,7 +1,7 @@
 //! The task of one partition: feeds the state machine and carries out its effects.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -62,6 +62,7 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         shipped: AtomicI64::new(machine.shipped_end().0),
         unshipped_bytes: AtomicU64::new(0),
         seal_due: AtomicI64::new(i64::MAX),
+        blocked: AtomicBool::new(blocked.is_some()),
         appends,
         control,
         closed: stop.child(),
@@ -137,12 +138,14 @@ impl Task {
 
     /// The log ends at its first write or sync error (protocol §1.4): so does this partition, and the broker.
     fn log_failed(&mut self) {
+        self.end_broker("the write-ahead log failed: a write or a sync of the disk went wrong");
+    }
+
+    fn end_broker(&mut self, why: &str) {
         self.machine.failed(&mut self.effects);
         self.failure.send_if_modified(|reason| {
             let first = reason.is_none();
-            reason.get_or_insert_with(|| {
-                "the write-ahead log failed: a write or a sync of the disk went wrong".to_owned()
-            });
+            reason.get_or_insert_with(|| why.to_owned());
             first
         });
     }
@@ -204,12 +207,12 @@ impl Task {
         self.waiting.insert(token, Waiting { reply: append.reply, log_append_time: append.log_append_time });
     }
 
-    /// The machine found a contradiction: it is closed by now, and everyone who waits is told to retry.
+    /// The machine found a contradiction: everyone who waits is told to retry, and the broker ends, since only a restart
+    /// opens the partition from durable state.
     fn broken(&mut self, error: &runnel_partition::Error) {
         tracing::error!(partition = self.handle.label(), %error, "closed a partition whose state contradicts itself");
         metrics::counter!("runnel_partition_invariant_violations_total").increment(1);
-        self.machine.failed(&mut self.effects);
-        self.handle.close();
+        self.end_broker("the state of a partition contradicts itself; a restart opens it from durable state");
     }
 
     fn carry_out(&mut self) {
@@ -253,6 +256,7 @@ impl Task {
                 self.machine.set_segment_limits(limits);
                 self.publish_unshipped();
             }
+            Control::Block(error) => self.blocked = Some(error),
             Control::PlanShip { now, force, reply } => {
                 let plan = self.machine.seal_candidate(now, force).map(|range| ShipPlan {
                     base: range.start,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use runnel_api::{CreateTopic, Created, CreatedTopic, Error, ErrorKind};
 use runnel_blob::{CasOutcome, Key, Register};
 use runnel_format::meta::{NameClaim, TopicRecord};
@@ -11,7 +12,7 @@ use runnel_metastore::Op;
 use runnel_record::TopicId;
 use uuid::Uuid;
 
-use super::{Topic, names, topic_key};
+use super::{Topic, created_key, names, topic_key};
 use crate::Broker;
 use crate::configs;
 use crate::error::{bucket_error, damaged, metadata_error};
@@ -48,6 +49,8 @@ impl Broker {
         };
         let record = self.store_topic(record).await?;
         self.pass("topic.stored")?;
+        let created_here = Op::Put(created_key(record.id), Bytes::new(), None);
+        self.meta.txn(Vec::new(), vec![created_here]).await.map_err(|e| metadata_error(&e))?;
         let topic = self.remember_topic(record).await?;
         let keeps = topic.record().configs.get("retention.ms").map_or("for ever by default", String::as_str).to_owned();
         tracing::info!(topic = topic.name, id = %topic.id, partitions, retention_ms = keeps, "created a topic");
@@ -146,7 +149,7 @@ impl Broker {
         Err(Error::new(ErrorKind::TopicExists, format!("topic `{name}` exists already")))
     }
 
-    pub(super) async fn is_tombstoned(&self, id: TopicId) -> Result<bool, Error> {
+    pub(crate) async fn is_tombstoned(&self, id: TopicId) -> Result<bool, Error> {
         Ok(self.bucket.read_register(&Key::Tombstone(id)).await.map_err(|e| bucket_error(&e))?.is_some())
     }
 

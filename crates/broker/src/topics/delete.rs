@@ -6,7 +6,7 @@ use runnel_format::meta::{Tombstone, TopicRecord};
 use runnel_metastore::Op;
 use runnel_record::TopicId;
 
-use super::topic_key;
+use super::{created_key, topic_key};
 use crate::Broker;
 use crate::configs;
 use crate::error::{bucket_error, damaged, metadata_error};
@@ -33,7 +33,8 @@ impl Broker {
     }
 
     pub(super) async fn forget_topic(&self, id: TopicId) -> Result<(), Error> {
-        self.meta.txn(Vec::new(), vec![Op::Delete(topic_key(id))]).await.map_err(|e| metadata_error(&e))?;
+        let gone = vec![Op::Delete(topic_key(id)), Op::Delete(created_key(id))];
+        self.meta.txn(Vec::new(), gone).await.map_err(|e| metadata_error(&e))?;
         Ok(())
     }
 
