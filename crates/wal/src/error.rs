@@ -99,6 +99,12 @@ pub enum Error {
         /// Directory of the lane.
         path: PathBuf,
     },
+    /// Two lanes have the same age rank: a directory was copied.
+    #[error("{}: another lane has the same age rank; was a lane directory copied?", path.display())]
+    DuplicateLane {
+        /// Directory of one of them.
+        path: PathBuf,
+    },
     /// The disk failed.
     #[error("{what} {}: {source}", path.display())]
     Io {
@@ -122,7 +128,7 @@ impl Error {
             Self::Full => ErrorKind::Full,
             Self::Closed { .. } => ErrorKind::Closed,
             Self::TooLarge { .. } | Self::NotContiguous { .. } => ErrorKind::Invalid,
-            Self::Corrupt { .. } | Self::StateMissing { .. } => ErrorKind::Corrupt,
+            Self::Corrupt { .. } | Self::StateMissing { .. } | Self::DuplicateLane { .. } => ErrorKind::Corrupt,
             Self::Format { source: runnel_format::Error::Corrupt { .. }, .. } => ErrorKind::Corrupt,
             Self::Format { source: runnel_format::Error::NewerFormat { .. }, .. } => ErrorKind::Unsupported,
             Self::Absent { .. } => ErrorKind::NotFound,

@@ -29,6 +29,8 @@ pub(crate) struct Lanes {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) reserve: Reserve,
     root: PathBuf,
+    /// The highest generation found at the start. Lanes removed since do not lower it: a crash may bring them back.
+    newest: u64,
     lanes: Mutex<BTreeMap<u64, Lane>>,
 }
 
@@ -52,15 +54,18 @@ impl Lanes {
             }
             let dir = root.join(name);
             let Some(state) = read_state(disk.as_ref(), &dir)? else { continue };
-            if state.disk != disk_id || lanes.contains_key(&state.generation) {
+            if state.disk != disk_id {
                 tracing::warn!(dir = %dir.display(), disk = %state.disk, "a lane of another disk is left alone");
                 foreign.push(dir);
+            } else if lanes.contains_key(&state.generation) {
+                return Err(Error::DuplicateLane { path: dir });
             } else {
                 lanes.insert(state.generation, Lane { dir, state });
             }
         }
         let reserve = Reserve::new(Arc::clone(&disk), root, reserve_bytes);
-        Ok((Self { disk, reserve, root: root.to_owned(), lanes: Mutex::new(lanes) }, foreign))
+        let newest = lanes.last_key_value().map_or(0, |(generation, _)| *generation);
+        Ok((Self { disk, reserve, root: root.to_owned(), newest, lanes: Mutex::new(lanes) }, foreign))
     }
 
     fn locked(&self) -> MutexGuard<'_, BTreeMap<u64, Lane>> {
@@ -72,10 +77,10 @@ impl Lanes {
         self.locked().values().cloned().collect()
     }
 
-    /// Makes a new lane, younger than all others, durably.
+    /// Makes the new lane of this session, younger than all others, durably.
     pub(crate) fn create(&self, session: u64, disk_id: Uuid) -> Result<Lane, Error> {
         let mut lanes = self.locked();
-        let generation = lanes.last_key_value().map_or(1, |(generation, _)| generation + 1);
+        let generation = self.newest + 1;
         let lane = Uuid::new_v4();
         let dir = self.root.join(format!("{PREFIX}{}", lane.simple()));
         let state = LaneState {

@@ -140,6 +140,12 @@ impl LocalLog {
         self.0.shared.index(|index| index.plan(tp, from, upto, max_bytes))
     }
 
+    /// Whether the keeper has done what it can: the next file is ready, or there is no room for one.
+    #[cfg(test)]
+    pub(crate) fn is_prepared(&self) -> bool {
+        keeper::has_next(&self.0.shared) || self.pressure().full
+    }
+
     /// Entries of `tp` below `upto` are in the bucket. Files that nothing needs any more are given back, in the
     /// background.
     pub fn shipped(&self, tp: TopicPartition, upto: Offset) {

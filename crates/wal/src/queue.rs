@@ -87,7 +87,8 @@ enum State {
 /// The waiting entries and what is known of the room for them.
 ///
 /// Invariant: an entry that is accepted while the next file cannot be had (`starved`) fits into the current one
-/// together with all that waits before it, so it does not wait for space.
+/// together with all that waits before it, so it does not wait for space. (One accepted while the next file is being
+/// made waits for that; should the disk be full just then, until there is room, or until the log is closed.)
 pub(crate) struct Queue {
     limits: Limits,
     state: State,

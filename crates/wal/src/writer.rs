@@ -39,6 +39,15 @@ pub(crate) struct Writer {
     head: BytesMut,
 }
 
+impl Drop for Writer {
+    /// Also a panic, of a listener say, ends the lane for all to see.
+    fn drop(&mut self) {
+        self.shared.stop("the writer has stopped");
+        let waiting = self.shared.queue().fail(Waiting::default());
+        waiting.failed();
+    }
+}
+
 impl Writer {
     /// A writer of a new lane whose first file is `file`, if there was room for one.
     pub(crate) fn new(shared: Arc<Shared>, file: Option<Arc<LaneFile>>) -> Self {

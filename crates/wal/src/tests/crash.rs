@@ -279,6 +279,21 @@ fn an_unsynced_tail_in_the_page_cache_is_not_trusted() {
     assert_eq!(survived, 20);
 }
 
+/// A removed lane may come back with a crash; a younger one must not have taken its rank.
+#[test]
+fn a_lane_that_a_crash_brings_back_is_known_as_the_old_one() {
+    for seed in 0..40 {
+        let disk = SimDisk::new(seed);
+        open(&disk).0.close();
+        let (log, _) = open(&disk);
+        put(&log, entry(0, 0, 1, 1, b"x"));
+        let disk = disk.crash(seed);
+        let (_, recovered) = open(&disk);
+        assert_eq!(tail_bases(&recovered, 0), [0], "seed {seed}");
+        assert!(recovered.foreign.is_empty(), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_sealed_lane_ends_where_it_was_sealed() {
     let disk = SimDisk::new(1);

@@ -11,6 +11,10 @@ fn fill(log: &LocalLog, mut base: i64) -> (i64, Error) {
     let (ears, listener) = ears();
     let mut last = None;
     loop {
+        // How far the keeper is must not decide what is accepted.
+        while !log.is_prepared() {
+            std::thread::yield_now();
+        }
         match log.append(entry(0, base, 1, 1, &[base as u8; 3000]), &listener) {
             Ok(seq) => (last, base) = (Some(seq), base + 1),
             Err(error) => {
@@ -18,7 +22,6 @@ fn fill(log: &LocalLog, mut base: i64) -> (i64, Error) {
                 return (base, error);
             }
         }
-        // One at a time: how far the keeper is must not decide what is accepted.
         assert!(ears.wait(last.unwrap()));
     }
 }
