@@ -105,7 +105,8 @@ impl ColdReader {
         while at < end {
             let (reference, run, run_batches) = self.read_run_at(partition, at).await?;
             self.read_ahead(partition, &reference, &run);
-            for batch in run_batches.into_iter().filter(|b| b.next_offset() > at) {
+            // Up to `upto` only: more may have been committed and shipped since the reader looked.
+            for batch in run_batches.into_iter().filter(|b| b.next_offset() > at && b.next_offset() <= upto) {
                 if !found.is_empty() && bytes + batch.len() > max_bytes {
                     return Ok(found);
                 }

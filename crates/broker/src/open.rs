@@ -89,7 +89,8 @@ impl Broker {
     /// As [`Broker::open_partition`], for a topic in hand.
     pub(crate) async fn open_in(&self, topic: &Arc<Topic>, partition: i32) -> Result<Arc<Partition>, Error> {
         let slot = topic.existing(partition)?;
-        slot.cell.get_or_try_init(|| self.open(topic, topic.tp(partition))).await.cloned()
+        let open = slot.cell.get_or_try_init(|| self.open(topic, topic.tp(partition))).await?;
+        open.refusal().map_or_else(|| Ok(Arc::clone(open)), |refusal| Err(refusal.clone()))
     }
 
     async fn open(&self, topic: &Topic, tp: TopicPartition) -> Result<Arc<Partition>, Error> {

@@ -7,7 +7,7 @@ mod driver;
 mod signal;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use runnel_api::{EpochEnd, Error, ErrorKind};
 use runnel_blob::Key;
@@ -78,6 +78,8 @@ pub(crate) struct Partition {
     /// When age makes the next segment due; `i64::MAX` while everything is shipped.
     seal_due: AtomicI64,
     blocked: AtomicBool,
+    /// Why nothing here is to be believed any more.
+    refusal: OnceLock<Error>,
     appends: mpsc::Sender<Append>,
     control: mpsc::Sender<Control>,
     closed: Shutdown,
@@ -203,6 +205,18 @@ impl Partition {
         self.blocked.store(true, Ordering::Release);
         // A partition that closed meanwhile takes no appends either.
         drop(self.control.send(Control::Block(error)).await);
+    }
+
+    /// The bucket shows that this disk holds an old state of the partition: what is here is void, for readers and writers.
+    pub(crate) fn refuse(&self, error: Error) {
+        self.blocked.store(true, Ordering::Release);
+        // The first reason stands.
+        drop(self.refusal.set(error));
+        self.watermark.wake();
+    }
+
+    pub(crate) fn refusal(&self) -> Option<&Error> {
+        self.refusal.get()
     }
 
     /// Ends the task; requests that wait are told to retry.

@@ -237,13 +237,18 @@ impl Broker {
         Ok(())
     }
 
-    /// A later leader in the root means that this broker was replaced: it must end.
+    /// A later leader in the root means that this broker was replaced: it must end. A root that this disk cannot have
+    /// written means that an old image of the disk came back: the partition must close.
     fn committed(&self, partition: &Partition, outcome: Result<(), runnel_segment::Error>) -> Result<(), Error> {
         outcome.map_err(|error| {
+            let told = segment_error(&error);
             if error.kind() == runnel_segment::ErrorKind::Fenced {
                 self.fail(format!("{}: {error}", partition.label()));
+            } else if matches!(error, runnel_segment::Error::OldDisk { .. }) {
+                tracing::error!(partition = partition.label(), %error, "closed a partition");
+                partition.refuse(told.clone());
             }
-            segment_error(&error)
+            told
         })
     }
 

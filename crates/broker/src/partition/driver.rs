@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
 use runnel_api::{EpochEnd, Error, Produced};
@@ -63,6 +63,7 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         unshipped_bytes: AtomicU64::new(0),
         seal_due: AtomicI64::new(i64::MAX),
         blocked: AtomicBool::new(blocked.is_some()),
+        refusal: OnceLock::new(),
         appends,
         control,
         closed: stop.child(),
@@ -158,7 +159,7 @@ impl Task {
 
     /// `parked_since` is set when the append has waited for room before.
     fn on_append(&mut self, mut append: Append, parked_since: Option<Instant>) {
-        if let Some(blocked) = &self.blocked {
+        if let Some(blocked) = self.handle.refusal().or(self.blocked.as_ref()) {
             return answer(append.reply, Err(blocked.clone()));
         }
         self.next_token += 1;
@@ -219,6 +220,8 @@ impl Task {
         if self.effects.is_empty() {
             return;
         }
+        // Before the replies: who hears one and stops the broker must find its records among what is to be shipped.
+        self.publish_unshipped();
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::HighWatermark(offset) => self.handle.watermark.advance(offset),
@@ -232,7 +235,6 @@ impl Task {
                 }
             }
         }
-        self.publish_unshipped();
     }
 
     fn publish_unshipped(&self) {

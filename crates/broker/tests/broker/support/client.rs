@@ -195,6 +195,11 @@ impl Node {
         health.checks.into_iter().find(|(name, ..)| name == check).map(|(_, passed, says)| (passed, says)).unwrap()
     }
 
+    /// Waits until the broker has compared itself with the bucket.
+    pub(crate) fn wait_agreed(&self) {
+        eventually("the agreement with the bucket", || (self.health("bucket").1 == "claimed").then_some(()));
+    }
+
     /// Bytes of the log that wait for the bucket.
     pub(crate) fn unshipped_bytes(&self) -> u64 {
         let (_, says) = self.health("wal");
