@@ -57,10 +57,8 @@ impl Lanes {
             if state.disk != disk_id {
                 tracing::warn!(dir = %dir.display(), disk = %state.disk, "a lane of another disk is left alone");
                 foreign.push(dir);
-            } else if lanes.contains_key(&state.generation) {
-                return Err(Error::DuplicateLane { path: dir });
-            } else {
-                lanes.insert(state.generation, Lane { dir, state });
+            } else if let Some(twin) = lanes.insert(state.generation, Lane { dir, state }) {
+                return Err(Error::DuplicateLane { path: twin.dir });
             }
         }
         let reserve = Reserve::new(Arc::clone(&disk), root, reserve_bytes);

@@ -282,15 +282,15 @@ fn an_unsynced_tail_in_the_page_cache_is_not_trusted() {
 /// A removed lane may come back with a crash; a younger one must not have taken its rank.
 #[test]
 fn a_lane_that_a_crash_brings_back_is_known_as_the_old_one() {
-    for seed in 0..40 {
+    for (step, seed) in (1..60).flat_map(|step| (0..8).map(move |seed| (step, seed))) {
         let disk = SimDisk::new(seed);
         open(&disk).0.close();
-        let (log, _) = open(&disk);
-        put(&log, entry(0, 0, 1, 1, b"x"));
-        let disk = disk.crash(seed);
-        let (_, recovered) = open(&disk);
-        assert_eq!(tail_bases(&recovered, 0), [0], "seed {seed}");
-        assert!(recovered.foreign.is_empty(), "seed {seed}");
+        let disk = disk.kill();
+        disk.die_in(step);
+        drop(try_open(&disk));
+        let (_, recovered) =
+            try_open(&disk.crash(seed * 1000 + step)).unwrap_or_else(|e| panic!("step {step}, seed {seed}: {e}"));
+        assert!(recovered.tails.is_empty() && recovered.unattributed.is_empty(), "step {step}, seed {seed}");
     }
 }
 
