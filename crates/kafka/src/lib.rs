@@ -4,7 +4,7 @@
 //! API; fetch sessions. Deliberately not here: topics, offsets, storage, consumer groups, TLS, authentication.
 //!
 //! Invariants:
-//! - No length or count from the wire is trusted: the [`guard`] has walked a request before it is decoded, and memory
+//! - No length or count from the wire is trusted: the guard (`guard.rs`) has walked a request before it is decoded, and memory
 //!   grows with the bytes that arrived, inside a budget per connection and one for all.
 //! - The requests of a connection are started in order and answered in order.
 //! - Record data is never copied: batches go in as slices of the frame and out by vectored writes.
