@@ -75,6 +75,8 @@ pub struct Broker {
     bucket_agreed: tokio::sync::watch::Sender<home::Agreement>,
     /// Held by whoever encodes a segment.
     encoders: tokio::sync::Semaphore,
+    /// Every append holds a permit until it is answered; a stop takes them all.
+    admission: tokio::sync::Semaphore,
     /// New work is refused from here on.
     draining: AtomicBool,
     /// Everything ends.

@@ -9,12 +9,16 @@ use runnel_api::{
 };
 use runnel_record::validate::{Limits, validate};
 use runnel_record::{Batch, TimestampMs};
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::Broker;
 use crate::configs::TopicConfig;
 use crate::error::record_error;
+
+/// Appends that may be on their way at once: far above what the front doors let in.
+pub(crate) const MOST_APPENDS: u32 = 1 << 20;
 
 /// A batch may inflate to this at most; design §5, "Served batches".
 pub(crate) const MAX_INFLATED_BYTES: usize = 128 << 20;
@@ -44,7 +48,7 @@ impl Broker {
         let ProducePartition { topic, partition, records } = part;
         let span = tracing::debug_span!("append", %topic, partition, bytes = records.len());
         let outcome = async {
-            self.refuse_when_stopping()?;
+            let _admitted = self.admit()?;
             let found = self.topics.get(&topic)?;
             let config = found.config();
             let bytes = records.len();
@@ -66,13 +70,23 @@ impl Broker {
         ProducedPartition { topic, partition, outcome }
     }
 
+    /// Lets an append in, and a stop know when the last one is answered.
+    fn admit(&self) -> Result<SemaphorePermit<'_>, Error> {
+        self.refuse_when_stopping()?;
+        self.admission.try_acquire().map_err(|_| stopping())
+    }
+
     /// New work gets a retriable error while the broker stops.
     pub(crate) fn refuse_when_stopping(&self) -> Result<(), Error> {
         if self.stopping() {
-            return Err(Error::new(ErrorKind::ShuttingDown, "the broker is stopping: retry against the cluster"));
+            return Err(stopping());
         }
         Ok(())
     }
+}
+
+fn stopping() -> Error {
+    Error::new(ErrorKind::ShuttingDown, "the broker is stopping: retry against the cluster")
 }
 
 /// Everything that must hold before an offset is given: after this, storing and encoding cannot fail on content.

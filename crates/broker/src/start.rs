@@ -23,6 +23,7 @@ use crate::error::{StartError, is_unavailable};
 use crate::home::{self, Agreement, Decision, Home, InBucket, Layout, OnDisk};
 use crate::open::Inherited;
 use crate::options::Options;
+use crate::produce::MOST_APPENDS;
 use crate::producer_ids::ProducerIds;
 use crate::ship::ENCODERS;
 use crate::tail::TailBudget;
@@ -135,6 +136,7 @@ impl Broker {
             inherited: Inherited::new(recovered),
             bucket_agreed: watch::Sender::new(agreement),
             encoders: Semaphore::new(ENCODERS),
+            admission: Semaphore::new(MOST_APPENDS as usize),
             draining: AtomicBool::new(false),
             stop_signal: Shutdown::new(),
             failure: watch::Sender::new(None),

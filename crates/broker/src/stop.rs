@@ -21,6 +21,11 @@ impl Broker {
     pub async fn stop(self: &Arc<Self>) -> StopReport {
         self.draining.store(true, Ordering::Release);
         let until = Instant::now() + self.options.shutdown_timeout;
+        // What was let in before is answered first, so that the bucket is complete when everything is shipped.
+        let answered = tokio::time::timeout_at(until, self.admission.acquire_many(MOST_APPENDS)).await;
+        if answered.is_err() {
+            tracing::warn!("some appends are still not durable; the stop goes on without them");
+        }
         let open = self.ship_everything(until).await;
         let unshipped_partitions = open + self.unopened_and_unshipped().await;
         self.stop_signal.trigger();
