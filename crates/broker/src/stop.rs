@@ -7,6 +7,7 @@ use runnel_api::{Error, ErrorKind};
 use tokio::time::Instant;
 
 use crate::Broker;
+use crate::produce::MOST_APPENDS;
 
 /// What a stop left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
