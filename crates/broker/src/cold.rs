@@ -103,7 +103,11 @@ impl ColdReader {
         let (mut at, mut bytes, mut found) = (from, 0, Vec::new());
         let end = upto.min(partition.shipped());
         while at < end {
-            let (reference, run, run_batches) = self.read_run_at(partition, at).await?;
+            let (reference, run, run_batches) = match self.read_run_at(partition, at).await {
+                // The reader hears of it when it gets there; what lies in front is good.
+                Err(_) if !found.is_empty() => return Ok(found),
+                read => read?,
+            };
             self.read_ahead(partition, &reference, &run);
             // Up to `upto` only: more may have been committed and shipped since the reader looked.
             for batch in run_batches.into_iter().filter(|b| b.next_offset() > at && b.next_offset() <= upto) {

@@ -59,6 +59,8 @@ impl Broker {
         partition: &Arc<Partition>,
         wanted: TimestampMs,
     ) -> Result<Option<ListedOffset>, Error> {
+        // Before the look at the manifest: what is shipped in between shows in both, and not in neither.
+        let unshipped = partition.first_unshipped_at_or_after(wanted).await?;
         let shipped = partition.snapshot().find_by_timestamp(wanted).await.map_err(|e| segment_error(&e))?;
         if let Some(reference) = shipped {
             let mut at = reference.base.max(partition.log_start());
@@ -70,18 +72,19 @@ impl Broker {
                 at = run.next;
             }
         }
-        let Some(base) = partition.first_unshipped_at_or_after(wanted).await? else { return Ok(None) };
+        let Some(base) = unshipped else { return Ok(None) };
         let batches = self.read(partition, base, partition.watermark.get(), 1).await?;
         first_at_or_after(&batches, wanted, partition.log_start())
     }
 
     /// The first record with the largest timestamp.
     async fn max_timestamp(&self, partition: &Arc<Partition>) -> Result<Option<ListedOffset>, Error> {
+        // In this order for the same reason as above.
+        let unshipped = partition.unshipped_max_timestamp().await?;
         let shipped = partition.snapshot().max_timestamp().await.map_err(|e| segment_error(&e))?;
         let shipped = shipped
             .filter(|s| s.max_timestamp_offset >= partition.log_start() && s.max_timestamp > TimestampMs::NONE)
             .map(|s| (s.max_timestamp, s.max_timestamp_offset));
-        let unshipped = partition.unshipped_max_timestamp().await?;
         match (shipped, unshipped) {
             (None, None) => Ok(None),
             (Some((timestamp, offset)), unshipped) if unshipped.is_none_or(|(newer, _)| newer <= timestamp) => {

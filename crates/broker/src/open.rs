@@ -31,12 +31,12 @@ use crate::topics::{Topic, created_key};
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     tails: Mutex<BTreeMap<TopicPartition, Arc<[TailEntry]>>>,
-    corrupt: BTreeMap<TopicPartition, Range<Offset>>,
+    corrupt: BTreeMap<TopicPartition, Vec<Range<Offset>>>,
 }
 
 impl Inherited {
     pub(crate) fn new(recovered: Recovered) -> Self {
-        let mut corrupt: BTreeMap<TopicPartition, Range<Offset>> = BTreeMap::new();
+        let mut corrupt: BTreeMap<TopicPartition, Vec<Range<Offset>>> = BTreeMap::new();
         for damage in &recovered.unattributed {
             tracing::error!(damage, "the log is damaged, and nothing tells which partitions it hit");
         }
@@ -51,9 +51,7 @@ impl Inherited {
         }
         for range in recovered.corrupt {
             tracing::error!(partition = %range.tp, from = %range.from, upto = ?range.upto, "the log is corrupt here");
-            let to = range.upto.unwrap_or(Offset(i64::MAX));
-            let known = corrupt.entry(range.tp).or_insert(range.from..to);
-            *known = known.start.min(range.from)..known.end.max(to);
+            corrupt.entry(range.tp).or_default().push(range.from..range.upto.unwrap_or(Offset(i64::MAX)));
         }
         let tails = recovered.tails.into_iter().map(|(tp, tail)| (tp, tail.into())).collect();
         Self { tails: Mutex::new(tails), corrupt }
@@ -109,9 +107,8 @@ impl Broker {
             tail.iter().map(|e| BatchFacts::from_header(&e.header, e.body_len, e.append_time)).collect();
         let tail_end = facts.last().map(|batch| batch.next);
         let manifest = self.find_root(topic, tp, record.as_ref(), tail_end).await?;
-        let (facts, blocked) = self.cut_at_corruption(tp, facts);
-
         let root = manifest.root();
+        let (facts, blocked) = self.cut_at_corruption(tp, root.end, facts);
         let epoch = next_epoch(root, record.as_ref(), &facts);
         let start = Start {
             epoch,
@@ -199,14 +196,22 @@ impl Broker {
         count
     }
 
-    /// A partition opens up to a corrupt range of the log, not past it.
-    fn cut_at_corruption(&self, tp: TopicPartition, mut facts: Vec<BatchFacts>) -> (Vec<BatchFacts>, Option<Error>) {
-        let Some(range) = self.inherited.corrupt.get(&tp) else { return (facts, None) };
-        facts.retain(|batch| batch.next <= range.start);
+    /// A partition opens up to a corrupt range of the log, not past it. What is in the bucket needs no log.
+    fn cut_at_corruption(
+        &self,
+        tp: TopicPartition,
+        shipped: Offset,
+        mut facts: Vec<BatchFacts>,
+    ) -> (Vec<BatchFacts>, Option<Error>) {
+        let ranges = self.inherited.corrupt.get(&tp).into_iter().flatten();
+        let Some(from) = ranges.filter(|range| range.end > shipped).map(|range| range.start.max(shipped)).min() else {
+            return (facts, None);
+        };
+        facts.retain(|batch| batch.next <= from);
         let message = format!(
             "the log of partition {} is corrupt from offset {} on: reads below it go on, writes are refused. Restore the \
              disk, or accept the loss with `runnel topic accept-loss`",
-            tp.partition, range.start
+            tp.partition, from
         );
         (facts, Some(Error::new(ErrorKind::Corrupt, message)))
     }

@@ -31,6 +31,14 @@ pub(crate) fn created_key(id: TopicId) -> String {
     format!("created/{id}")
 }
 
+/// Key that exists while a change of the topic's settings may be in the bucket and not here.
+pub(crate) fn changing_key(id: TopicId) -> String {
+    format!("{CHANGING_PREFIX}{id}")
+}
+
+/// Prefix of the keys of settings under change.
+const CHANGING_PREFIX: &str = "changing/";
+
 /// Prefix of every topic's key.
 pub(crate) const TOPIC_PREFIX: &str = "topic/";
 

@@ -29,6 +29,9 @@ const MAX_PARKED: Duration = Duration::from_secs(10);
 /// How often a produce that waits for room looks again, besides when the lane makes progress for this partition.
 const RETRY_ROOM: Duration = Duration::from_millis(20);
 
+/// How long before its deadline a produce that waits for room is answered.
+const ANSWER_BEFORE: Duration = RETRY_ROOM.saturating_mul(3);
+
 /// What a partition's task is made of.
 pub(crate) struct Driver {
     pub(crate) machine: Machine,
@@ -194,7 +197,8 @@ impl Task {
                     self.log_failed();
                 }
                 let since = parked_since.unwrap_or_else(Instant::now);
-                let until = (since + MAX_PARKED).min(append.deadline);
+                // Early enough that the client hears that nothing was stored, rather than nothing.
+                let until = (since + MAX_PARKED).min(append.deadline - ANSWER_BEFORE);
                 if error.kind() == runnel_wal::ErrorKind::Throttled && Instant::now() < until {
                     self.parked = Some((append, since));
                 } else {

@@ -1,12 +1,13 @@
 //! Deleting a topic, and changing its configuration.
 
+use bytes::Bytes;
 use runnel_api::{ConfigChange, Error, ErrorKind, TopicKey};
 use runnel_blob::{CasOutcome, Key};
 use runnel_format::meta::{Tombstone, TopicRecord};
 use runnel_metastore::Op;
 use runnel_record::TopicId;
 
-use super::{created_key, topic_key};
+use super::{Topic, changing_key, created_key, topic_key};
 use crate::Broker;
 use crate::configs;
 use crate::error::{bucket_error, damaged, metadata_error};
@@ -33,7 +34,8 @@ impl Broker {
     }
 
     pub(super) async fn forget_topic(&self, id: TopicId) -> Result<(), Error> {
-        let gone = vec![Op::Delete(topic_key(id)), Op::Delete(created_key(id))];
+        let keys = [topic_key(id), created_key(id), changing_key(id)];
+        let gone = keys.into_iter().map(Op::Delete).collect();
         self.meta.txn(Vec::new(), gone).await.map_err(|e| metadata_error(&e))?;
         Ok(())
     }
@@ -47,29 +49,41 @@ impl Broker {
     ) -> Result<(), Error> {
         let _changing = self.topics.changing.lock().await;
         let topic = self.topics.get(&TopicKey::Name(name.to_owned()))?;
-        let configs = configs::apply(&topic.record().configs, changes)?;
+        configs::apply(&topic.record().configs, changes)?;
         if validate_only {
             return Ok(());
         }
+        // Noted first: after a crash, or an answer that got lost, the bucket is asked what became of it.
+        let note = Op::Put(changing_key(topic.id), Bytes::new(), None);
+        self.meta.txn(Vec::new(), vec![note]).await.map_err(|e| metadata_error(&e))?;
+        let record = self.change_in_bucket(&topic, changes).await?;
+        self.take_over_settings(&topic, record).await
+    }
+
+    async fn change_in_bucket(&self, topic: &Topic, changes: &[ConfigChange]) -> Result<TopicRecord, Error> {
         let key = Key::Topic(topic.id);
         let mut found = self.bucket.read_register(&key).await.map_err(|e| bucket_error(&e))?;
-        let record = loop {
+        loop {
             let Some(register) = found else {
                 return Err(Error::new(
                     ErrorKind::Corrupt,
-                    format!("the bucket has lost the topic object of `{name}`"),
+                    format!("the bucket has lost the topic object of `{}`", topic.name),
                 ));
             };
             let stored = TopicRecord::decode(&register.payload).map_err(|e| damaged(&e))?;
-            let record = TopicRecord { configs: configs.clone(), ..stored };
+            let record = TopicRecord { configs: configs::apply(&stored.configs, changes)?, ..stored };
             let outcome = self.bucket.replace_register(&key, &register.version, record.encode()).await;
             match outcome.map_err(|e| bucket_error(&e))? {
-                CasOutcome::Done(_) => break record,
+                CasOutcome::Done(_) => return Ok(record),
                 CasOutcome::Conflict(now) => found = now,
             }
-        };
-        let put = Op::Put(topic_key(topic.id), record.encode(), None);
-        self.meta.txn(Vec::new(), vec![put]).await.map_err(|e| metadata_error(&e))?;
+        }
+    }
+
+    /// Settings that are in the bucket: into the metadata store, into memory, to the open partitions.
+    pub(super) async fn take_over_settings(&self, topic: &Topic, record: TopicRecord) -> Result<(), Error> {
+        let done = vec![Op::Put(topic_key(topic.id), record.encode(), None), Op::Delete(changing_key(topic.id))];
+        self.meta.txn(Vec::new(), done).await.map_err(|e| metadata_error(&e))?;
         topic.set(record, &self.topics.defaults);
         let limits = topic.config().segment_limits();
         for partition in topic.open_partitions() {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use runnel_api::Error;
+use runnel_api::{Error, TopicKey};
 use runnel_blob::Key;
 use runnel_format::meta::TopicRecord;
 use runnel_record::TopicId;
 
-use super::{TOPIC_PREFIX, Topic};
+use super::{CHANGING_PREFIX, TOPIC_PREFIX, Topic};
 use crate::Broker;
 use crate::error::{bucket_error, damaged, metadata_error};
 
@@ -36,6 +36,7 @@ impl Broker {
                 tracing::info!(topic = topic.name, id = %topic.id, "finished the deletion of a topic");
             }
         }
+        self.settle_changes().await?;
         let known: BTreeSet<TopicId> = self.topics.all().iter().map(|t| t.id).collect();
         for id in self.ids_under("meta/topics/").await? {
             if known.contains(&id) || tombstones.contains(&id) {
@@ -47,6 +48,19 @@ impl Broker {
             let record = TopicRecord::decode(&found.payload).map_err(|e| damaged(&e))?;
             tracing::info!(topic = record.name, id = %id, "took over a topic from the bucket");
             self.remember_topic(record).await?;
+        }
+        Ok(())
+    }
+
+    /// Settings whose change was cut off are as the bucket has them.
+    async fn settle_changes(&self) -> Result<(), Error> {
+        for (key, _) in self.meta.range(CHANGING_PREFIX).await.map_err(|e| metadata_error(&e))? {
+            let id = key.strip_prefix(CHANGING_PREFIX).and_then(|id| id.parse().ok());
+            let Some(topic) = id.and_then(|id| self.topics.find(&TopicKey::Id(id))) else { continue };
+            let found = self.bucket.read_register(&Key::Topic(topic.id)).await.map_err(|e| bucket_error(&e))?;
+            let Some(found) = found else { continue };
+            let record = TopicRecord::decode(&found.payload).map_err(|e| damaged(&e))?;
+            self.take_over_settings(&topic, record).await?;
         }
         Ok(())
     }

@@ -1,1 +1,351 @@
+//! Random work against a model: what was acknowledged is there, once, at its offset, whatever happens in between.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use runnel_api::{ErrorKind, OffsetSpec, ProducerIdentity};
+use runnel_blob::testing::{Fault, Op};
+use runnel_runtime::FailAction;
+
+use crate::support::client::{name, produce, read_from};
+use crate::support::{Node, World, batch, idempotent, tp};
+
+/// Marsaglia's xorshift: enough to choose among a dozen steps.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[usize::try_from(self.below(from.len() as u64)).unwrap()]
+    }
+}
+
+/// An idempotent producer of one partition and the batch whose outcome it does not know.
+struct Producer {
+    identity: ProducerIdentity,
+    sequence: i32,
+    open: Option<Vec<String>>,
+}
+
+/// What a partition must hold.
+#[derive(Default)]
+struct Model {
+    /// Values by offset, acknowledged or seen by a reader: both must stay.
+    known: BTreeMap<i64, String>,
+    /// Values that may be there or not: sent without a producer id, and never answered.
+    unclear: Vec<String>,
+    producer: Option<Producer>,
+}
+
+const PARTITIONS: i32 = 3;
+
+struct Run {
+    world: World,
+    node: Option<Node>,
+    chance: Chance,
+    models: Vec<Model>,
+    sent: u64,
+    outage: bool,
+    /// The bucket may refuse a request at any moment, and so a read of what is only there.
+    faulty: bool,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut world = World::new();
+        let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        world.options.cache.memory = chance.pick(&[2_000, 20_000, 16 << 20]);
+        world.options.wal.max_unshipped = chance.pick(&[256 << 10, 1 << 30]);
+        world.options.shutdown_timeout = Duration::from_millis(300);
+        let node = world.start();
+        let max_bytes = chance.pick(&["1024", "4096", "1048576"]);
+        node.create("t", PARTITIONS, &[("runnel.segment.max_bytes", max_bytes)]);
+        let models = (0..PARTITIONS).map(|_| Model::default()).collect();
+        Self { world, node: Some(node), chance, models, sent: 0, outage: false, faulty: true }
+    }
+
+    fn node(&self) -> &Node {
+        self.node.as_ref().unwrap()
+    }
+
+    fn step(&mut self) {
+        match self.chance.below(100) {
+            0..40 => self.append(),
+            40..65 => self.append_idempotent(),
+            65..75 => self.read_somewhere(),
+            75..80 => self.world.clock.advance(30_000),
+            80..84 => {
+                self.outage = !self.outage;
+                self.world.faults.outage(self.outage);
+            }
+            84..90 => self.inject(),
+            90..93 => self.end(|world, node, _| world.kill(node)),
+            93..96 => self.end(|world, node, seed| world.cut_power(node, seed)),
+            96..98 => {
+                self.end(|_, node, _| {
+                    node.stop();
+                });
+            }
+            _ => self.check(),
+        }
+    }
+
+    fn values(&mut self) -> Vec<String> {
+        let count = 1 + self.chance.below(4);
+        let bytes = self.chance.pick(&[0, 100, 1_500]);
+        (0..count)
+            .map(|_| {
+                self.sent += 1;
+                format!("{}-{}", self.sent, "x".repeat(bytes))
+            })
+            .collect()
+    }
+
+    fn send(&self, partition: i32, records: bytes::Bytes) -> Result<i64, ErrorKind> {
+        let node = self.node();
+        let broker = node.broker();
+        let produced = node.run(produce(&broker, name("t"), partition, records, Duration::from_millis(400)));
+        produced.map(|produced| produced.base_offset.0).map_err(|error| error.kind)
+    }
+
+    fn append(&mut self) {
+        let (partition, values) = (self.partition(), self.values());
+        let outcome = self.send(partition, batch(&values));
+        let model = &mut self.models[usize::try_from(partition).unwrap()];
+        match outcome {
+            Ok(base) => model.acknowledge(base, values),
+            // Nothing was stored.
+            Err(ErrorKind::Throttled | ErrorKind::StorageError) => {}
+            Err(ErrorKind::TimedOut | ErrorKind::NotLeader) => model.unclear.extend(values),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn append_idempotent(&mut self) {
+        let partition = self.partition();
+        let at = usize::try_from(partition).unwrap();
+        if self.models[at].producer.is_none() {
+            let node = self.node();
+            let Ok(identity) = node.run(runnel_api::Produce::init_producer_id(&*node.broker(), None)) else { return };
+            self.models[at].producer = Some(Producer { identity, sequence: 0, open: None });
+        }
+        let fresh = self.values();
+        let producer = self.models[at].producer.as_ref().unwrap();
+        let values = producer.open.clone().unwrap_or(fresh);
+        let records = idempotent(&values, producer.identity, producer.sequence);
+        let outcome = self.send(partition, records);
+        let model = &mut self.models[at];
+        let producer = model.producer.as_mut().unwrap();
+        match outcome {
+            Ok(base) => {
+                producer.sequence += i32::try_from(values.len()).unwrap();
+                // Half of the acknowledged batches are sent again later, as if the answer had been lost.
+                producer.open = None;
+                model.acknowledge(base, values.clone());
+                if self.chance.below(2) == 0 {
+                    let first = self.models[at].producer.as_ref().unwrap();
+                    let sequence = first.sequence - i32::try_from(values.len()).unwrap();
+                    let again = idempotent(&values, first.identity, sequence);
+                    if let Ok(again) = self.send(partition, again) {
+                        assert_eq!(again, base, "a retry was written at another offset");
+                    }
+                }
+            }
+            Err(ErrorKind::Throttled | ErrorKind::StorageError | ErrorKind::TimedOut | ErrorKind::NotLeader) => {
+                producer.open = Some(values);
+            }
+            Err(other) => panic!("{other:?} for an idempotent producer that did nothing wrong"),
+        }
+    }
+
+    fn partition(&mut self) -> i32 {
+        i32::try_from(self.chance.below(u64::try_from(PARTITIONS).unwrap())).unwrap()
+    }
+
+    /// A fetch at a random offset, for what it finds there.
+    fn read_somewhere(&mut self) {
+        let partition = self.partition();
+        let Ok(Some(end)) = self.node().list("t", partition, OffsetSpec::Latest) else { return };
+        if end.offset.0 == 0 {
+            return;
+        }
+        let at = i64::try_from(self.chance.below(u64::try_from(end.offset.0).unwrap())).unwrap();
+        match self.node().fetch_at("t", partition, at) {
+            Ok(found) => {
+                assert!(found.iter().any(|(offset, _)| *offset == at), "nothing at {at}, below the end {}", end.offset);
+                self.models[usize::try_from(partition).unwrap()].see(found);
+            }
+            Err(error) => assert!(self.faulty && error.kind == ErrorKind::StorageError, "{error}"),
+        }
+    }
+
+    fn inject(&mut self) {
+        let late = Fault::ApplyLater(Duration::from_millis(50));
+        match self.chance.below(5) {
+            0 => self.world.faults.once(
+                Op::Put,
+                "topics/",
+                self.chance.pick(&[Fault::FailBefore, Fault::LoseAnswer, late]),
+            ),
+            1 => self.world.faults.once(
+                Op::Create,
+                "/root",
+                self.chance.pick(&[Fault::FailBefore, Fault::LoseAnswer, late]),
+            ),
+            2 => self.world.faults.once(
+                Op::Replace,
+                "/root",
+                self.chance.pick(&[Fault::Conflict, Fault::LoseAnswer, late]),
+            ),
+            3 => self.world.faults.once(Op::Get, "", Fault::FailBefore),
+            _ => {
+                let points = [
+                    "ship.built",
+                    "ship.put",
+                    "ship.after_root_cas",
+                    "ship.committed",
+                    "ship.root_kept",
+                    "open.recorded",
+                ];
+                self.world.fail.arm(self.chance.pick(&points), FailAction::Error);
+            }
+        }
+    }
+
+    fn end(&mut self, end: impl FnOnce(&mut World, Node, u64)) {
+        let seed = self.chance.next();
+        let node = self.node.take().unwrap();
+        end(&mut self.world, node, seed);
+        // A fault of the last session may fall on the start, which may be tried again then.
+        let started = (0..4).find_map(|_| self.world.try_start().ok());
+        self.node = Some(started.expect("four starts failed"));
+        if self.chance.below(4) == 0 && !self.outage {
+            // An idempotent producer begins anew now and then.
+            let at = usize::try_from(self.partition()).unwrap();
+            let done = self.models[at].producer.as_ref().is_some_and(|producer| producer.open.is_none());
+            if done {
+                self.models[at].producer = None;
+            }
+        }
+    }
+
+    /// Every partition from the start, as far as the bucket allows.
+    fn check(&mut self) {
+        for partition in 0..PARTITIONS {
+            let node = self.node();
+            let read = node.run(read_from(&node.broker(), "t", partition, 0, self.max_bytes()));
+            match read {
+                Ok(read) => {
+                    let model = &mut self.models[usize::try_from(partition).unwrap()];
+                    model.whole(&read);
+                    model.see(read);
+                }
+                Err(error) => assert!(self.faulty && error.kind == ErrorKind::StorageError, "{error}"),
+            }
+        }
+    }
+
+    fn max_bytes(&self) -> usize {
+        [1, 3_000, 1 << 20][usize::try_from(self.sent % 3).unwrap()]
+    }
+
+    /// Everything heals; everything ships; everything is there; the bucket and its copy agree.
+    fn finish(mut self) {
+        self.world.faults.clear();
+        (self.outage, self.faulty) = (false, false);
+        for point in
+            ["ship.built", "ship.put", "ship.after_root_cas", "ship.committed", "ship.root_kept", "open.recorded"]
+        {
+            self.world.fail.disarm(point);
+        }
+        self.node().wait_agreed();
+        self.check();
+        self.world.age();
+        let ends: Vec<_> = (0..PARTITIONS).map(|partition| self.node().log_end("t", partition)).collect();
+        for (partition, end) in (0..).zip(&ends) {
+            self.node().wait_shipped("t", partition, *end);
+        }
+        self.check();
+        self.end(|world, node, _| world.kill(node));
+        self.check();
+        let id = self.node().topic_id("t").unwrap();
+        for (partition, end) in (0..).zip(&ends).filter(|(_, end)| **end > 0) {
+            crate::support::eventually("the sweep", || {
+                self.world.orphans(self.node(), "t", tp(id, partition)).is_empty().then_some(())
+            });
+            let (root, _) = self.world.root(self.node(), "t", tp(id, partition));
+            assert_eq!(root.end.0, *end);
+        }
+        self.end(|world, node, _| {
+            node.stop();
+            world.lose_metadata();
+        });
+        self.check();
+        self.node.take().unwrap().stop();
+    }
+}
+
+impl Model {
+    fn acknowledge(&mut self, base: i64, values: Vec<String>) {
+        for (offset, value) in (base..).zip(values) {
+            self.put(offset, value);
+        }
+    }
+
+    fn see(&mut self, records: Vec<(i64, Vec<u8>)>) {
+        for (offset, value) in records {
+            self.put(offset, String::from_utf8(value).unwrap());
+        }
+    }
+
+    /// An offset has one content, for ever.
+    fn put(&mut self, offset: i64, value: String) {
+        let known = self.known.entry(offset).or_insert_with(|| value.clone());
+        assert!(*known == value, "offset {offset} was {known:.20} and is {value:.20}");
+    }
+
+    /// The whole log: all that is known, nothing twice, and nothing that nobody sent.
+    fn whole(&self, read: &[(i64, Vec<u8>)]) {
+        let mut values: Vec<&[u8]> = read.iter().map(|(_, value)| value.as_slice()).collect();
+        for (offset, value) in &self.known {
+            let found = read.get(usize::try_from(*offset).unwrap());
+            assert!(found.is_some_and(|(_, found)| found == value.as_bytes()), "offset {offset}, {value:.20}, is lost");
+        }
+        let open = self.producer.iter().flat_map(|producer| producer.open.iter().flatten());
+        for value in read.iter().filter(|(offset, _)| !self.known.contains_key(offset)).map(|(_, value)| value) {
+            let mut maybe = self.unclear.iter().chain(open.clone());
+            assert!(maybe.any(|sent| sent.as_bytes() == value), "nobody knows {}", String::from_utf8_lossy(value));
+        }
+        values.sort_unstable();
+        assert!(values.windows(2).all(|pair| pair[0] != pair[1]), "a record is there twice");
+    }
+}
+
+fn run(seed: u64, steps: u32) {
+    println!("seed {seed}");
+    let mut run = Run::new(seed);
+    for _ in 0..steps {
+        run.step();
+    }
+    run.finish();
+}
+
+#[test]
+fn random_work_with_crashes_and_outages() {
+    // `RUNNEL_TEST_SEED` replays one, `RUNNEL_TEST_SEEDS` tries so many.
+    if let Ok(seed) = std::env::var("RUNNEL_TEST_SEED") {
+        return run(seed.parse().unwrap(), 150);
+    }
+    let seeds = std::env::var("RUNNEL_TEST_SEEDS").map_or(4, |seeds| seeds.parse().unwrap());
+    (1..=seeds).for_each(|seed| run(seed, 150));
+}
