@@ -1,0 +1,91 @@
+"""What the documents say can be done is done here, as they print it; only paths, ports and topics are put in."""
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from harness import log
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted(ROOT.glob("docs/**/*.md")), ROOT / "deploy/README.md"]
+
+
+def blocks(page, language):
+    """The fenced blocks of a page in one language."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    assert found, f"{page} has no block of {language}"
+    return found
+
+
+def run(*args):
+    """Runs a command that must succeed and returns what it printed."""
+    done = subprocess.run(args, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def first_message():
+    """The lines of the README's section, by the word that they begin with."""
+    section = (ROOT / "README.md").read_text().split("## First message\n")[1].split("\n## ")[0]
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+    return {line.split()[0]: line for line in lines}
+
+
+def test_the_first_message(broker):
+    lines = first_message()
+    printf, kcat, python = lines["printf"], lines["kcat"], lines["python3"]
+    for line in (printf, kcat):
+        printed = run("bash", "-c", "set -o pipefail; " + line.replace("127.0.0.1:9092", broker.address))
+    assert printed == '0 ada {"lang":"analytical"}\n1 grace {"lang":"cobol"}\n'
+    assert broker.stop() == 0
+    words = lines["target/release/runnel"].split()[1:]
+    assert str(broker.parquet_files("pioneers")[0]) in broker.cli(*words)
+    in_bucket = python.replace("runnel-data/bucket", str(broker.bucket))
+    printed = run("bash", "-c", in_bucket.replace("python3", sys.executable, 1))
+    assert all(word in printed for word in ("ada", "analytical", "grace", "cobol")), printed
+
+
+@pytest.mark.parametrize("topic", ["flights", "042", "true", "2024-01-01"])
+def test_the_snippets_about_the_lake(broker, topic):
+    log.create_topic(broker.address, topic, 1)
+    log.produce(broker.address, topic, [(0, None, b'{"carrier": "UA"}', None)] * 777)
+    assert broker.stop() == 0
+    duckdb, polars, pyarrow = blocks("docs/lake.md", "python")
+    for snippet, expected in [(duckdb, "UA"), (polars, topic), (pyarrow, topic)]:
+        printed = run(sys.executable, "-c", snippet.replace("runnel-data/bucket", str(broker.bucket)).replace(
+            "topic=flights", f"topic={topic}"))
+        assert re.search(r"\b777\b", printed) and expected in printed, printed
+    for line in "".join(blocks("docs/lake.md", "sh")).splitlines():
+        printed = broker.cli(*line.split("#")[0].replace("TOPIC", topic).split()[1:])
+        assert all(str(file) in printed for file in broker.parquet_files(topic)), printed
+
+
+def test_the_settings_file_shows_every_setting_and_its_default(make_broker):
+    broker, file = make_broker(), ROOT / "config/runnel.toml"
+    assert broker.cli("config", "print", "--config", str(file)) == broker.cli("config", "print")
+    shown, section = set(), None
+    for line in file.read_text().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif name := re.match(r"(?:# )?(\w+) = ", line):
+            shown.add(f"{section}.{name[1]}")
+    assert shown == {line.split()[0] for line in broker.cli("config", "docs").splitlines()}
+
+
+def test_the_messages_that_operators_look_up_exist():
+    source = "".join(file.read_text() for file in sorted(ROOT.glob("crates/*/src/**/*.rs")))
+    source = re.sub(r"\\\n\s*", "", source)
+    table = (ROOT / "docs/operations.md").read_text().split("| you see |")[1]
+    quoted = [text for row in table.splitlines() for text in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+    assert len(quoted) > 3
+    for text in quoted:
+        assert all(part.strip() in source for part in text.split("…")), text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    targets = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text())]
+    missing = [t for t in targets if t and "://" not in t and not (page.parent / t).exists()]
+    assert not missing
