@@ -98,6 +98,7 @@ impl Broker {
         if *broker.bucket_agreed.borrow() == Agreement::Agreed {
             broker.reconcile_topics().await.map_err(|e| StartError::Refused(e.message))?;
         }
+        tokio::spawn(Arc::clone(&broker).follow_metadata());
         tokio::spawn(Arc::clone(&broker).background());
         tokio::spawn(Arc::clone(&broker).ship_loop());
         Ok(broker)
@@ -141,6 +142,17 @@ impl Broker {
             stop_signal: Shutdown::new(),
             failure: watch::Sender::new(None),
         }))
+    }
+
+    /// Ends the broker when the metadata store ends before it: a store that failed serves no more until it is opened
+    /// anew, and without it nothing ships and the log is never trimmed.
+    async fn follow_metadata(self: Arc<Self>) {
+        // Only the end is of interest.
+        let mut watch = self.meta.watch(CLAIMED, u64::MAX);
+        while watch.next().await.is_ok() {}
+        if !self.stopping() {
+            self.fail("the metadata store failed; a restart opens it from what is durable".to_owned());
+        }
     }
 
     /// Waits for the bucket if it did not answer, then does what a start leaves for later.

@@ -1,8 +1,9 @@
 //! How much memory requests and replies may hold: one budget per connection, one for all.
 //!
 //! A request takes bytes as they arrive, never as announced. Where everyone waits for the shared budget at once, one
-//! request at a time may go past it (the *overdraft*), so that something always completes and gives back. The bound
-//! is therefore `max_inflight_bytes` plus one request.
+//! request at a time may go past it (the *overdraft*), so that something always completes and gives back. Small
+//! requests have a pool of their own beside it: clients that send large frames slowly, or never finish them, do not
+//! stop the others. The bound is therefore `max_inflight_bytes`, an eighth more, and one request.
 
 use std::sync::Arc;
 
@@ -12,10 +13,17 @@ use tokio::time::Instant;
 
 use crate::metrics;
 
+/// Requests of at most so many bytes may use the pool of small requests: what clients send by default is smaller.
+const SMALL: usize = (1 << 20) + (64 << 10);
+
+/// The part of the shared budget that comes on top of it for small requests.
+const SMALL_SHARE: usize = 8;
+
 /// What all connections share.
 #[derive(Clone)]
 pub(crate) struct Shared {
     bytes: Arc<Semaphore>,
+    small: Arc<Semaphore>,
     overdraft: Arc<Mutex<()>>,
     gauge: Gauge,
 }
@@ -24,6 +32,7 @@ impl Shared {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             bytes: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
+            small: Arc::new(Semaphore::new((limit / SMALL_SHARE).min(Semaphore::MAX_PERMITS))),
             overdraft: Arc::default(),
             gauge: metrics::inflight_bytes(),
         }
@@ -50,7 +59,15 @@ impl Budget {
 
     /// A lease of nothing yet.
     pub(crate) fn lease(&self) -> Lease {
-        Lease { own: None, shared: None, overdraft: None, bytes: 0, gauge: self.shared.gauge.clone() }
+        let gauge = self.shared.gauge.clone();
+        Lease { own: None, shared: None, pool: None, small: false, overdraft: None, bytes: 0, gauge }
+    }
+
+    /// A lease of nothing yet for a request of `length` bytes.
+    pub(crate) fn lease_for(&self, length: usize) -> Lease {
+        let mut lease = self.lease();
+        lease.small = length <= SMALL;
+        lease
     }
 
     /// Adds `bytes` to a lease, waiting until the connection and the whole have room. `bytes` and what the lease
@@ -65,6 +82,9 @@ impl Budget {
             tokio::select! {
                 biased;
                 Ok(shared) = Arc::clone(&self.shared.bytes).acquire_many_owned(permits) => merge(&mut lease.shared, shared),
+                Ok(pool) = Arc::clone(&self.shared.small).acquire_many_owned(permits), if lease.small => {
+                    merge(&mut lease.pool, pool);
+                }
                 guard = Arc::clone(&self.shared.overdraft).lock_owned() => lease.overdraft = Some((guard, Instant::now())),
             }
         }
@@ -114,6 +134,9 @@ fn merge(held: &mut Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) {
 pub(crate) struct Lease {
     own: Option<OwnedSemaphorePermit>,
     shared: Option<OwnedSemaphorePermit>,
+    /// Of the pool of small requests.
+    pool: Option<OwnedSemaphorePermit>,
+    small: bool,
     overdraft: Option<(OwnedMutexGuard<()>, Instant)>,
     bytes: usize,
     gauge: Gauge,
@@ -176,6 +199,21 @@ mod tests {
         leases.remove(0);
         assert!(grow_now(&budgets[1], &mut leases[0], 25), "what was given back is there for the next");
         assert!(leases[0].overdrawn_since().is_none());
+    }
+
+    #[test]
+    fn small_requests_go_on_while_large_ones_hold_everything() {
+        let shared = Shared::new(80);
+        let budgets: Vec<_> = (0..3).map(|_| Budget::new(1000, shared.clone())).collect();
+        let mut large: Vec<_> = budgets.iter().map(|budget| budget.lease_for(SMALL + 1)).collect();
+        assert!(grow_now(&budgets[0], &mut large[0], 80), "all there is");
+        assert!(grow_now(&budgets[1], &mut large[1], 80), "the overdraft");
+        assert!(!grow_now(&budgets[2], &mut large[2], 1), "must wait");
+        let mut small = budgets[2].lease_for(SMALL);
+        assert!(grow_now(&budgets[2], &mut small, 10));
+        assert!(!grow_now(&budgets[2], &mut small, 1), "the pool is bounded too");
+        drop(small);
+        assert!(grow_now(&budgets[2], &mut budgets[2].lease_for(SMALL), 10));
     }
 
     #[test]

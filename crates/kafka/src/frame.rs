@@ -107,7 +107,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// because a reply is still to come.
     pub(crate) async fn next(&mut self, budget: &Budget, busy: impl Fn() -> bool) -> Result<Frame, Ended> {
         let length = self.length(busy).await?;
-        let mut lease = budget.lease();
+        let mut lease = budget.lease_for(length);
         loop {
             let have = self.buffer.len().min(length);
             let goal = length.min(FIRST_READ.max(have * 4));

@@ -5,10 +5,11 @@
 //! predecessor. Watches live in this process; after a restart their history is gone (`Compacted`).
 //!
 //! A failed commit is final: its transactions have an unknown outcome, and every later call fails until the store is
-//! opened anew.
+//! opened anew. A full disk is no failure as long as the reserve of `room` lasts.
 
 mod file;
 mod history;
+mod room;
 mod tables;
 mod writer;
 

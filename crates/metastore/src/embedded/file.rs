@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError};
 
+use super::room::RoomyFile;
 use super::tables;
 use crate::error::Error;
 use crate::options::Options;
@@ -34,7 +35,7 @@ pub(super) fn open_or_create(path: &Path, options: &Options) -> Result<Database,
     if !path.try_exists().map_err(|e| io_error("look for", path, e))? {
         create(path, options)?;
     }
-    guarded(path, || builder(options).open(path))
+    guarded(path, || builder(options).create_with_backend(RoomyFile::open(path)?))
 }
 
 /// Makes a complete store under another name, then renames it, so that a crash leaves nothing half made at `path`.
@@ -125,7 +126,7 @@ fn corrupt(path: &Path, reason: String) -> Error {
     Error::Corrupt { path: path.to_owned(), reason }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
