@@ -21,7 +21,7 @@ fn rotten_log(rotten: usize) -> World {
     }
     node.append("u", 0, batch(&["other"]));
     world.kill(node);
-    assert_eq!(world.rot(format!("marker-{rotten}-").as_bytes()), 1);
+    world.rot(format!("marker-{rotten}-").as_bytes(), 0);
     world
 }
 
@@ -65,8 +65,7 @@ fn a_rotten_index_in_the_log_is_found_at_the_start() {
     }
     world.kill(node);
     // Rows carry the topic id; rot one somewhere in the middle of the log.
-    let found = rot_one(&world, id.0.as_bytes(), 8);
-    assert!(found > 8, "{found} places");
+    world.rot(id.0.as_bytes(), 8);
     let node = world.start();
     let end = node.log_end("t", 0);
     assert!((1..10).contains(&end), "it opens up to the damage, which is at {end}");
@@ -87,22 +86,6 @@ fn a_rotten_index_in_the_log_is_found_at_the_start() {
     node.stop();
 }
 
-/// Rots the `nth` place in the log where `marker` stands; returns how many there are.
-fn rot_one(world: &World, marker: &[u8], nth: usize) -> usize {
-    use runnel_runtime::disk::Disk;
-    let mut found = 0;
-    for path in world.lane_files() {
-        let bytes = world.disk.read(&path, usize::MAX).unwrap();
-        for at in (0..bytes.len().saturating_sub(marker.len())).filter(|at| bytes[*at..].starts_with(marker)) {
-            if found == nth {
-                world.disk.flip_bit(&path, at, 0).unwrap();
-            }
-            found += 1;
-        }
-    }
-    found
-}
-
 /// What is in the bucket needs no log any more, rotten or not.
 #[test]
 fn rot_below_the_shipped_end_does_not_matter() {
@@ -121,9 +104,9 @@ fn rot_below_the_shipped_end_does_not_matter() {
         node.append("t", 0, batch(&["marker-5-"]));
         world.kill(node);
         if header {
-            assert!(rot_one(&world, id.0.as_bytes(), 3) > 3);
+            world.rot(id.0.as_bytes(), 3);
         } else {
-            assert_eq!(world.rot(b"marker-2-"), 1);
+            world.rot(b"marker-2-", 0);
         }
         let node = world.start();
         let expected: Vec<_> = (0..6).map(|i| format!("marker-{i}-")).collect();
@@ -153,12 +136,12 @@ fn any_rotten_byte_in_the_log_is_found_or_harmless() {
     use runnel_runtime::disk::Disk;
     let file = world.lane_files().into_iter().next().unwrap();
     let bytes = world.disk.read(&file, usize::MAX).unwrap();
-    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     // The broker changes the disk; every try begins with the same one.
     let state = file.with_file_name("state");
     let state_bytes = world.disk.read(&state, 1 << 20).unwrap();
     let expected: Vec<_> = (0..3).map(|i| format!("marker-{i}-")).collect();
-    let places: Vec<usize> = (0..used).filter(|at| bytes[*at] != 0).step_by(37).collect();
+    let places: Vec<usize> = (0..64 << 10).filter(|at| bytes[*at] != 0).step_by(37).collect();
+    assert!(places.len() > 20, "{} places", places.len());
     for at in places {
         let disk = runnel_runtime::disk::SimDisk::new(1);
         disk.create_dir(file.parent().unwrap()).unwrap();

@@ -114,7 +114,7 @@ impl Run {
     fn send(&self, partition: i32, records: bytes::Bytes) -> Result<i64, ErrorKind> {
         let node = self.node();
         let broker = node.broker();
-        let produced = node.run(produce(&broker, name("t"), partition, records, Duration::from_millis(400)));
+        let produced = node.run(produce(&broker, name("t"), partition, records, Duration::from_millis(200)));
         produced.map(|produced| produced.base_offset.0).map_err(|error| error.kind)
     }
 
@@ -331,10 +331,11 @@ impl Model {
     }
 }
 
-fn run(seed: u64, steps: u32) {
-    println!("seed {seed}");
+const STEPS: u32 = 150;
+
+fn run(seed: u64) {
     let mut run = Run::new(seed);
-    for _ in 0..steps {
+    for _ in 0..STEPS {
         run.step();
     }
     run.finish();
@@ -344,8 +345,26 @@ fn run(seed: u64, steps: u32) {
 fn random_work_with_crashes_and_outages() {
     // `RUNNEL_TEST_SEED` replays one, `RUNNEL_TEST_SEEDS` tries so many.
     if let Ok(seed) = std::env::var("RUNNEL_TEST_SEED") {
-        return run(seed.parse().unwrap(), 150);
+        return run(seed.parse().unwrap());
     }
-    let seeds = std::env::var("RUNNEL_TEST_SEEDS").map_or(4, |seeds| seeds.parse().unwrap());
-    (1..=seeds).for_each(|seed| run(seed, 150));
+    let seeds: u64 = std::env::var("RUNNEL_TEST_SEEDS").map_or(4, |seeds| seeds.parse().unwrap());
+    let all: Vec<u64> = (1..=seeds).collect();
+    // They mostly wait, so a few at once.
+    for some in all.chunks(4) {
+        let runs: Vec<_> = some
+            .iter()
+            .map(|seed| {
+                (
+                    *seed,
+                    std::thread::spawn({
+                        let seed = *seed;
+                        move || run(seed)
+                    }),
+                )
+            })
+            .collect();
+        for (seed, run) in runs {
+            assert!(run.join().is_ok(), "replay this with RUNNEL_TEST_SEED={seed}");
+        }
+    }
 }

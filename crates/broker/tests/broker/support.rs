@@ -19,7 +19,7 @@ use runnel_runtime::{FailPoints, ManualClock};
 use tokio::runtime::Runtime;
 
 pub(crate) use batches::{Content, batch, batch_of, idempotent, values};
-pub(crate) use client::{FetchFrom, Record};
+pub(crate) use client::FetchFrom;
 
 /// 2026-11-23, noon, UTC.
 pub(crate) const NOON: i64 = 1_795_435_200_000;
@@ -43,11 +43,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        // What is not simulated (the metadata store) syncs its files: in memory that costs nothing, where there is such.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let data_dir = dir.path().join("data");
         let faults = Faults::new();
         let mut storage = runnel_blob::Options::new("memory:");
-        storage.request_timeout = Duration::from_secs(2);
+        storage.request_timeout = Duration::from_millis(800);
         let bucket = Bucket::open_with_faults(&storage, FailPoints::default(), &faults).unwrap();
         let disk = SimDisk::new(1);
         make_durable_dir(&disk, &data_dir);
@@ -111,7 +112,7 @@ impl World {
         self.options.data_dir.join("metadata.redb")
     }
 
-    /// Files of all lanes that hold entries, by name.
+    /// The files of all lanes, without the lanes' states.
     pub(crate) fn lane_files(&self) -> Vec<PathBuf> {
         let wal = self.options.data_dir.join("wal");
         let list = |dir: &Path| self.disk.list(dir).unwrap().into_iter().map(|name| dir.join(name)).collect::<Vec<_>>();
@@ -120,19 +121,30 @@ impl World {
         lanes.flat_map(|lane| list(&lane)).filter(|path| !path.ends_with("state")).collect()
     }
 
-    /// Turns a bit of every place in the log where `marker` stands; returns how many.
-    pub(crate) fn rot(&self, marker: &[u8]) -> usize {
-        let mut found = 0;
+    /// Every place in the log where `marker` stands.
+    pub(crate) fn places(&self, marker: &[u8]) -> Vec<(PathBuf, usize)> {
+        let mut found = Vec::new();
         for path in self.lane_files() {
             let bytes = self.disk.read(&path, usize::MAX).unwrap();
-            for at in (0..bytes.len().saturating_sub(marker.len())).filter(|at| bytes[*at..].starts_with(marker)) {
-                self.disk.flip_bit(&path, at, 0).unwrap();
-                found += 1;
+            // Most of a lane file was never written.
+            for page in
+                (0..bytes.len()).step_by(PAGE).filter(|page| bytes[*page..bytes.len().min(page + PAGE)] != [0; PAGE])
+            {
+                let starts = (page..bytes.len().min(page + PAGE)).filter(|at| bytes[*at..].starts_with(marker));
+                found.extend(starts.map(|at| (path.clone(), at)));
             }
         }
         found
     }
+
+    /// Turns a bit of the `nth` place in the log where `marker` stands.
+    pub(crate) fn rot(&self, marker: &[u8], nth: usize) {
+        let (path, at) = self.places(marker).swap_remove(nth);
+        self.disk.flip_bit(&path, at, 0).unwrap();
+    }
 }
+
+const PAGE: usize = 4 << 10;
 
 fn make_durable_dir(disk: &SimDisk, dir: &Path) {
     disk.create_dir(dir).unwrap();

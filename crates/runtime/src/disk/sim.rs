@@ -349,9 +349,10 @@ impl Disk for SimDisk {
         if len > machine.capacity.saturating_sub(machine.used()) {
             return Err(ErrorKind::StorageFull.into());
         }
-        let zeros = vec![0; usize::try_from(len).map_err(|_| ErrorKind::StorageFull)?];
+        let len = usize::try_from(len).map_err(|_| ErrorKind::StorageFull)?;
         let inode = machine.steps;
-        machine.inodes.insert(inode, Inode { kept: zeros.clone(), seen: zeros, dirty: BTreeSet::new() });
+        // Twice from the allocator, which gives zeros for nothing: a copy would cost the memory of large files.
+        machine.inodes.insert(inode, Inode { kept: vec![0; len], seen: vec![0; len], dirty: BTreeSet::new() });
         machine.change(dir, NameChange::Link(path.to_owned(), inode))?;
         Ok(Arc::new(SimFile { disk: self.clone(), inode }))
     }
