@@ -50,7 +50,7 @@ impl RoomyFile {
 
 impl<B: StorageBackend> RoomyFile<B> {
     fn new(file: B, reserve: PathBuf) -> Self {
-        let missing_since = if make(&reserve) { None } else { Some(Instant::now()) };
+        let missing_since = if make(&reserve) { None } else { Some(now()) };
         Self { file, reserve, missing_since: Mutex::new(missing_since) }
     }
 
@@ -61,7 +61,7 @@ impl<B: StorageBackend> RoomyFile<B> {
                 Err(error) if is_full(&error) => self.give_up(&error),
                 done => return done,
             }
-            std::thread::sleep(PAUSE);
+            pause();
         }
         step()
     }
@@ -71,7 +71,7 @@ impl<B: StorageBackend> RoomyFile<B> {
         if missing.is_none() {
             tracing::warn!(%error, "the disk is full: the metadata store gives up its reserve");
         }
-        *missing = Some(Instant::now());
+        *missing = Some(now());
         if let Err(error) = std::fs::remove_file(&self.reserve)
             && error.kind() != ErrorKind::NotFound
         {
@@ -83,9 +83,21 @@ impl<B: StorageBackend> RoomyFile<B> {
         let mut missing = self.missing_since.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(since) = *missing else { return };
         if since.elapsed() >= AGAIN_AFTER {
-            *missing = if make(&self.reserve) { None } else { Some(Instant::now()) };
+            *missing = if make(&self.reserve) { None } else { Some(now()) };
         }
     }
+}
+
+/// Only for how long the reserve is left alone; on redb's own thread there is no runtime whose clock could be paused.
+#[allow(clippy::disallowed_methods)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Nobody tells when a disk has room again.
+#[allow(clippy::disallowed_methods)]
+fn pause() {
+    std::thread::sleep(PAUSE);
 }
 
 fn is_full(error: &std::io::Error) -> bool {
@@ -198,7 +210,7 @@ mod tests {
         assert!(!reserve.exists(), "the room was needed");
         file.sync_data().unwrap();
         assert!(!reserve.exists(), "not at once: the disk is full");
-        *file.missing_since.lock().unwrap() = Instant::now().checked_sub(AGAIN_AFTER);
+        *file.missing_since.lock().unwrap() = now().checked_sub(AGAIN_AFTER);
         file.sync_data().unwrap();
         assert!(reserve.exists());
         let mut read = [0; 8];
