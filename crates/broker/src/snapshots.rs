@@ -10,6 +10,7 @@ use bytes::Bytes;
 use runnel_api::{Error, ErrorKind};
 use runnel_format::manifest::{ProducerState, Root};
 use runnel_format::producer::ProducerSnapshot;
+use runnel_runtime::disk::is_full;
 use runnel_segment::manifest::Manifest;
 
 use crate::Broker;
@@ -36,10 +37,17 @@ impl Broker {
         let (disk, folder, file) = (Arc::clone(&self.ports.disk), self.home.layout.producers(), self.file_of(root));
         let written = tokio::task::spawn_blocking(move || {
             disk.create_dir(&folder)?;
+            folder.parent().map_or(Ok(()), |data_dir| disk.sync_dir(data_dir))?;
             disk.write_atomic(&file, &bytes)
         });
         match written.await {
             Ok(Ok(())) => Ok(()),
+            // Trimming the log is what makes room, so it must not wait for room. The copy that is there does not match
+            // the new root, and is not used.
+            Ok(Err(error)) if is_full(&error) => {
+                tracing::warn!(partition = %root.tp, "the disk is full: no copy of the producer state for an outage");
+                Ok(())
+            }
             Ok(Err(error)) => Err(Error::new(ErrorKind::StorageError, format!("cannot keep producer state: {error}"))),
             Err(error) => Err(Error::new(ErrorKind::Internal, format!("keeping producer state ended early: {error}"))),
         }

@@ -310,3 +310,31 @@ fn an_old_image_behind_an_outage_closes_when_the_bucket_answers() {
     assert_eq!(root.end.0, 6, "the bucket is as it was");
     node.stop();
 }
+
+/// A copy of the data directory that is started while the original runs: the one that ships later is fenced.
+#[test]
+fn two_copies_of_a_disk_at_once_are_fenced_by_the_root() {
+    let original = Folder::new();
+    let node = original.start();
+    node.create("t", 1, &[]);
+    node.append("t", 0, batch(&values("a", 3, 100)));
+    original.world.age();
+    node.wait_shipped("t", 0, 3);
+    original.save();
+    let mut copied = World::new();
+    copied.bucket = original.world.bucket.clone();
+    copied.options.data_dir = original.world.path("image");
+    let copy = copied.try_start_on(Arc::new(StdDisk)).unwrap();
+    assert_eq!(copy.append("t", 0, batch(&values("b", 3, 100))), 3);
+    copied.age();
+    copy.wait_shipped("t", 0, 6);
+
+    assert_eq!(node.append("t", 0, batch(&values("void", 3, 100))), 3);
+    original.world.age();
+    let why = node.run(node.broker().failed());
+    assert!(why.contains("epoch") || why.contains("leader"), "{why}");
+    assert_eq!(node.produce("t", 0, batch(&["x"])).unwrap_err().kind, ErrorKind::ShuttingDown);
+    node.stop();
+    check(&copy);
+    copy.stop();
+}

@@ -1,8 +1,9 @@
 //! Idempotent producers: a retry gets the original offset, whatever happened since.
 
 use runnel_api::{ErrorKind, Produce, ProducerIdentity};
+use runnel_format::manifest::ProducerState;
 
-use crate::support::{Node, World, batch, idempotent, values};
+use crate::support::{Node, World, batch, eventually, idempotent, tp, values};
 
 /// Every batch of `producer` so far, sent again: same offsets, nothing new.
 fn retry_all(node: &Node, producer: ProducerIdentity, batches: i32, when: &str) {
@@ -176,40 +177,89 @@ fn an_old_duplicate_is_not_taken_for_a_new_record() {
 }
 
 /// So many producers that their state does not fit into the root.
+const MANY: usize = 400;
+
+/// Many producers, one record each, all shipped.
+fn crowd(node: &Node) -> Vec<ProducerIdentity> {
+    let producers: Vec<_> = (0..MANY).map(|_| node.producer()).collect();
+    for (i, producer) in (0..).zip(&producers) {
+        assert_eq!(node.append("t", 0, idempotent(&["x"], *producer, 0)), i);
+    }
+    producers
+}
+
+fn retry_crowd(node: &Node, producers: &[ProducerIdentity]) {
+    for i in [0, 1, MANY / 2, MANY - 1] {
+        let again = node.produce("t", 0, idempotent(&["x"], producers[i], 0)).unwrap();
+        assert_eq!(again.base_offset.0, i64::try_from(i).unwrap());
+    }
+    assert_eq!(node.log_end("t", 0), 400);
+}
+
 #[test]
 fn a_large_state_survives_like_a_small_one() {
     let mut world = World::new();
     let node = world.start();
-    node.create("t", 1, &[]);
-    let producers: Vec<_> = (0..400).map(|_| node.producer()).collect();
-    for (i, producer) in (0..).zip(&producers) {
-        assert_eq!(node.append("t", 0, idempotent(&["x"], *producer, 0)), i);
-    }
+    let id = node.create("t", 1, &[]);
+    let producers = crowd(&node);
     world.age();
     node.wait_shipped("t", 0, 400);
-    let check = |node: &Node| {
-        for i in [0, 1, 200, 399] {
-            let again = node.produce("t", 0, idempotent(&["x"], producers[i], 0)).unwrap();
-            assert_eq!(again.base_offset.0, i64::try_from(i).unwrap());
-        }
-        assert_eq!(node.log_end("t", 0), 400);
-    };
-    check(&node);
+    let (root, _) = world.root(&node, "t", tp(id, 0));
+    assert!(matches!(root.producers, ProducerState::Stored { .. }), "the test needs more producers");
+    retry_crowd(&node, &producers);
     world.cut_power(node, 2);
     let node = world.start();
-    check(&node);
-    world.cut_power(node, 2);
-    world.faults.outage(true);
-    let node = world.start();
-    check(&node);
+    retry_crowd(&node, &producers);
     world.kill(node);
-    world.faults.outage(false);
     world.lose_metadata();
     let node = world.start();
-    check(&node);
+    retry_crowd(&node, &producers);
     world.cut_power(node, 2);
     world.faults.outage(true);
     let node = world.start();
-    check(&node);
+    retry_crowd(&node, &producers);
+    node.stop();
+}
+
+#[test]
+fn a_large_state_is_durable_when_the_log_is_trimmed() {
+    for seed in 0..6 {
+        let mut world = World::new();
+        let node = world.start();
+        node.create("t", 1, &[]);
+        let producers = crowd(&node);
+        world.age();
+        node.wait_shipped("t", 0, 400);
+        world.cut_power(node, seed);
+        world.faults.outage(true);
+        let node = world.start();
+        retry_crowd(&node, &producers);
+        node.stop();
+    }
+}
+
+/// A full disk must not keep the log from being trimmed: that is what makes room.
+#[test]
+fn a_large_state_ships_from_a_full_disk() {
+    let mut world = World::new();
+    let node = world.start();
+    node.create("t", 1, &[]);
+    let producers = crowd(&node);
+    world.disk.set_capacity(world.disk.used());
+    world.age();
+    node.wait_shipped("t", 0, 400);
+    eventually("the trim", || (node.unshipped_bytes() == 0).then_some(()));
+    world.kill(node);
+    let node = world.start();
+    retry_crowd(&node, &producers);
+    // Kept as soon as there is room.
+    world.disk.set_capacity(u64::MAX);
+    node.append("t", 0, batch(&["more"]));
+    world.age();
+    node.wait_shipped("t", 0, 401);
+    world.kill(node);
+    world.faults.outage(true);
+    let node = world.start();
+    assert_eq!(node.log_end("t", 0), 401);
     node.stop();
 }
