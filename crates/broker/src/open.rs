@@ -118,7 +118,13 @@ impl Broker {
         };
         let options = MachineOptions { segment: topic.config().segment_limits(), producers: ProducerLimits::default() };
         let machine = Machine::open(options, &start, facts).map_err(|e| machine_error(&e))?;
-        self.store_opening(&key, stored, record, &machine, &manifest).await?;
+        // An epoch that begins at damage is not recorded as a part of the log: it would replace what lies behind the
+        // damage for ever, also once the disk is mended or the loss accepted.
+        let starts = match (&blocked, &record) {
+            (None, _) => machine.epochs().to_vec(),
+            (Some(_), record) => record.as_ref().map(|record| record.starts.clone()).unwrap_or_default(),
+        };
+        self.store_opening(&key, stored, record, machine.epoch(), starts, &manifest).await?;
         self.pass("open.recorded")?;
         self.inherited.taken(tp);
         // A crash between the root and the trim left this in the log, and perhaps nothing will be shipped that trims it.
@@ -222,7 +228,8 @@ impl Broker {
         key: &str,
         stored: Option<Versioned>,
         record: Option<PartitionRecord>,
-        machine: &Machine,
+        epoch: LeaderEpoch,
+        starts: Vec<EpochStart>,
         manifest: &Manifest,
     ) -> Result<(), Error> {
         let last_root = kept(manifest);
@@ -230,12 +237,7 @@ impl Broker {
             // The root came from the bucket: a crash or the loss of this store left the copy behind it.
             self.keep_producers(manifest).await?;
         }
-        let opened = PartitionRecord {
-            epoch: machine.epoch(),
-            never_shipped: last_root.is_none(),
-            starts: machine.epochs().to_vec(),
-            last_root,
-        };
+        let opened = PartitionRecord { epoch, never_shipped: last_root.is_none(), starts, last_root };
         let compare = match stored {
             None => Compare::Absent(key.to_owned()),
             Some(found) => Compare::Revision(key.to_owned(), found.revision),

@@ -1,10 +1,16 @@
 //! Rotten bytes in the log and in the bucket: reported, never repaired silently, and confined to what they hit.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
 use runnel_api::{Error, ErrorKind};
 use runnel_blob::Key;
 use runnel_record::TopicId;
+use runnel_runtime::FailAction;
+use runnel_runtime::disk::{Disk, SimDisk};
 
-use crate::support::{Node, World, batch, eventually, tp, values};
+use crate::support::{Node, World, batch, eventually, fired, tp, values};
 
 fn kind<T>(outcome: Result<T, Error>) -> Option<ErrorKind> {
     outcome.err().map(|error| error.kind)
@@ -89,7 +95,6 @@ fn a_rotten_index_in_the_log_is_found_at_the_start() {
 /// What is in the bucket needs no log any more, rotten or not.
 #[test]
 fn rot_below_the_shipped_end_does_not_matter() {
-    use runnel_runtime::FailAction;
     for header in [false, true] {
         let mut world = World::new();
         let node = world.start();
@@ -100,7 +105,7 @@ fn rot_below_the_shipped_end_does_not_matter() {
         // Shipped, and a crash before the log was trimmed.
         world.fail.arm("ship.root_kept", FailAction::Error);
         world.age();
-        crate::support::fired(&world.fail, "ship.root_kept");
+        fired(&world.fail, "ship.root_kept");
         node.append("t", 0, batch(&["marker-5-"]));
         world.kill(node);
         if header {
@@ -116,55 +121,80 @@ fn rot_below_the_shipped_end_does_not_matter() {
     }
 }
 
-/// Every place of a log that belongs to a partition, one after the other: no start panics, loses sight of an acknowledged
-/// record in silence, or shows a wrong one.
+/// The disk was restored, as the message asks: what it holds again is there again.
+#[test]
+fn a_log_that_was_mended_is_whole_again() {
+    let mut world = World::new();
+    let node = world.start();
+    let id = node.create("t", 1, &[]);
+    let expected: Vec<_> = (0..10).map(|i| format!("marker-{i}-")).collect();
+    for value in &expected {
+        node.append("t", 0, batch(&[value]));
+    }
+    world.kill(node);
+    let (path, at) = world.places(id.0.as_bytes()).swap_remove(7);
+    world.disk.flip_bit(&path, at, 0).unwrap();
+    for _ in 0..2 {
+        let node = world.start();
+        assert!(node.log_end("t", 0) < 10);
+        assert_eq!(kind(node.produce("t", 0, batch(&["x"]))), Some(ErrorKind::Corrupt));
+        world.kill(node);
+    }
+    world.disk.flip_bit(&path, at, 0).unwrap();
+    let node = world.start();
+    assert_eq!(node.read_values("t", 0), expected);
+    assert_eq!(node.append("t", 0, batch(&["on"])), 10);
+    node.stop();
+}
+
+/// Every so many bytes of a log: no start panics, loses an acknowledged record in silence, or shows a wrong one.
 #[test]
 fn any_rotten_byte_in_the_log_is_found_or_harmless() {
     let mut world = World::new();
+    world.options.shutdown_timeout = Duration::from_millis(50);
     let node = world.start();
     node.create("t", 1, &[]);
-    for i in 0..3 {
-        node.append("t", 0, batch(&[format!("marker-{i}-")]));
-    }
-    // An idle log says itself that the last block was durable.
-    eventually("an idle log", || {
-        let steps = world.disk.steps();
-        std::thread::sleep(std::time::Duration::from_millis(250));
-        (steps == world.disk.steps()).then_some(())
-    });
-    world.kill(node);
-    use runnel_runtime::disk::Disk;
-    let file = world.lane_files().into_iter().next().unwrap();
-    let bytes = world.disk.read(&file, usize::MAX).unwrap();
-    // The broker changes the disk; every try begins with the same one.
-    let state = file.with_file_name("state");
-    let state_bytes = world.disk.read(&state, 1 << 20).unwrap();
     let expected: Vec<_> = (0..3).map(|i| format!("marker-{i}-")).collect();
-    let places: Vec<usize> = (0..64 << 10).filter(|at| bytes[*at] != 0).step_by(37).collect();
+    for value in &expected {
+        node.append("t", 0, batch(&[value]));
+    }
+    // A log that was closed says itself that the last block was durable. Nothing reaches the bucket.
+    world.faults.outage(true);
+    node.stop();
+    let read = |path: &Path| world.disk.read(path, usize::MAX).unwrap();
+    let (log, identity) = (world.lane_files().swap_remove(0), world.options.data_dir.join("identity"));
+    let (state, metadata) = (log.with_file_name("state"), std::fs::read(world.metadata()).unwrap());
+    let files = [&log, &state, &identity].map(|path| (path, read(path)));
+    let bytes = &files[0].1;
+    let places: Vec<usize> = (0..64 << 10).filter(|at| bytes[*at] != 0).step_by(23).collect();
     assert!(places.len() > 20, "{} places", places.len());
+    let (mut harmless, mut found) = (0, 0);
     for at in places {
-        let disk = runnel_runtime::disk::SimDisk::new(1);
-        disk.create_dir(file.parent().unwrap()).unwrap();
-        let identity = world.options.data_dir.join("identity");
-        disk.write_atomic(&identity, &world.disk.read(&identity, 1 << 16).unwrap()).unwrap();
-        disk.write_atomic(&state, &state_bytes).unwrap();
-        disk.write_atomic(&file, &bytes).unwrap();
-        disk.flip_bit(&file, at, 1).unwrap();
-        let Ok(node) = world.try_start_on(std::sync::Arc::new(disk)) else { continue };
-        let mut read = Vec::new();
-        for offset in 0..3 {
-            match node.fetch_at("t", 0, offset) {
-                Ok(found) if !found.is_empty() => read.push(String::from_utf8(found[0].1.clone()).unwrap()),
-                _ => break,
-            }
-        }
-        assert!(expected.starts_with(&read), "byte {at}: {read:?}");
-        if read.len() < 3 {
-            world.age();
-            eventually(&format!("the refusal of writes, byte {at}"), || node.produce("t", 0, batch(&["x"])).err());
+        // The same disk each time, with another rotten byte.
+        let disk = SimDisk::new(1);
+        disk.create_dir(log.parent().unwrap()).unwrap();
+        files.iter().for_each(|(path, bytes)| disk.write_atomic(path, bytes).unwrap());
+        std::fs::write(world.metadata(), &metadata).unwrap();
+        disk.flip_bit(&log, at, 1).unwrap();
+        let Ok(node) = world.try_start_on(Arc::new(disk)) else { continue };
+        let values = (0..3).map_while(|offset| node.fetch_at("t", 0, offset).ok()?.into_iter().next());
+        let values: Vec<_> = values.map(|(_, value)| String::from_utf8(value).unwrap()).collect();
+        assert!(expected.starts_with(&values), "byte {at}: {values:?}");
+        if values.len() == expected.len() {
+            harmless += 1;
+        } else {
+            found += 1;
+            let next = i64::try_from(values.len()).unwrap();
+            let reported = match kind(node.fetch_at("t", 0, next)) {
+                Some(ErrorKind::Corrupt) => true,
+                // It opened up to the damage.
+                _ => kind(node.produce("t", 0, batch(&["x"]))) == Some(ErrorKind::Corrupt),
+            };
+            assert!(reported, "byte {at}: offset {next} is lost without a word");
         }
         drop(node);
     }
+    assert!(found > 5 && harmless > 0, "{found} found, {harmless} harmless");
 }
 
 /// Three segments of five records each, the process gone.

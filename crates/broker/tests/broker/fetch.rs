@@ -1,13 +1,14 @@
 //! Reading: order, limits, waiting, and the way from segments through the log to memory.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use runnel_api::{ErrorKind, Fetch, FetchRequest, OffsetSpec, Produce, TopicKey};
 use runnel_blob::testing::Op;
 use runnel_record::{Batch, LeaderEpoch, TopicId};
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::support::client::{fetch, name, records};
+use crate::support::client::{Record, fetch, name, records};
 use crate::support::{FetchFrom, Node, World, batch, values};
 
 #[test]
@@ -39,7 +40,7 @@ fn long_poll(
     offset: i64,
     min_bytes: usize,
     max_wait: Duration,
-) -> tokio::task::JoinHandle<Vec<Vec<(i64, Vec<u8>)>>> {
+) -> tokio::task::JoinHandle<Vec<Vec<Record>>> {
     let mut request = FetchFrom { topic, partition: 0, offset, max_bytes: 1 << 20 }.request();
     (request.min_bytes, request.max_wait) = (min_bytes, max_wait);
     let broker = node.broker();

@@ -6,7 +6,7 @@ pub(crate) mod client;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use runnel_blob::Bucket;
 use runnel_blob::testing::Faults;
@@ -17,6 +17,7 @@ use runnel_record::{TopicId, TopicPartition};
 use runnel_runtime::disk::{Disk, SimDisk};
 use runnel_runtime::{FailPoints, ManualClock};
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 
 pub(crate) use batches::{Content, batch, batch_of, idempotent, values};
 pub(crate) use client::FetchFrom;
@@ -202,8 +203,13 @@ pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) ->
             return found;
         }
         assert!(start.elapsed() < PATIENCE, "{what} did not happen in time");
-        std::thread::sleep(Duration::from_millis(5));
+        pause();
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "between two looks at a condition, not instead of one")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(5));
 }
 
 /// Waits until a fail point that was armed for one error has fired.
