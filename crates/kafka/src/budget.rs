@@ -6,6 +6,7 @@
 //! stop the others. The bound is therefore `max_inflight_bytes`, an eighth more, and one request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::metrics::Gauge;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
@@ -44,12 +45,14 @@ pub(crate) struct Budget {
     own: Arc<Semaphore>,
     limit: usize,
     shared: Shared,
+    /// Replies with data that are not written yet.
+    replies: Arc<AtomicUsize>,
 }
 
 impl Budget {
     pub(crate) fn new(limit: usize, shared: Shared) -> Self {
         let limit = limit.min(u32::MAX as usize);
-        Self { own: Arc::new(Semaphore::new(limit)), limit, shared }
+        Self { own: Arc::new(Semaphore::new(limit)), limit, shared, replies: Arc::default() }
     }
 
     /// The most that one request may ever hold.
@@ -60,7 +63,7 @@ impl Budget {
     /// A lease of nothing yet.
     pub(crate) fn lease(&self) -> Lease {
         let gauge = self.shared.gauge.clone();
-        Lease { own: None, shared: None, pool: None, small: false, overdraft: None, bytes: 0, gauge }
+        Lease { own: None, shared: None, pool: None, small: false, overdraft: None, reply: None, bytes: 0, gauge }
     }
 
     /// A lease of nothing yet for a request of `length` bytes.
@@ -95,6 +98,8 @@ impl Budget {
     /// requests still get through. The lease tells how large the reply may get.
     pub(crate) fn reserve(&self, want: usize) -> Lease {
         let mut lease = self.lease();
+        // Set aside is not held: the gauge counts what the reply turns out to be.
+        lease.gauge = Gauge::noop();
         let free = self.own.available_permits().min(self.shared.bytes.available_permits());
         let bytes = want.min(free / 2);
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -106,20 +111,37 @@ impl Budget {
         lease
     }
 
-    /// Turns a reservation into what the reply really holds.
-    pub(crate) fn settle(&self, lease: &mut Lease, bytes: usize) {
+    /// Turns a reservation, or what was settled before, into what the reply of `bytes` really holds. Returns how many
+    /// of them the shared budget has room for.
+    pub(crate) fn settle(&self, lease: &mut Lease, bytes: usize) -> usize {
         let held = lease.own.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         if bytes < held {
             drop(lease.own.as_mut().and_then(|own| own.split(held - bytes)));
         }
+        lease.shared = None;
         let counted = bytes.min(self.shared.bytes.available_permits());
         let permits = u32::try_from(counted).unwrap_or(u32::MAX);
-        if let Ok(shared) = Arc::clone(&self.shared.bytes).try_acquire_many_owned(permits) {
-            merge(&mut lease.shared, shared);
-        }
+        let granted = match Arc::clone(&self.shared.bytes).try_acquire_many_owned(permits) {
+            Ok(shared) => {
+                lease.shared = Some(shared);
+                counted
+            }
+            Err(_) => 0,
+        };
         lease.gauge.decrement(lease.bytes as f64);
+        lease.gauge = self.shared.gauge.clone();
         lease.bytes = 0;
         lease.add(bytes);
+        granted
+    }
+}
+
+impl Budget {
+    /// Counts a reply with data. True if it is the connection's only one that is not written yet: then it may go past
+    /// the shared budget by a little, because its client has nothing else to get on with.
+    pub(crate) fn is_only_reply(&self, lease: &mut Lease) -> bool {
+        lease.reply = Some(Arc::clone(&self.replies));
+        self.replies.fetch_add(1, Ordering::AcqRel) == 0
     }
 }
 
@@ -138,6 +160,8 @@ pub(crate) struct Lease {
     pool: Option<OwnedSemaphorePermit>,
     small: bool,
     overdraft: Option<(OwnedMutexGuard<()>, Instant)>,
+    /// Counts the reply that holds this, until it is written.
+    reply: Option<Arc<AtomicUsize>>,
     bytes: usize,
     gauge: Gauge,
 }
@@ -162,6 +186,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.gauge.decrement(self.bytes as f64);
+        if let Some(replies) = &self.reply {
+            replies.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -202,6 +229,21 @@ mod tests {
     }
 
     #[test]
+    fn replies_read_at_the_same_time_share_what_is_free() {
+        let shared = Shared::new(100);
+        let budgets: Vec<_> = (0..3).map(|_| Budget::new(1000, shared.clone())).collect();
+        let mut replies: Vec<_> = budgets.iter().map(|budget| budget.reserve(1000)).collect();
+        assert!(replies.iter().all(|reply| reply.bytes() == 50), "nobody holds anything yet");
+        let granted: Vec<_> = budgets.iter().zip(&mut replies).map(|(b, r)| b.settle(r, 50)).collect();
+        assert_eq!(granted, [50, 50, 0]);
+        budgets[2].settle(&mut replies[2], 0);
+        assert!(budgets[2].is_only_reply(&mut replies[2]));
+        assert!(!budgets[2].is_only_reply(&mut budgets[2].lease()), "two are waiting to be written");
+        replies.remove(0);
+        assert_eq!(budgets[2].settle(&mut replies[1], 50), 50, "a reply written makes room");
+    }
+
+    #[test]
     fn small_requests_go_on_while_large_ones_hold_everything() {
         let shared = Shared::new(80);
         let budgets: Vec<_> = (0..3).map(|_| Budget::new(1000, shared.clone())).collect();
@@ -221,7 +263,7 @@ mod tests {
         let budget = Budget::new(100, Shared::new(1000));
         let mut reply = budget.reserve(1 << 30);
         assert_eq!(reply.bytes(), 50);
-        budget.settle(&mut reply, 10);
+        assert_eq!(budget.settle(&mut reply, 10), 10);
         assert_eq!(reply.bytes(), 10);
         let mut request = budget.lease();
         assert!(grow_now(&budget, &mut request, 90));

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::FetchRequest;
-use runnel_api::FetchRequest as ApiRequest;
+use runnel_api::{FetchRequest as ApiRequest, FetchedPartition};
 use runnel_record::{Batch, Offset};
 
+use crate::budget::{Budget, Lease};
 use crate::context::Context;
 use crate::error::read_code;
 use crate::header::Prefix;
@@ -59,7 +60,8 @@ pub(crate) async fn handle(ctx: Arc<Context>, prefix: Prefix, request: FetchRequ
         }
     };
     ask.partitions = session.wanted();
-    let fetched = if ask.partitions.is_empty() { Vec::new() } else { ctx.broker.fetch(ask).await };
+    let mut fetched = if ask.partitions.is_empty() { Vec::new() } else { ctx.broker.fetch(ask).await };
+    fit(&ctx.budget, &mut lease, &mut fetched);
     let mut partitions = Vec::with_capacity(fetched.len());
     for answer in fetched {
         let data = match answer.outcome {
@@ -72,10 +74,38 @@ pub(crate) async fn handle(ctx: Arc<Context>, prefix: Prefix, request: FetchRequ
         partitions.push((answer.topic, answer.partition, data));
     }
     let partitions = session.finish(partitions);
-    let bytes = partitions.iter().map(|(_, _, answer)| answer.bytes()).sum();
-    ctx.budget.settle(&mut lease, bytes);
     let answer = Answer { error: 0, session_id: session.id(), partitions };
     Reply::Send(response::encode(prefix, answer, lease))
+}
+
+/// Drops what there is no room for. Others may have read at the same time, each within what was free before.
+fn fit(budget: &Budget, lease: &mut Lease, fetched: &mut [FetchedPartition]) {
+    let batches = fetched.iter().filter_map(|answer| answer.outcome.as_ref().ok()).flat_map(|data| &data.batches);
+    let read = batches.map(Batch::len).sum();
+    let granted = budget.settle(lease, read);
+    if read == 0 {
+        return;
+    }
+    // A client that asks for more before it has taken what it asked for gets nothing past the budget.
+    let must = budget.is_only_reply(lease);
+    let room = if must { granted.max(MIN_REPLY) } else { granted };
+    let held = shorten(fetched, room, must);
+    budget.settle(lease, held);
+}
+
+/// Drops batches past `room` bytes, but not the first one if the client `must` get on. Returns the bytes left.
+fn shorten(fetched: &mut [FetchedPartition], room: usize, must: bool) -> usize {
+    let mut held = 0;
+    for data in fetched.iter_mut().filter_map(|answer| answer.outcome.as_mut().ok()) {
+        let fits = data.batches.iter().take_while(|batch| {
+            let fits = (must && held == 0) || held + batch.len() <= room;
+            held += if fits { batch.len() } else { 0 };
+            fits
+        });
+        let keep = fits.count();
+        data.batches.truncate(keep);
+    }
+    held
 }
 
 fn size(wire: i32) -> usize {

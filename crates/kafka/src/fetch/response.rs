@@ -31,14 +31,6 @@ impl PartitionAnswer {
     pub(crate) const fn failed(code: i16) -> Self {
         Self::Failed(code)
     }
-
-    /// Bytes of record data.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::Data(fetched) => fetched.batches.iter().map(runnel_record::Batch::len).sum(),
-            Self::Failed(_) => 0,
-        }
-    }
 }
 
 /// Encodes `answer` for the version of the request.
