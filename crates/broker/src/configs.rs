@@ -94,7 +94,7 @@ fn invalid(message: String) -> Error {
 /// Checks one value; the error says what would be accepted.
 fn check(name: &str, value: &str) -> Result<(), Error> {
     let entry = find(name).ok_or_else(|| {
-        invalid(format!("unknown topic config `{name}`: see `runnel config docs` for the names that exist"))
+        invalid(format!("unknown topic config `{name}`: DescribeConfigs of any topic lists the names that exist"))
     })?;
     let bad = |expected: &str| Err(invalid(format!("invalid value `{value}` for `{name}`: expected {expected}")));
     match &entry.check {
@@ -112,10 +112,9 @@ fn check(name: &str, value: &str) -> Result<(), Error> {
         Check::Boolean => bad("true or false"),
         Check::Any => Ok(()),
         Check::CleanupPolicy if value == "delete" => Ok(()),
-        Check::CleanupPolicy if value.split(',').any(|p| p.trim() == "compact") => Err(invalid(
-            "cleanup.policy=compact is not supported yet: use `delete`; every record is kept until retention removes it"
-                .to_owned(),
-        )),
+        Check::CleanupPolicy if value.split(',').any(|p| p.trim() == "compact") => {
+            Err(invalid("cleanup.policy=compact is not supported yet: use `delete`".to_owned()))
+        }
         Check::CleanupPolicy => bad("`delete`"),
         Check::Durability if value == "local" => Ok(()),
         Check::Durability => Err(invalid(format!(

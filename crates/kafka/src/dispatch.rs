@@ -47,7 +47,7 @@ pub(crate) enum Unanswerable {
     #[error("the request header is malformed: {0}")]
     Header(Refused),
     /// Decoded, it would not fit in what one connection may hold.
-    #[error("the request has {0} elements, more than kafka.max_inflight_bytes_per_connection allows")]
+    #[error("the request has {0} elements, more than one connection may hold")]
     Elements(usize),
 }
 

@@ -45,7 +45,7 @@ pub(crate) enum Ended {
     #[error("the request was not complete after {0:?} while all other memory for requests was taken")]
     TooSlow(Duration),
     /// A length that no request has.
-    #[error("a request of {announced} bytes was announced; the limit is {limit} (kafka.max_frame_bytes)")]
+    #[error("a request of {announced} bytes was announced; the limit is {limit} (kafka.max_frame)")]
     Length {
         /// The length read.
         announced: i32,

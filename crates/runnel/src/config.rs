@@ -142,6 +142,9 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// A log that holds less could not take one default batch.
+const MIN_WAL_LIMIT: u64 = 1 << 20;
+
 impl Default for Config {
     fn default() -> Self {
         use std::time::Duration;
@@ -237,6 +240,21 @@ impl Config {
         if self.segment.max_bytes.0 < 1024 || self.segment.max_bytes.0 > 1 << 30 {
             bail!("segment.max_bytes = {}: expected 1KiB to 1GiB", self.segment.max_bytes);
         }
+        if self.segment.max_age.0.as_millis() < 100 {
+            bail!("segment.max_age = {}: expected at least 100ms", self.segment.max_age);
+        }
+        for (name, size) in
+            [("wal.max_unflushed", Some(self.wal.max_unflushed)), ("wal.max_unshipped", self.wal.max_unshipped)]
+        {
+            if size.is_some_and(|size| size.0 < MIN_WAL_LIMIT) {
+                bail!("{name}: expected at least {}", ByteSize(MIN_WAL_LIMIT));
+            }
+        }
+        if self.node.id.is_empty() {
+            bail!("node.id is empty");
+        }
+        crate::telemetry::filter(&self.log)?;
+        self.kafka_options(None)?;
         for (name, listen) in [("kafka.listen", self.kafka.listen), ("http.listen", self.http.listen)] {
             if !listen.ip().is_loopback() && !self.security.insecure {
                 bail!(

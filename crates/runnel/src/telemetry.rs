@@ -11,9 +11,20 @@ use crate::config::{Log, LogFormat};
 /// Upper bounds of the latency histograms, in seconds.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// The filter of `log.level`. A word that is no level would be taken for a module that does not exist.
+pub(crate) fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
+    let expected = "error, warn, info, debug, trace, or a filter such as info,runnel_wal=debug";
+    if !log.level.contains(['=', ',', '[']) && !LEVELS.contains(&log.level.as_str()) {
+        anyhow::bail!("log.level = `{}`: expected {expected}", log.level);
+    }
+    EnvFilter::try_new(&log.level).with_context(|| format!("log.level = `{}`: expected {expected}", log.level))
+}
+
 /// Starts logging to standard error.
 pub(crate) fn start_logs(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.level).with_context(|| format!("log.level = `{}`", log.level))?;
+    let filter = filter(log)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),

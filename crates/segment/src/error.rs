@@ -74,7 +74,7 @@ pub enum Error {
     /// The bucket is ahead of all that this disk can have written: an old image of the disk came back.
     #[error(
         "the bucket has {tp} at epoch {found} up to offset {end}, this disk knows epoch {known} up to {known_end}: the \
-         disk was set back. Restore the right disk, or accept the loss of what only the other disk held"
+         disk was set back. Restore the right disk"
     )]
     OldDisk {
         /// The partition.

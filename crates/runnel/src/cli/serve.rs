@@ -46,7 +46,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let kafka = tokio::spawn(runnel_kafka::serve(
         kafka_listener,
         Arc::clone(&broker) as Arc<dyn runnel_api::Broker>,
-        config.kafka_options(http_at)?,
+        config.kafka_options(Some(http_at))?,
         doors.clone(),
     ));
     let http = tokio::spawn(runnel_http::serve(http_listener, Arc::clone(&broker) as _, metrics, doors.clone()));

@@ -55,7 +55,7 @@ impl Config {
         Ok((stat.f_bavail.saturating_mul(stat.f_frsize) / 4).min(MAX_UNSHIPPED))
     }
 
-    pub(crate) fn kafka_options(&self, http: SocketAddr) -> anyhow::Result<runnel_kafka::Options> {
+    pub(crate) fn kafka_options(&self, http: Option<SocketAddr>) -> anyhow::Result<runnel_kafka::Options> {
         let bytes = |size: super::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
         let defaults = runnel_kafka::Options::default();
         let max_frame_bytes = bytes(self.kafka.max_frame);
@@ -67,7 +67,7 @@ impl Config {
             max_inflight_bytes: bytes(self.kafka.max_inflight),
             max_connections: self.kafka.max_connections,
             idle_timeout: self.kafka.idle_timeout.0,
-            neighbours: runnel_kafka::Neighbours { grpc: None, http: Some(http) },
+            neighbours: runnel_kafka::Neighbours { grpc: None, http },
             ..defaults
         };
         options.check().context("the section [kafka]")?;
