@@ -263,12 +263,11 @@ fn next_epoch(root: &Root, record: Option<&PartitionRecord>, tail: &[BatchFacts]
         .map_or(LeaderEpoch::ZERO, |e| LeaderEpoch(e.0 + 1))
 }
 
-/// The epochs of root and partition record. The record is the newer one wherever both know an epoch.
-fn known_epochs(root: &Root, record: Option<&PartitionRecord>) -> Vec<EpochStart> {
-    let recorded = record.map(|r| r.starts.as_slice()).unwrap_or_default();
-    let mut starts: BTreeMap<LeaderEpoch, Offset> = root.epochs.iter().map(|e| (e.epoch, e.start)).collect();
-    starts.extend(recorded.iter().map(|e| (e.epoch, e.start)));
-    starts.into_iter().map(|(epoch, start)| EpochStart { epoch, start }).collect()
+/// The epochs of the log. Every open records all that it knows, so the record is the newer one; the root may still name
+/// epochs that an accepted loss has ended.
+pub(crate) fn known_epochs(root: &Root, record: Option<&PartitionRecord>) -> Vec<EpochStart> {
+    let recorded = record.map(|r| r.starts.as_slice()).filter(|starts| !starts.is_empty());
+    recorded.unwrap_or(&root.epochs).to_vec()
 }
 
 /// The version of the root that the record has a copy of.

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runnel_api::{Error, ErrorKind};
+use runnel_api::{Cluster, Error, ErrorKind};
 use runnel_blob::Key;
-use runnel_record::TopicId;
+use runnel_broker::{Loss, accept_loss};
+use runnel_record::{Offset, TopicId};
 use runnel_runtime::FailAction;
 use runnel_runtime::disk::{Disk, SimDisk};
 
+use crate::support::client::name;
 use crate::support::{Node, World, batch, eventually, fired, tp, values};
 
 fn kind<T>(outcome: Result<T, Error>) -> Option<ErrorKind> {
@@ -113,6 +115,7 @@ fn rot_below_the_shipped_end_does_not_matter() {
         } else {
             world.rot(b"marker-2-", 0);
         }
+        assert_eq!(give_up(&world, true), None, "there is nothing to give up");
         let node = world.start();
         let expected: Vec<_> = (0..6).map(|i| format!("marker-{i}-")).collect();
         assert_eq!(node.read_values("t", 0), expected, "header {header}");
@@ -145,6 +148,60 @@ fn a_log_that_was_mended_is_whole_again() {
     assert_eq!(node.read_values("t", 0), expected);
     assert_eq!(node.append("t", 0, batch(&["on"])), 10);
     node.stop();
+}
+
+fn give_up(world: &World, accept: bool) -> Option<Loss> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(accept_loss(&world.options, &world.ports(), "t", 0, accept)).unwrap()
+}
+
+/// The operator's way out: what lies behind the damage is given up, and the log goes on in a new epoch.
+#[test]
+fn an_accepted_loss_lets_the_log_go_on() {
+    for header in [false, true] {
+        let mut world = World::new();
+        let node = world.start();
+        let id = node.create("t", 1, &[]);
+        for i in 0..10 {
+            node.append("t", 0, batch(&[format!("marker-{i}-")]));
+        }
+        world.kill(node);
+        if header {
+            world.rot(id.0.as_bytes(), 7);
+        } else {
+            world.rot(b"marker-4-", 0);
+        }
+        let node = world.start();
+        let epoch = node.run(node.broker().describe_topic(&name("t"), false)).unwrap().partitions[0].leader_epoch;
+        world.kill(node);
+
+        let loss = give_up(&world, false).unwrap();
+        assert_eq!(loss, Loss { from: Offset(4), known_end: Offset(10) }, "header {header}");
+        let node = world.start();
+        assert_eq!(node.log_end("t", 0), if header { 4 } else { 10 }, "asking changes nothing");
+        world.kill(node);
+        assert_eq!(give_up(&world, true), Some(loss));
+        assert_eq!(give_up(&world, true), None, "it is settled");
+
+        let mut node = world.start();
+        let produced = node.produce("t", 0, batch(&["on"])).unwrap();
+        assert_eq!(produced.base_offset, Offset(4));
+        assert!(produced.leader_epoch > epoch);
+        let expected: Vec<_> = (0..4).map(|i| format!("marker-{i}-")).chain(["on".to_owned()]).collect();
+        for _ in 0..2 {
+            assert_eq!(node.read_values("t", 0), expected, "header {header}");
+            world.kill(node);
+            node = world.start();
+        }
+        world.age();
+        node.wait_shipped("t", 0, 5);
+        eventually("the trim", || (node.unshipped_bytes() == 0).then_some(()));
+        world.kill(node);
+        world.lose_metadata();
+        let node = world.start();
+        assert_eq!(node.read_values("t", 0), expected);
+        node.stop();
+    }
 }
 
 /// Every so many bytes of a log: no start panics, loses an acknowledged record in silence, or shows a wrong one.

@@ -81,9 +81,13 @@ impl World {
         self.try_start_on(Arc::new(self.disk.clone()))
     }
 
+    pub(crate) fn ports(&self) -> Ports {
+        Ports { clock: Arc::clone(&self.clock) as _, disk: Arc::new(self.disk.clone()), fail: self.fail.clone() }
+    }
+
     /// Starts a broker with another disk for log and identity.
     pub(crate) fn try_start_on(&self, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
-        let ports = Ports { clock: Arc::clone(&self.clock) as _, disk, fail: self.fail.clone() };
+        let ports = Ports { disk, ..self.ports() };
         Node::start(Broker::start_on(self.bucket.clone(), self.options.clone(), ports))
     }
 
