@@ -1,12 +1,12 @@
 //! Reads of what is no longer in the memory tail: from the lane while it is not shipped, then from segments through
 //! the cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use runnel_api::{Error, ErrorKind};
-use runnel_blob::Bucket;
+use runnel_blob::{Bucket, Key};
 use runnel_cache::{BlockCache, BlockKey, Class};
 use runnel_format::manifest::SegmentRef;
 use runnel_record::{Batch, Offset};
@@ -28,6 +28,8 @@ pub(crate) struct SegmentHandles(Mutex<Handles>);
 struct Handles {
     clock: u64,
     by_id: BTreeMap<Uuid, (u64, Segment)>,
+    /// Segments whose damage was reported in the log; once is enough.
+    damaged: BTreeSet<Uuid>,
 }
 
 impl SegmentHandles {
@@ -38,6 +40,14 @@ impl SegmentHandles {
         let (used, segment) = handles.by_id.get_mut(&id)?;
         *used = now;
         Some(segment.clone())
+    }
+
+    /// Reports damage, the first time.
+    fn report(&self, id: Uuid, object: &Key, error: &Error) {
+        let first = self.0.lock().unwrap_or_else(PoisonError::into_inner).damaged.insert(id);
+        if first {
+            tracing::error!(object = object.path(), %error, "a segment is damaged: restore the object");
+        }
     }
 
     fn put(&self, id: Uuid, segment: &Segment) {
@@ -132,13 +142,28 @@ impl ColdReader {
             let what = format!("no segment of {} holds offset {offset}", partition.label());
             Error::new(ErrorKind::Corrupt, what)
         })?;
-        let segment = self.segment(partition, &reference).await?;
+        let read = self.read_run_of(partition, &reference, offset).await;
+        let (run, batches) = read.inspect_err(|error| {
+            if error.kind == ErrorKind::Corrupt {
+                self.segments.report(reference.id, &partition.segment_key(&reference), error);
+            }
+        })?;
+        Ok((reference, run, batches))
+    }
+
+    async fn read_run_of(
+        &self,
+        partition: &Partition,
+        reference: &SegmentRef,
+        offset: Offset,
+    ) -> Result<(Run, Vec<Batch>), Error> {
+        let segment = self.segment(partition, reference).await?;
         let run = segment.run_for(offset).cloned().ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("segment {} does not hold offset {offset}", reference.id))
         })?;
-        let bytes = self.run_bytes(partition, &reference, &segment, run.index).await?;
+        let bytes = self.run_bytes(partition, reference, &segment, run.index).await?;
         let batches = decode_run(&bytes).map_err(|e| segment_error(&e))?.into_iter().map(|s| s.batch).collect();
-        Ok((reference, run, batches))
+        Ok((run, batches))
     }
 
     async fn segment(&self, partition: &Partition, reference: &SegmentRef) -> Result<Segment, Error> {

@@ -238,7 +238,7 @@ proptest! {
         let (node_id, era, format, session, started_ms) = numbers;
         let identity = Identity { cluster_id, node_name: name.clone(), node_id, disk_id, storage_url: url };
         prop_assert_eq!(Identity::decode(&identity.encode()).unwrap(), identity);
-        let session = held.then(|| BrokerSession { session, disk_id, node_name: name, started_ms });
+        let session = held.then_some(BrokerSession { session, disk_id, node_name: name, started_ms });
         let cluster = ClusterRecord { cluster_id, era, format, session };
         prop_assert_eq!(ClusterRecord::decode(&cluster.encode()).unwrap(), cluster);
         let blocks = ProducerBlocks { next };
