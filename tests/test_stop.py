@@ -83,3 +83,19 @@ def test_metrics_and_health(broker):
     status, text = broker.http("/metrics")
     names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if line and not line.startswith("#")}
     assert status == 200 and names and all(name.startswith("runnel_") for name in names), sorted(names)[:5]
+
+
+def test_a_lost_log_is_refused_until_the_loss_is_accepted(broker):
+    log.create_topic(broker.address, "t", 1)
+    client = log.producer(broker.address)
+    client.produce("t", b"acknowledged", partition=0)
+    assert client.flush(60) == 0
+    broker.kill()
+    wal = broker.data / "wal"
+    wal.rename(broker.data / "elsewhere")
+    status, output = broker.run_to_end()
+    assert status == 1 and "write-ahead log of this data directory is gone" in output
+    wal.mkdir()
+    (wal / "loss-accepted").touch()
+    broker.start()
+    assert broker.http("/readyz")[0] == 200

@@ -32,6 +32,8 @@ use crate::topics::{Topic, created_key};
 pub(crate) struct Inherited {
     tails: Mutex<BTreeMap<TopicPartition, Arc<[TailEntry]>>>,
     corrupt: BTreeMap<TopicPartition, Vec<Range<Offset>>>,
+    /// There is damage that hides whom it hit: whoever had a log and has nothing of it now may have lost records.
+    blind: bool,
 }
 
 impl Inherited {
@@ -53,8 +55,9 @@ impl Inherited {
             tracing::error!(partition = %range.tp, from = %range.from, upto = ?range.upto, "the log is corrupt here");
             corrupt.entry(range.tp).or_default().push(range.from..range.upto.unwrap_or(Offset(i64::MAX)));
         }
+        let blind = !recovered.unattributed.is_empty();
         let tails = recovered.tails.into_iter().map(|(tp, tail)| (tp, tail.into())).collect();
-        Self { tails: Mutex::new(tails), corrupt }
+        Self { tails: Mutex::new(tails), corrupt, blind }
     }
 
     /// Every partition that the log holds something of.
@@ -108,7 +111,9 @@ impl Broker {
         let tail_end = facts.last().map(|batch| batch.next);
         let manifest = self.find_root(topic, tp, record.as_ref(), tail_end).await?;
         let root = manifest.root();
+        let may_have_lost = self.inherited.blind && tail.is_empty() && record.is_some();
         let (facts, blocked) = self.cut_at_corruption(tp, root.end, facts);
+        let blocked = blocked.or_else(|| may_have_lost.then(|| hidden_damage(&label_of(topic, tp))));
         let epoch = next_epoch(root, record.as_ref(), &facts);
         let start = Start {
             epoch,
@@ -250,6 +255,20 @@ impl Broker {
             Err(Error::new(ErrorKind::NotLeader, "the partition was opened by someone else at this moment: retry"))
         }
     }
+}
+
+fn hidden_damage(label: &str) -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        format!(
+            "the log is damaged where it may have held records of {label}: what is shipped can be read, writes are refused. \
+             Restore the disk, or accept the loss: create the file `wal/loss-accepted` and restart"
+        ),
+    )
+}
+
+fn label_of(topic: &Topic, tp: TopicPartition) -> String {
+    format!("{}-{}", topic.name, tp.partition)
 }
 
 /// One above every epoch that was ever handed out; 0 for a new partition, as in Kafka.

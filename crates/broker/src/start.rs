@@ -33,6 +33,12 @@ use crate::{Broker, Ports};
 /// Key under which the metadata store knows that the bucket was claimed.
 const CLAIMED: &str = "cluster";
 
+/// Key under which the metadata store knows that there is a log; from then on its absence is a loss.
+const LOGGED: &str = "logged";
+
+/// File by which an operator says that the loss of the log is accepted.
+const LOSS_ACCEPTED: &str = "loss-accepted";
+
 /// How long a start waits for the bucket before it goes on without it.
 const BUCKET_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -63,10 +69,12 @@ impl Broker {
             check_storage(identity, &options.storage.url)?;
         }
         let meta: Arc<dyn MetaStore> = Arc::new(Embedded::open(&layout.metadata())?);
+        let (lanes, loss_accepted) = look_at_log(&layout, &ports)?;
         let on_disk = OnDisk {
             identity: identity.as_ref().map(|i| (i.cluster_id, i.disk_id)),
             claimed: meta.get(CLAIMED).await?.is_some(),
-            lanes: has_lanes(&layout, &ports)?,
+            lanes,
+            log_lost: !lanes && !loss_accepted && meta.get(LOGGED).await?.is_some(),
         };
         let (in_bucket, cluster) = look_at_bucket(&bucket).await?;
         let decision = home::decide(on_disk, in_bucket);
@@ -92,7 +100,13 @@ impl Broker {
             }
         };
         let home = Home { node_id: identity.node_id, layout, identity, session, _locks: (lock, bucket_lock) };
-        let (log, recovered) = open_log(&options, &ports, &home).await?;
+        let (log, mut recovered) = open_log(&options, &ports, &home).await?;
+        if loss_accepted {
+            recovered.unattributed.clear();
+        }
+        if meta.get(LOGGED).await?.is_none() {
+            meta.txn(Vec::new(), vec![Op::Put(LOGGED.to_owned(), bytes::Bytes::new(), None)]).await?;
+        }
         let broker = Self::assemble(options, ports, home, bucket, meta, log, recovered, agreement).await?;
         broker.load_topics().await.map_err(|e| StartError::Refused(e.message))?;
         if *broker.bucket_agreed.borrow() == Agreement::Agreed {
@@ -193,8 +207,8 @@ impl Broker {
             }
             let Ok((in_bucket, cluster)) = look_at_bucket(&self.bucket).await else { continue };
             let identity = &self.home.identity;
-            let on_disk =
-                OnDisk { identity: Some((identity.cluster_id, identity.disk_id)), claimed: true, lanes: true };
+            let identities = Some((identity.cluster_id, identity.disk_id));
+            let on_disk = OnDisk { identity: identities, claimed: true, lanes: true, log_lost: false };
             match home::decide(on_disk, in_bucket) {
                 Decision::OpenUnseen => {}
                 Decision::Refuse(refusal) => {
@@ -272,10 +286,14 @@ fn check_storage(identity: &Identity, url: &str) -> Result<(), StartError> {
     )))
 }
 
-fn has_lanes(layout: &Layout, ports: &Ports) -> Result<bool, StartError> {
+/// Whether there are lanes, and whether their loss was accepted.
+fn look_at_log(layout: &Layout, ports: &Ports) -> Result<(bool, bool), StartError> {
     match ports.disk.list(&layout.wal()) {
-        Ok(entries) => Ok(!entries.is_empty()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Ok(names) => {
+            let lanes = names.iter().any(|name| name.starts_with("lane-"));
+            Ok((lanes, names.iter().any(|name| name == LOSS_ACCEPTED)))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((false, false)),
         Err(source) => Err(StartError::DataDir { path: layout.wal().display().to_string(), source }),
     }
 }

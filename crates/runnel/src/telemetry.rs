@@ -19,6 +19,10 @@ pub(crate) fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
     if !log.level.contains(['=', ',', '[']) && !LEVELS.contains(&log.level.as_str()) {
         anyhow::bail!("log.level = `{}`: expected {expected}", log.level);
     }
+    if log.level == "info" {
+        // foyer tells of its own life at INFO; an operator has no use for it.
+        return Ok(EnvFilter::new("info,foyer=warn,foyer_storage=warn,foyer_memory=warn"));
+    }
     EnvFilter::try_new(&log.level).with_context(|| format!("log.level = `{}`: expected {expected}", log.level))
 }
 

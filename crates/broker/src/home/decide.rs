@@ -14,6 +14,8 @@ pub(crate) struct OnDisk {
     pub(crate) claimed: bool,
     /// Whether there are lanes of earlier sessions.
     pub(crate) lanes: bool,
+    /// Whether the metadata store knows of a log that is not there any more.
+    pub(crate) log_lost: bool,
 }
 
 /// What `cluster/id` in the bucket says.
@@ -88,6 +90,12 @@ pub(crate) enum Refusal {
     )]
     MetadataLost,
     #[error(
+        "the write-ahead log of this data directory is gone: what was acknowledged and not shipped would be lost silently. \
+         Bring the folder `wal` back. If it is lost for good and you accept that, create the file \
+         `wal/loss-accepted` and start again"
+    )]
+    LogLost,
+    #[error(
         "the metadata of this data directory is gone and the bucket, which could rebuild it, does not answer: start \
          again when the bucket is back"
     )]
@@ -97,6 +105,9 @@ pub(crate) enum Refusal {
 /// Decides.
 pub(crate) fn decide(disk: OnDisk, bucket: InBucket) -> Decision {
     use Decision::{Claim, Create, Open, OpenUnseen, Rebuild, Refuse};
+    if disk.log_lost {
+        return Refuse(Refusal::LogLost);
+    }
     let Some((own, own_disk)) = disk.identity else {
         return match bucket {
             InBucket::Unknown => Refuse(Refusal::FirstStartNeedsBucket),
@@ -157,8 +168,10 @@ mod tests {
             (true, false, false, InBucket::Unknown, Refuse(Refusal::FirstStartNeedsBucket)),
         ];
         for (identity, claimed, lanes, bucket, expected) in cases {
-            let disk = OnDisk { identity: identity.then_some((A, DISK)), claimed, lanes };
+            let disk = OnDisk { identity: identity.then_some((A, DISK)), claimed, lanes, log_lost: false };
             assert_eq!(decide(disk, bucket), expected, "{disk:?} {bucket:?}");
+            let lost = OnDisk { log_lost: true, ..disk };
+            assert_eq!(decide(lost, bucket), Refuse(Refusal::LogLost), "{bucket:?}");
         }
     }
 }
