@@ -94,10 +94,15 @@ impl Broker {
         let session = Uuid::new_v4().as_u64_pair().0;
         let agreement = match decision {
             Decision::OpenUnseen => Agreement::Unseen,
-            _ => {
-                agree(&bucket, &*meta, &identity, session, ports.clock.now_ms(), cluster).await?;
-                Agreement::Agreed
-            }
+            _ => match agree(&bucket, &*meta, &identity, session, ports.clock.now_ms(), cluster).await {
+                Ok(()) => Agreement::Agreed,
+                // It answers reads and takes no writes, being full say: as good as silent, and waited for the same way.
+                Err(StartError::Bucket(error)) if decision == Decision::Open && is_unavailable(&error) => {
+                    tracing::warn!(%error, "the bucket takes no writes; what is written here is shipped later");
+                    Agreement::Unseen
+                }
+                Err(error) => return Err(error),
+            },
         };
         let home = Home { node_id: identity.node_id, layout, identity, session, _locks: (lock, bucket_lock) };
         let (log, mut recovered) = open_log(&options, &ports, &home).await?;
