@@ -62,7 +62,9 @@ impl Layout {
 
 /// The exclusive hold on a data directory; released by the end of the process, whatever ends it.
 #[derive(Debug)]
-pub(crate) struct DirLock(#[allow(dead_code)] File);
+pub(crate) struct DirLock {
+    _file: File,
+}
 
 /// Takes the data directory, creating it if needed.
 pub(crate) fn lock(layout: &Layout) -> Result<DirLock, StartError> {
@@ -71,7 +73,7 @@ pub(crate) fn lock(layout: &Layout) -> Result<DirLock, StartError> {
     std::fs::create_dir_all(&layout.root).map_err(failed)?;
     let file = File::options().create(true).truncate(false).write(true).open(layout.lock()).map_err(failed)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(DirLock(file)),
+        Ok(()) => Ok(DirLock { _file: file }),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Locked { path }),
         Err(error) => Err(failed(error.into())),
     }

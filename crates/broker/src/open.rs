@@ -95,7 +95,7 @@ impl Broker {
     }
 
     async fn open(&self, topic: &Topic, tp: TopicPartition) -> Result<Arc<Partition>, Error> {
-        let label = format!("{}-{}", topic.name, tp.partition);
+        let label = label_of(topic, tp);
         let span = tracing::debug_span!("open", partition = label);
         let opened = self.try_open(topic, tp).instrument(span).await;
         opened.inspect_err(|error| tracing::error!(partition = label, %error, "a partition does not open"))
@@ -135,7 +135,7 @@ impl Broker {
         // A crash between the root and the trim left this in the log, and perhaps nothing will be shipped that trims it.
         self.log.shipped(tp, root.end);
         tracing::debug!(
-            partition = format!("{}-{}", topic.name, tp.partition), %epoch, shipped = %root.end,
+            partition = label_of(topic, tp), %epoch, shipped = %root.end,
             high_watermark = %machine.high_watermark(), "opened a partition"
         );
         let driver = Driver {

@@ -134,11 +134,11 @@ impl Broker {
         let mut running = Vec::new();
         for partition in self.unshipped_partitions().into_iter().filter(|p| !p.is_blocked()) {
             let forced = force || pinning.contains(&partition.tp);
-            let due = |(bytes, seal_at): (u64, TimestampMs)| bytes >= self.ship_threshold(&partition) || seal_at <= now;
-            if !forced && !partition.unshipped().is_some_and(due) {
+            let Some((bytes, seal_at)) = partition.unshipped() else { continue };
+            if !forced && bytes < self.ship_threshold(&partition) && seal_at > now {
                 continue;
             }
-            let mib = partition.unshipped().map_or(0, |(bytes, _)| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
+            let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
             let weight = mib.clamp(*SHIP_MIB.start(), *SHIP_MIB.end());
             let Ok(slot) = Arc::clone(slots).acquire_many_owned(weight).await else { break };
             let broker = Arc::clone(self);
