@@ -3,6 +3,9 @@
 mod disk;
 mod opening;
 
+use std::pin::Pin;
+use std::task::{Context, Waker};
+
 use bytes::Bytes;
 
 use self::disk::{PowerlessDisk, Survivors};
@@ -108,27 +111,27 @@ async fn a_disk_that_lies_about_its_sync_is_noticed_by_the_test_above() {
     assert!(revision < u64::from(STEPS));
 }
 
+fn queue_up<F: Future>(call: &mut Pin<Box<F>>) {
+    assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+}
+
 #[tokio::test]
 async fn callers_that_wait_together_share_one_sync() {
     const CALLERS: u32 = 64;
     let disk = PowerlessDisk::default();
-    let store = Arc::new(Embedded::on_backend(disk.clone(), &Options::default()).unwrap());
-    let txn = |i| {
-        let store = Arc::clone(&store);
-        tokio::spawn(async move { store.txn(Vec::new(), step(i)).await })
-    };
-    // The first is held in its sync while the others queue up: on one thread each task runs until it waits.
+    let store = Embedded::on_backend(disk.clone(), &Options::default()).unwrap();
+    // The first is held in its sync while the others queue up: a call is in the queue once it was polled.
+    let mut calls: Vec<_> = (0..CALLERS).map(|i| Box::pin(store.txn(Vec::new(), step(i)))).collect();
+    let (first, others) = calls.split_at_mut(1);
     let held = disk.hold_syncs();
-    let mut tasks = vec![txn(0)];
-    tokio::task::yield_now().await;
+    first.iter_mut().for_each(queue_up);
     held.wait_for_a_sync();
     let before = disk.syncs();
-    tasks.extend((1..CALLERS).map(txn));
-    tokio::task::yield_now().await;
+    others.iter_mut().for_each(queue_up);
     drop(held);
     let mut revisions = Vec::new();
-    for task in tasks {
-        match task.await.unwrap().unwrap() {
+    for call in calls {
+        match call.await.unwrap() {
             TxnOutcome::Committed(revision) => revisions.push(revision),
             TxnOutcome::Refused => panic!("nothing to refuse"),
         }
