@@ -1,5 +1,7 @@
 //! Reading records.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -82,6 +84,25 @@ pub struct Fetched {
     pub log_start: Offset,
     /// Set when the client's log diverges.
     pub diverging: Option<DivergingEpoch>,
+    /// Memory that the batches take up. A front door drops it once it counts them as its own.
+    pub room: Room,
+}
+
+/// Memory set aside for data that was read from disk or bucket; given back when the last clone is dropped.
+#[derive(Clone, Default)]
+pub struct Room(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Room {
+    /// Gives `claim` back, by dropping it, when this is dropped.
+    pub fn new(claim: impl Any + Send + Sync) -> Self {
+        Self(Some(Arc::new(claim)))
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Room(taken)" } else { "Room(none)" })
+    }
 }
 
 /// Serves reads.

@@ -19,7 +19,7 @@ pub use admin::{
 };
 pub use cluster::{Cluster, ClusterDescription, Health, Node, PartitionDescription, TopicDescription};
 pub use error::{Error, ErrorKind};
-pub use fetch::{DivergingEpoch, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, Isolation};
+pub use fetch::{DivergingEpoch, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, Isolation, Room};
 pub use offsets::{EpochEnd, ListedOffset, OffsetSpec, Offsets};
 pub use produce::{Acks, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity};
 

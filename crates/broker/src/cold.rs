@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use runnel_api::{Error, ErrorKind};
+use runnel_api::{Error, ErrorKind, Room};
 use runnel_blob::{Bucket, Key};
 use runnel_cache::{BlockCache, BlockKey, Class};
 use runnel_format::manifest::SegmentRef;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::error::{cache_error, lane_error, segment_error};
 use crate::partition::Partition;
+use crate::room::{self, Rooms};
 
 /// Open segments (parsed footers) that are kept.
 const MAX_HANDLES: usize = 1_024;
@@ -68,24 +69,31 @@ pub(crate) struct ColdReader {
     pub(crate) log: LocalLog,
     pub(crate) cache: BlockCache,
     pub(crate) segments: SegmentHandles,
+    /// Memory for reads of the log, and of the bucket.
+    pub(crate) log_room: Rooms,
+    pub(crate) bucket_room: Rooms,
 }
 
 impl ColdReader {
-    /// Reads whole batches from the one that holds `from`, at most about `max_bytes`, at least one.
+    /// Reads whole batches from the one that holds `from`, at most about `max_bytes`, at least one. Without `wait`
+    /// there may be none, for lack of room.
     pub(crate) async fn read(
         self: &Arc<Self>,
         partition: &Arc<Partition>,
         from: Offset,
         upto: Offset,
         max_bytes: usize,
-    ) -> Result<Vec<Batch>, Error> {
+        wait: bool,
+    ) -> Result<(Vec<Batch>, Room), Error> {
+        let max_bytes = max_bytes.min(room::MOST);
         if from >= partition.shipped() {
+            let Some(room) = self.log_room.take(max_bytes, wait).await else { return Ok(Default::default()) };
             let read = self.log.read(partition.tp, from, upto, max_bytes).await;
             match read {
                 Ok(stored) if !stored.is_empty() => {
                     let batches: Vec<Batch> = stored.into_iter().map(|s| s.batch).collect();
                     count_bytes("wal", &batches);
-                    return Ok(batches);
+                    return Ok((batches, room));
                 }
                 // Shipped and trimmed since we looked: it is in a segment now.
                 _ if from < partition.shipped() => {}
@@ -98,9 +106,10 @@ impl ColdReader {
                 Err(error) => return Err(lane_error(&error)),
             }
         }
+        let Some(room) = self.bucket_room.take(max_bytes, wait).await else { return Ok(Default::default()) };
         let batches = self.read_segments(partition, from, upto, max_bytes).await?;
         count_bytes("segment", &batches);
-        Ok(batches)
+        Ok((batches, room))
     }
 
     async fn read_segments(

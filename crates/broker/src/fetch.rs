@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runnel_api::{
-    DivergingEpoch, Error, ErrorKind, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, TopicKey,
+    DivergingEpoch, Error, ErrorKind, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, Room, TopicKey,
 };
 use runnel_record::{Batch, LeaderEpoch, Offset};
 use tokio::sync::Notify;
@@ -32,6 +32,8 @@ impl Fetch for Broker {
         if pass.urgent || pass.bytes >= request.min_bytes || request.max_wait == Duration::ZERO {
             return pass.results;
         }
+        // What was read takes up room that others wait for.
+        drop(pass);
         let watched = self.watched(&request.partitions);
         let notify = Arc::new(Notify::new());
         loop {
@@ -83,48 +85,52 @@ impl Broker {
     async fn fetch_one(&self, wanted: &FetchPartition, limit: Option<usize>, first: bool) -> Result<Fetched, Error> {
         let partition = self.open_partition(&wanted.topic, wanted.partition).await?;
         partition.check_epoch(wanted.current_leader_epoch)?;
-        let fetched = |batches, diverging| {
+        let fetched = |batches, room, diverging| {
             let high_watermark = partition.watermark.get();
             let log_start = partition.log_start();
-            Fetched { batches, high_watermark, last_stable_offset: high_watermark, log_start, diverging }
+            Fetched { batches, high_watermark, last_stable_offset: high_watermark, log_start, diverging, room }
         };
         if let Some(diverging) = self.diverging(&partition, wanted).await? {
-            return Ok(fetched(Vec::new(), Some(diverging)));
+            return Ok(fetched(Vec::new(), Room::default(), Some(diverging)));
         }
         let high_watermark = partition.watermark.get();
         check_range(&wanted.topic, wanted.offset, partition.log_start(), high_watermark)?;
-        let batches = match limit {
+        let (batches, room) = match limit {
             Some(max_bytes) if wanted.offset < high_watermark => {
-                let mut batches = self.read(&partition, wanted.offset, high_watermark, max_bytes).await?;
+                // Only with empty hands is room waited for.
+                let (mut batches, room) =
+                    self.read(&partition, wanted.offset, high_watermark, max_bytes, first).await?;
                 if !first {
                     truncate_to(&mut batches, max_bytes);
                 }
-                batches
+                (batches, room)
             }
-            _ => Vec::new(),
+            _ => Default::default(),
         };
-        Ok(fetched(batches, None))
+        Ok(fetched(batches, room, None))
     }
 
-    /// Reads whole batches from `from`; the first one is returned whatever its size.
+    /// Reads whole batches from `from`; the first one is returned whatever its size. Without `wait` there may be none,
+    /// for lack of room.
     pub(crate) async fn read(
         &self,
         partition: &Arc<Partition>,
         from: Offset,
         upto: Offset,
         max_bytes: usize,
-    ) -> Result<Vec<Batch>, Error> {
-        let batches = match partition.tail.read(from, upto, max_bytes) {
+        wait: bool,
+    ) -> Result<(Vec<Batch>, Room), Error> {
+        let (batches, room) = match partition.tail.read(from, upto, max_bytes) {
             TailRead::Found(found) => {
                 metrics::counter!("runnel_fetch_bytes_total", "source" => "memory")
                     .increment(found.iter().map(|b| b.batch.len() as u64).sum());
-                found.into_iter().map(|b| b.batch).collect()
+                (found.into_iter().map(|b| b.batch).collect(), Room::default())
             }
-            TailRead::Older => self.cold.read(partition, from, upto, max_bytes).await?,
+            TailRead::Older => self.cold.read(partition, from, upto, max_bytes, wait).await?,
         };
         // Invariant 22 at the last gate before the wire.
         debug_assert!(batches.iter().all(|b: &Batch| b.next_offset() <= upto));
-        Ok(batches)
+        Ok((batches, room))
     }
 
     /// KIP-595's check: where the client's last epoch ends here, if that is before the client's position.

@@ -73,7 +73,7 @@ impl Broker {
             }
         }
         let Some(base) = unshipped else { return Ok(None) };
-        let batches = self.read(partition, base, partition.watermark.get(), 1).await?;
+        let (batches, _room) = self.read(partition, base, partition.watermark.get(), 1, true).await?;
         first_at_or_after(&batches, wanted, partition.log_start())
     }
 
@@ -91,7 +91,7 @@ impl Broker {
                 Ok(Some(ListedOffset { offset, timestamp, leader_epoch: Some(partition.epoch) }))
             }
             (_, Some((timestamp, base))) => {
-                let batches = self.read(partition, base, partition.watermark.get(), 1).await?;
+                let (batches, _room) = self.read(partition, base, partition.watermark.get(), 1, true).await?;
                 first_at_or_after(&batches, timestamp, partition.log_start())
             }
             (Some(_), None) => Ok(None),

@@ -25,6 +25,7 @@ use crate::open::Inherited;
 use crate::options::Options;
 use crate::produce::MOST_APPENDS;
 use crate::producer_ids::ProducerIds;
+use crate::room::Rooms;
 use crate::ship::ENCODERS;
 use crate::tail::TailBudget;
 use crate::topics::Topics;
@@ -141,7 +142,14 @@ impl Broker {
             dir: home.layout.cache(),
         })
         .await?;
-        let cold = ColdReader { bucket: bucket.clone(), log: log.clone(), cache, segments: SegmentHandles::default() };
+        let cold = ColdReader {
+            bucket: bucket.clone(),
+            log: log.clone(),
+            cache,
+            segments: SegmentHandles::default(),
+            log_room: Rooms::default(),
+            bucket_room: Rooms::default(),
+        };
         Ok(Arc::new(Self {
             topics: Topics::new(Defaults::new(&options)),
             options,

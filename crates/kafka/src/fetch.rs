@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::FetchRequest;
-use runnel_api::{FetchRequest as ApiRequest, FetchedPartition};
+use runnel_api::{FetchRequest as ApiRequest, FetchedPartition, Room};
 use runnel_record::{Batch, Offset};
 
 use crate::budget::{Budget, Lease};
@@ -91,6 +91,10 @@ fn fit(budget: &Budget, lease: &mut Lease, fetched: &mut [FetchedPartition]) {
     let room = if must { granted.max(MIN_REPLY) } else { granted };
     let held = shorten(fetched, room, must);
     budget.settle(lease, held);
+    // Counted here from now on, and for as long as the client takes its time.
+    for data in fetched.iter_mut().filter_map(|answer| answer.outcome.as_mut().ok()) {
+        data.room = Room::default();
+    }
 }
 
 /// Drops batches past `room` bytes, but not the first one if the client `must` get on. Returns the bytes left.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use runnel_api::{
     ConfigEntry, ConfigSource, ConfigType, Error, ErrorKind, Fetched, ListedOffset, OffsetSpec, PartitionDescription,
-    Produced, TopicDescription,
+    Produced, Room, TopicDescription,
 };
 use runnel_record::{Batch, LeaderEpoch, Offset, TimestampMs, TopicId};
 
@@ -124,7 +124,8 @@ impl Log {
             batches.push(batch.clone());
         }
         let end = self.end();
-        Ok(Fetched { batches, high_watermark: end, last_stable_offset: end, log_start: Offset::ZERO, diverging: None })
+        let (log_start, room) = (Offset::ZERO, Room::default());
+        Ok(Fetched { batches, high_watermark: end, last_stable_offset: end, log_start, diverging: None, room })
     }
 
     /// Offsets as exact as batches are: enough for a fake.

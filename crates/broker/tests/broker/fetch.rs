@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::support::client::{Record, fetch, name, records};
-use crate::support::{FetchFrom, Node, World, batch, values};
+use crate::support::{FetchFrom, Node, World, batch, eventually, values};
 
 #[test]
 fn what_was_produced_is_read_in_order_at_stable_offsets() {
@@ -328,5 +328,34 @@ fn leader_epochs_of_clients_are_checked() {
     assert_eq!(ask(1), Ok(()));
     assert_eq!(ask(0), Err(ErrorKind::FencedLeaderEpoch));
     assert_eq!(ask(2), Err(ErrorKind::UnknownLeaderEpoch));
+    node.stop();
+}
+
+#[test]
+fn readers_of_the_bucket_take_turns_for_memory() {
+    const READERS: usize = 100;
+    let world = World::new();
+    let node = world.start();
+    node.create("t", 1, &[]);
+    node.append("t", 0, batch(&values("v", 10, 1000)));
+    node.stop();
+    let node = world.start();
+    let read = |broker: std::sync::Arc<runnel_broker::Broker>| async move {
+        let request = FetchFrom { topic: "t", partition: 0, offset: 0, max_bytes: 1 << 20 }.request();
+        broker.fetch(request).await
+    };
+    let readers: Vec<_> = (0..READERS).map(|_| node.spawn(read(node.broker()))).collect();
+    // What a reply holds is not given back before it is counted elsewhere, so that not all of them can be read at once.
+    let done = || readers.iter().filter(|reader| reader.is_finished()).count();
+    eventually("some reads", || (done() == 64).then_some(()));
+    let other = node.spawn(read(node.broker()));
+    let mut records_read = 0;
+    for reader in readers {
+        // Dropping one reply lets the next reader go on.
+        let answers = node.run(reader).unwrap();
+        records_read += records(&answers[0].outcome.as_ref().unwrap().batches).len();
+    }
+    assert_eq!(records_read, READERS * 10);
+    assert_eq!(records(&node.run(other).unwrap()[0].outcome.as_ref().unwrap().batches).len(), 10);
     node.stop();
 }

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use runnel_api::Fetched;
+use runnel_api::{Fetched, Room};
 use runnel_record::{Batch, HEADER_LEN};
 
 use super::*;
@@ -22,6 +22,7 @@ fn data(high_watermark: i64, batches: usize) -> PartitionAnswer {
         last_stable_offset: Offset(high_watermark),
         log_start: Offset::ZERO,
         diverging: None,
+        room: Room::default(),
     })
 }
 
