@@ -1,12 +1,17 @@
-//! Logs and metrics of the process.
+//! Logs, traces and metrics of the process.
+
+mod traces;
 
 use std::sync::Arc;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Config, Log, LogFormat, Telemetry};
+pub(crate) use traces::Traces;
 
 /// Upper bounds of the latency histograms, in seconds.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -26,15 +31,40 @@ pub(crate) fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(&log.level).with_context(|| format!("log.level = `{}`: expected {expected}", log.level))
 }
 
-/// Starts logging to standard error.
-pub(crate) fn start_logs(log: &Log) -> anyhow::Result<()> {
-    let filter = filter(log)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+/// Refuses settings of `[telemetry]` that cannot work.
+pub(crate) fn check(settings: &Telemetry) -> anyhow::Result<()> {
+    traces::check(settings)
+}
+
+/// Starts logging to standard error and, where an endpoint is set, the export of traces; within a tokio runtime.
+pub(crate) fn start(config: &Config) -> anyhow::Result<Option<Traces>> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.log.format {
+        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let endpoint = traces::endpoint(&config.telemetry);
+    let started = endpoint.as_deref().map(|endpoint| Traces::start(endpoint, &config.telemetry, &config.node.id));
+    let (traces, unusable) = match started {
+        Some(Err(error)) => (None, Some(error)),
+        Some(Ok(traces)) => (Some(traces), None),
+        None => (None, None),
+    };
+    // Without traces the second layer is absent, and spans below `log.level` cost a look at one cached byte.
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter(&config.log)?))
+        .with(traces.as_ref().map(Traces::layer))
+        .init();
+    match unusable {
+        // It may come from an environment that was made for others: no reason not to serve.
+        Some(error) => tracing::warn!("no traces are sent: {error:#}"),
+        None => {
+            if let Some(endpoint) = endpoint {
+                tracing::info!(endpoint, sampling = config.telemetry.otlp_sampling, "sending traces");
+            }
+        }
     }
-    Ok(())
+    Ok(traces)
 }
 
 /// Installs the metrics recorder and gives the function that renders `/metrics`.
