@@ -2,6 +2,7 @@
 
 mod completion;
 mod config;
+mod doctor;
 mod segment;
 mod serve;
 mod topic;
@@ -29,6 +30,8 @@ enum Command {
     Topic(topic::TopicArgs),
     /// Look at segments straight in the bucket; needs no running broker.
     Segment(segment::SegmentArgs),
+    /// Check what a broker with these settings needs: ports, disk, clock, bucket. Changes nothing.
+    Doctor(doctor::DoctorArgs),
     /// Print the script that completes commands in a shell.
     Completion(completion::CompletionArgs),
 }
@@ -81,6 +84,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(args) => config::run(&args),
         Command::Topic(args) => topic::run(&args),
         Command::Segment(args) => segment::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Completion(args) => completion::run(&args),
     }
 }
