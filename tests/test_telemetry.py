@@ -77,6 +77,14 @@ def test_no_spans_without_an_endpoint_or_a_share(make_broker, collect, monkeypat
     assert not collector.spans
 
 
+def test_an_inherited_endpoint_that_cannot_be_used_keeps_nobody_from_serving(make_broker, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.invalid:4317")
+    broker = make_broker().start()
+    assert "no traces are sent" in broker.log()
+    status, printed = make_broker({"TELEMETRY__OTLP_ENDPOINT": "https://collector.invalid:4317"}).run_to_end()
+    assert status == 1 and "telemetry.otlp_endpoint" in printed
+
+
 def test_a_collector_that_is_away_is_noted_once(make_broker, collect):
     port = free_port()
     broker = make_broker({"TELEMETRY__OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}).start()

@@ -50,11 +50,12 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Option<Traces>> {
         Some(Ok(traces)) => (Some(traces), None),
         None => (None, None),
     };
-    // Without traces the second layer is absent, and spans below `log.level` cost a look at one cached byte.
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter(&config.log)?))
-        .with(traces.as_ref().map(Traces::layer))
-        .init();
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter(&config.log)?));
+    match &traces {
+        Some(traces) => subscriber.with(traces.layer()).init(),
+        // No second layer, not even an absent one: a span below `log.level` then costs the look at one number.
+        None => subscriber.init(),
+    }
     match unusable {
         // It may come from an environment that was made for others: no reason not to serve.
         Some(error) => tracing::warn!("no traces are sent: {error:#}"),

@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// Pack this binary instead of building one
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
+    /// Also unpack it and use what comes out
+    #[arg(long)]
+    check: bool,
 }
 
 /// What goes in beside the binary and the completions: (path in the checkout, path in the tarball).
@@ -44,23 +47,31 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             target.join("release/runnel")
         }
     };
-    let tarball = make(&binary, &target.join("dist"), Compression::best())?;
+    let dir = target.join("dist");
+    let tarball = make(&binary, &dir, Compression::best())?;
+    if args.check {
+        verify(&dir)?;
+    }
     println!("{}", tarball.display());
     Ok(())
 }
 
-/// Makes a tarball of `binary`, unpacks it and uses what comes out.
+/// Makes a tarball of `binary`, fast and not small, and verifies it.
 pub(crate) fn check(binary: &Path) -> Result<()> {
     let dir = workspace::metadata()?.target_directory.join("dist-check");
-    if dir.exists() {
-        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-    }
-    // Speed, not size: this one is not published.
-    let tarball = make(binary, &dir, Compression::fast())?;
+    make(binary, &dir, Compression::fast())?;
+    verify(&dir)
+}
+
+/// Unpacks the tarball in `dir` and uses what comes out.
+fn verify(dir: &Path) -> Result<()> {
     let name = name()?;
-    process::run(Command::new("tar").arg("-xzf").arg(&tarball).current_dir(&dir))?;
-    checksum(&["-c", "--quiet"], &format!("{name}.tar.gz.sha256"), &dir)?;
-    let unpacked = dir.join(name);
+    checksum(&["-c", "--quiet"], &format!("{name}.tar.gz.sha256"), dir)?;
+    let unpacked = dir.join(&name);
+    if unpacked.exists() {
+        fs::remove_dir_all(&unpacked).with_context(|| format!("cannot remove {}", unpacked.display()))?;
+    }
+    process::run(Command::new("tar").arg("-xzf").arg(format!("{name}.tar.gz")).current_dir(dir))?;
     let runnel = unpacked.join("runnel");
     let version = process::output(Command::new(&runnel).arg("--version"))?;
     ensure!(version.trim() == format!("runnel {}", version_of_runnel()?), "the binary says `{}`", version.trim());

@@ -23,7 +23,9 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     drop(entered);
     let served = runtime.block_on(serve(config));
     // Last, so that the spans of the stop itself are sent too.
-    traces.into_iter().for_each(telemetry::Traces::stop);
+    if let Some(traces) = traces {
+        traces.stop();
+    }
     served
 }
 
