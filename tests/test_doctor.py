@@ -78,6 +78,10 @@ def test_ports_of_another_broker(make_broker, broker, examine):
     assert failed == ["kafka.listen", "http.listen"]
     assert "a Kafka broker of cluster" in findings["kafka.listen"]["detail"]
     assert "runnel " in findings["http.listen"]["detail"]
+    running = make_broker().start()
+    failed, findings = examine(make_broker({"NODE__DATA_DIR": str(running.data), "KAFKA__LISTEN": broker.address}))
+    assert failed == ["kafka.listen"] and "a Kafka broker of cluster" in findings["kafka.listen"]["detail"]
+    assert findings["http.listen"]["result"] == "warn" and "is free, though" in findings["http.listen"]["detail"]
 
 
 def test_what_only_an_operator_can_mend(make_broker, broker, examine, tmp_path):

@@ -44,28 +44,29 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Option<Traces>> {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     let endpoint = traces::endpoint(&config.telemetry);
-    let started = endpoint.as_deref().map(|endpoint| Traces::start(endpoint, &config.telemetry, &config.node.id));
-    let (traces, unusable) = match started {
-        Some(Err(error)) => (None, Some(error)),
-        Some(Ok(traces)) => (Some(traces), None),
-        None => (None, None),
+    let started = match &endpoint {
+        Some(endpoint) => Traces::start(endpoint, &config.telemetry, &config.node.id).map(Some),
+        None => Ok(None),
     };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter(&config.log)?));
-    match &traces {
-        Some(traces) => subscriber.with(traces.layer()).init(),
+    match started {
+        Ok(Some(traces)) => {
+            subscriber.with(traces.layer()).init();
+            tracing::info!(endpoint, sampling = config.telemetry.otlp_sampling, "sending traces");
+            Ok(Some(traces))
+        }
         // No second layer, not even an absent one: a span below `log.level` then costs the look at one number.
-        None => subscriber.init(),
-    }
-    match unusable {
-        // It may come from an environment that was made for others: no reason not to serve.
-        Some(error) => tracing::warn!("no traces are sent: {error:#}"),
-        None => {
-            if let Some(endpoint) = endpoint {
-                tracing::info!(endpoint, sampling = config.telemetry.otlp_sampling, "sending traces");
-            }
+        Ok(None) => {
+            subscriber.init();
+            Ok(None)
+        }
+        // The endpoint may come from an environment that was made for others: no reason not to serve.
+        Err(error) => {
+            subscriber.init();
+            tracing::warn!("no traces are sent: {error:#}");
+            Ok(None)
         }
     }
-    Ok(traces)
 }
 
 /// Installs the metrics recorder and gives the function that renders `/metrics`.
