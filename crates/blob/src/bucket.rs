@@ -58,6 +58,14 @@ impl Bucket {
         Self::build(options, fail, None)
     }
 
+    /// As [`Bucket::open`]; `None` for a `file://` bucket whose folder is not there, which stays so.
+    pub fn open_existing(options: &Options) -> Result<Option<Self>, Error> {
+        match options.location()? {
+            Place::Folder(path) if !path.is_dir() => Ok(None),
+            _ => Self::open(options, FailPoints::default()).map(Some),
+        }
+    }
+
     /// As [`Bucket::open`], with `faults` between this crate and the store.
     pub fn open_with_faults(options: &Options, fail: FailPoints, faults: &Faults) -> Result<Self, Error> {
         Self::build(options, fail, Some(faults))
@@ -270,6 +278,7 @@ impl Bucket {
                 Error::BucketMissing { bucket, source: Some(Box::new(error)) }
             }
             StoreError::NotFound { .. } => Error::NotFound { key },
+            _ if says("<Code>RequestTimeTooSkewed</Code>") => Error::Clock { bucket, source: Box::new(error) },
             StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } => {
                 Error::Refused { key, source: Box::new(error) }
             }

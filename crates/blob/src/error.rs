@@ -54,6 +54,17 @@ pub enum Error {
         #[source]
         source: Box<StoreError>,
     },
+    /// The store takes our clock to be wrong; signatures carry the time.
+    #[error(
+        "{bucket} refuses requests because its clock and this machine's are too far apart: set the clock, with NTP for one"
+    )]
+    Clock {
+        /// The bucket.
+        bucket: String,
+        /// The store's answer.
+        #[source]
+        source: Box<StoreError>,
+    },
     /// The store gave no answer, or said that it cannot serve now.
     #[error("{bucket} cannot be reached or does not serve: {op} of `{key}` failed")]
     Unavailable {
@@ -219,7 +230,7 @@ impl Error {
         match self {
             Self::Url { .. } | Self::Invalid { .. } => ErrorKind::Invalid,
             Self::NotFound { .. } | Self::BucketMissing { .. } => ErrorKind::NotFound,
-            Self::Denied { .. } => ErrorKind::Denied,
+            Self::Denied { .. } | Self::Clock { .. } => ErrorKind::Denied,
             Self::Unavailable { .. } | Self::SyncFailed { .. } => ErrorKind::Unavailable,
             Self::Timeout { .. } | Self::Unresolved { .. } => ErrorKind::Timeout,
             Self::Corrupt { .. } => ErrorKind::Corrupt,

@@ -11,6 +11,7 @@
 //! - After a failed sync of a folder nothing more is read or written there.
 
 mod bucket;
+mod checkup;
 mod error;
 mod folder;
 mod key;
@@ -23,6 +24,7 @@ mod s3;
 pub mod testing;
 
 pub use bucket::{Bucket, Listed};
+pub use checkup::{Ability, Checkup, checkup};
 pub use error::{Error, ErrorKind};
 pub use folder::FolderLock;
 pub use key::{Key, chunk_prefix, partition_prefix, producer_prefix, segment_prefix};

@@ -79,6 +79,20 @@ pub(crate) fn lock(layout: &Layout) -> Result<DirLock, StartError> {
     }
 }
 
+/// Whether a broker holds the data directory. The lock is shared for the moment of the look, so a broker that runs
+/// notices nothing.
+pub(crate) fn is_locked(layout: &Layout) -> std::io::Result<bool> {
+    let file = match File::open(layout.lock()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Reads the identity file, if there is one.
 pub(crate) fn read_identity(layout: &Layout, disk: &dyn Disk) -> Result<Option<Identity>, StartError> {
     match disk.read(&layout.identity(), MAX_IDENTITY_BYTES) {
@@ -162,8 +176,13 @@ pub(crate) struct Home {
 impl Home {
     /// The cluster id as clients see it: 22 characters of URL-safe base 64, as Kafka's own.
     pub(crate) fn cluster_name(&self) -> String {
-        base64_url(self.identity.cluster_id.as_bytes())
+        cluster_name(&self.identity)
     }
+}
+
+/// See [`Home::cluster_name`].
+pub(crate) fn cluster_name(identity: &Identity) -> String {
+    base64_url(identity.cluster_id.as_bytes())
 }
 
 fn base64_url(bytes: &[u8]) -> String {
@@ -195,9 +214,12 @@ mod tests {
     fn a_second_lock_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path());
+        assert!(!is_locked(&layout).unwrap());
         let held = lock(&layout).unwrap();
         assert!(matches!(lock(&layout), Err(StartError::Locked { .. })));
+        assert!(is_locked(&layout).unwrap());
         drop(held);
+        assert!(!is_locked(&layout).unwrap());
         lock(&layout).unwrap();
     }
 }

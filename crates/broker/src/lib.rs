@@ -15,6 +15,7 @@ mod cluster;
 mod cold;
 mod configs;
 mod error;
+mod examine;
 mod fetch;
 mod home;
 mod offsets;
@@ -44,6 +45,7 @@ use runnel_wal::LocalLog;
 
 pub use accept_loss::{Loss, accept_loss};
 pub use error::StartError;
+pub use examine::{DiskFacts, Standing, Tenant, compare, examine_disk, examine_home};
 pub use options::{CacheOptions, Options, SegmentOptions, TopicOptions, WalOptions};
 pub use stop::StopReport;
 

@@ -288,7 +288,7 @@ impl Broker {
     }
 }
 
-fn check_storage(identity: &Identity, url: &str) -> Result<(), StartError> {
+pub(crate) fn check_storage(identity: &Identity, url: &str) -> Result<(), StartError> {
     if identity.storage_url == url {
         return Ok(());
     }
@@ -300,7 +300,7 @@ fn check_storage(identity: &Identity, url: &str) -> Result<(), StartError> {
 }
 
 /// Whether there are lanes, and whether their loss was accepted.
-fn look_at_log(layout: &Layout, ports: &Ports) -> Result<(bool, bool), StartError> {
+pub(crate) fn look_at_log(layout: &Layout, ports: &Ports) -> Result<(bool, bool), StartError> {
     match ports.disk.list(&layout.wal()) {
         Ok(names) => {
             let lanes = names.iter().any(|name| name.starts_with("lane-"));
@@ -313,7 +313,7 @@ fn look_at_log(layout: &Layout, ports: &Ports) -> Result<(bool, bool), StartErro
 
 /// What `cluster/id` says, with patience; a bucket that refuses us (credentials, no such bucket) is an error, one that
 /// does not answer is not.
-async fn look_at_bucket(
+pub(crate) async fn look_at_bucket(
     bucket: &Bucket,
 ) -> Result<(InBucket, Option<(ClusterRecord, runnel_blob::Version)>), StartError> {
     match tokio::time::timeout(BUCKET_PATIENCE, home::read_cluster(bucket)).await {

@@ -1,6 +1,8 @@
 //! The command line.
 
+mod completion;
 mod config;
+mod doctor;
 mod segment;
 mod serve;
 mod topic;
@@ -28,6 +30,10 @@ enum Command {
     Topic(topic::TopicArgs),
     /// Look at segments straight in the bucket; needs no running broker.
     Segment(segment::SegmentArgs),
+    /// Check what a broker with these settings needs: ports, disk, clock, bucket. Changes nothing.
+    Doctor(doctor::DoctorArgs),
+    /// Print the script that completes commands in a shell.
+    Completion(completion::CompletionArgs),
 }
 
 /// Where settings come from.
@@ -78,5 +84,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(args) => config::run(&args),
         Command::Topic(args) => topic::run(&args),
         Command::Segment(args) => segment::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completion(args) => completion::run(&args),
     }
 }

@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) shutdown: Stop,
     pub(crate) security: Security,
     pub(crate) log: Log,
+    pub(crate) telemetry: Telemetry,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -142,6 +143,14 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Telemetry {
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) otlp_endpoint: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(crate) otlp_sampling: f64,
+}
+
 /// A log that holds less could not take one default batch.
 const MIN_WAL_LIMIT: u64 = 1 << 20;
 
@@ -178,6 +187,7 @@ impl Default for Config {
             shutdown: Stop { timeout: Span(Duration::from_secs(30)) },
             security: Security { insecure: false },
             log: Log { level: "info".into(), format: LogFormat::Text },
+            telemetry: Telemetry { otlp_endpoint: None, otlp_sampling: 1.0 },
         }
     }
 }
@@ -254,6 +264,7 @@ impl Config {
             bail!("node.id is empty");
         }
         crate::telemetry::filter(&self.log)?;
+        crate::telemetry::check(&self.telemetry)?;
         self.kafka_options(None)?;
         for (name, listen) in [("kafka.listen", self.kafka.listen), ("http.listen", self.http.listen)] {
             if !listen.ip().is_loopback() && !self.security.insecure {

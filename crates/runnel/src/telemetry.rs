@@ -1,12 +1,17 @@
-//! Logs and metrics of the process.
+//! Logs, traces and metrics of the process.
+
+mod traces;
 
 use std::sync::Arc;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Config, Log, LogFormat, Telemetry};
+pub(crate) use traces::Traces;
 
 /// Upper bounds of the latency histograms, in seconds.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -26,15 +31,42 @@ pub(crate) fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(&log.level).with_context(|| format!("log.level = `{}`: expected {expected}", log.level))
 }
 
-/// Starts logging to standard error.
-pub(crate) fn start_logs(log: &Log) -> anyhow::Result<()> {
-    let filter = filter(log)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+/// Refuses settings of `[telemetry]` that cannot work.
+pub(crate) fn check(settings: &Telemetry) -> anyhow::Result<()> {
+    traces::check(settings)
+}
+
+/// Starts logging to standard error and, where an endpoint is set, the export of traces; within a tokio runtime.
+pub(crate) fn start(config: &Config) -> anyhow::Result<Option<Traces>> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.log.format {
+        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let endpoint = traces::endpoint(&config.telemetry);
+    let started = match &endpoint {
+        Some(endpoint) => Traces::start(endpoint, &config.telemetry, &config.node.id).map(Some),
+        None => Ok(None),
+    };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter(&config.log)?));
+    match started {
+        Ok(Some(traces)) => {
+            subscriber.with(traces.layer()).init();
+            tracing::info!(endpoint, sampling = config.telemetry.otlp_sampling, "sending traces");
+            Ok(Some(traces))
+        }
+        // No second layer, not even an absent one: a span below `log.level` then costs the look at one number.
+        Ok(None) => {
+            subscriber.init();
+            Ok(None)
+        }
+        // The endpoint may come from an environment that was made for others: no reason not to serve.
+        Err(error) => {
+            subscriber.init();
+            tracing::warn!("no traces are sent: {error:#}");
+            Ok(None)
+        }
     }
-    Ok(())
 }
 
 /// Installs the metrics recorder and gives the function that renders `/metrics`.

@@ -1,11 +1,12 @@
 //! Development commands, run as `cargo xtask <verb>`.
 //!
 //! Owns: what the tests and the demo need on a machine (`install`), the whole test run (`test`), the rules that the
-//! compiler does not know (`tidy`) and the main job on real data (`demo`). Not part of the product.
+//! compiler does not know (`tidy`), the main job on real data (`demo`) and the tarball of a release (`dist`). Not part of the product.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods)] // a command-line tool: it prints, and measures real time
 
 mod demo;
+mod dist;
 mod install;
 mod process;
 mod test;
@@ -33,6 +34,8 @@ enum Verb {
     Tidy,
     /// Run the main job on real data: produce, consume, stop, query the Parquet, start again
     Demo(demo::Args),
+    /// Make the tarball that is published: binary, completions, settings, systemd unit
+    Dist(dist::Args),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Tidy => tidy::run(),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Dist(args) => dist::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,11 +1,12 @@
 //! The whole test run: `.ci/run` and the README call nothing else.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::{install, process, tidy, workspace};
+use crate::{dist, install, process, tidy, workspace};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     step("Rust tests", || process::run(workspace::cargo().args(["test", "--quiet", "--workspace"])))?;
     if !args.fast {
         step("build", || process::run(workspace::cargo().args(["build", "--quiet", "--package", "runnel"])))?;
+        step("tarball", || dist::check(&debug_binary()?))?;
         step("black-box tests", || black_box(args.long))?;
     }
     println!("all passed in {:.0} s", started.elapsed().as_secs_f64());
@@ -61,14 +63,17 @@ fn model(long: bool) -> Result<()> {
     process::run(if long { &mut command } else { command.arg("D") })
 }
 
+fn debug_binary() -> Result<PathBuf> {
+    Ok(workspace::metadata()?.target_directory.join("debug/runnel"))
+}
+
 /// The real binary with real clients.
 fn black_box(long: bool) -> Result<()> {
-    let binary = workspace::metadata()?.target_directory.join("debug/runnel");
     let mut command = Command::new(workspace::python()?);
     command
         .args(["-m", "pytest", "-q", "--color=no", "--durations=8", "-p", "no:cacheprovider", "tests"])
         .current_dir(workspace::root())
-        .env("RUNNEL_BIN", binary)
+        .env("RUNNEL_BIN", debug_binary()?)
         .env("VERSITYGW_BIN", install::versitygw()?)
         .env("KAFKA_LIBS", workspace::cache()?.join("kafka/libs"))
         .env("PYTHONDONTWRITEBYTECODE", "1");

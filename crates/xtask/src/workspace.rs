@@ -50,6 +50,8 @@ pub(crate) struct Metadata {
 pub(crate) struct Package {
     /// Its name.
     pub(crate) name: String,
+    /// Its version.
+    pub(crate) version: String,
     /// What its manifest asks for, of every kind.
     pub(crate) dependencies: Vec<Dependency>,
 }

@@ -106,3 +106,20 @@ fn the_answer_for_a_missing_bucket_is_not_the_one_for_a_missing_object() {
     assert!(matches!(missing, Error::BucketMissing { .. }), "{missing:?}");
     assert!(matches!(named(not_found("404 Not Found: <Code>NoSuchKey</Code>")), Error::NotFound { .. }));
 }
+
+#[test]
+fn a_clock_that_is_off_is_named() {
+    let answer = "403: <Error><Code>RequestTimeTooSkewed</Code><ServerTime>2026-01-01T00:00:00Z</ServerTime></Error>";
+    let error = bucket().0.name_error("put", "x", StoreError::Generic { store: "S3", source: answer.into() });
+    assert!(matches!(error, Error::Clock { .. }) && error.kind() == ErrorKind::Denied, "{error:?}");
+}
+
+#[test]
+fn an_absent_folder_stays_absent() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new(format!("file://{}/lake", dir.path().display()));
+    assert!(Bucket::open_existing(&options).unwrap().is_none());
+    assert!(!dir.path().join("lake").exists());
+    Bucket::open(&options, FailPoints::default()).unwrap();
+    assert!(Bucket::open_existing(&options).unwrap().is_some());
+}

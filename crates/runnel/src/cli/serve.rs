@@ -17,8 +17,16 @@ use crate::telemetry;
 
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
-    telemetry::start_logs(&config.log)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let entered = runtime.enter();
+    let traces = telemetry::start(&config)?;
+    drop(entered);
+    let served = runtime.block_on(serve(config));
+    // Last, so that the spans of the stop itself are sent too.
+    if let Some(traces) = traces {
+        traces.stop();
+    }
+    served
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

@@ -61,6 +61,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("security.insecure", "Allows listeners beyond loopback without TLS and authentication."),
     s("log.level", "error, warn, info, debug or trace; or a filter such as `info,runnel_wal=debug`."),
     s("log.format", "`text` or `json`."),
+    s(
+        "telemetry.otlp_endpoint",
+        "http://HOST:PORT of an OpenTelemetry collector (OTLP over gRPC) that gets the broker's traces. Default: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT, else off; `none`: off.",
+    ),
+    s("telemetry.otlp_sampling", "Share of traces that is sent, 0 to 1."),
 ];
 
 /// The setting nearest to `key`, if any is near enough to be what was meant.

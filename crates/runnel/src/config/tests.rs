@@ -15,6 +15,7 @@ fn every_setting_is_in_the_reference_and_the_reverse() {
     full.node.zone = Some("z".into());
     full.kafka.advertise = Some("h:1".into());
     full.wal.max_unshipped = Some(ByteSize(1));
+    full.telemetry.otlp_endpoint = Some("x".into());
     for field in [
         &mut full.storage.url,
         &mut full.storage.endpoint,
@@ -79,6 +80,8 @@ fn refuses_what_cannot_work() {
         "topics.default_partitions=0",
         "storage.url=ftp://x",
         "topics.auto_create=maybe",
+        "telemetry.otlp_endpoint=https://collector:4317",
+        "telemetry.otlp_sampling=2",
     ] {
         assert!(load(&[], &[set]).is_err(), "{set}");
     }

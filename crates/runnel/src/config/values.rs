@@ -128,6 +128,9 @@ where
         fn visit_u64<E: de::Error>(self, v: u64) -> Result<T, E> {
             self.visit_str(&v.to_string())
         }
+        fn visit_f64<E: de::Error>(self, v: f64) -> Result<T, E> {
+            self.visit_str(&v.to_string())
+        }
         fn visit_bool<E: de::Error>(self, v: bool) -> Result<T, E> {
             self.visit_str(if v { "true" } else { "false" })
         }

@@ -44,15 +44,16 @@ impl Config {
         }
     }
 
-    /// As set, or the lesser of 4 GiB and a quarter of the free disk.
     fn max_unshipped(&self) -> anyhow::Result<u64> {
-        if let Some(set) = self.wal.max_unshipped {
-            return Ok(set.0);
-        }
         let dir = &self.node.data_dir;
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create node.data_dir {}", dir.display()))?;
         let stat = rustix::fs::statvfs(dir).with_context(|| format!("cannot look at the disk of {}", dir.display()))?;
-        Ok((stat.f_bavail.saturating_mul(stat.f_frsize) / 4).min(MAX_UNSHIPPED))
+        Ok(self.max_unshipped_with(stat.f_bavail.saturating_mul(stat.f_frsize)))
+    }
+
+    /// As set, or the lesser of 4 GiB and a quarter of the free disk.
+    pub(crate) fn max_unshipped_with(&self, free_bytes: u64) -> u64 {
+        self.wal.max_unshipped.map_or((free_bytes / 4).min(MAX_UNSHIPPED), |set| set.0)
     }
 
     pub(crate) fn kafka_options(&self, http: Option<SocketAddr>) -> anyhow::Result<runnel_kafka::Options> {

@@ -131,7 +131,7 @@ mod tests {
             .iter()
             .map(|(name, kind)| Dependency { name: (*name).to_owned(), kind: kind.map(str::to_owned) })
             .collect();
-        check(&[Package { name: name.to_owned(), dependencies }])
+        check(&[Package { name: name.to_owned(), version: String::new(), dependencies }])
     }
 
     #[test]
