@@ -40,7 +40,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     step("Rust tests", || process::run(workspace::cargo().args(["test", "--quiet", "--workspace"])))?;
     if !args.fast {
-        step("build", || process::run(workspace::cargo().args(["build", "--quiet", "--package", "runnel"])))?;
+        step("build", || {
+            // With the tests: of the binary alone other features of its dependencies would be built, and those anew.
+            process::run(workspace::cargo().args(["build", "--quiet", "--workspace", "--all-targets"]))
+        })?;
         step("tarball", || dist::check(&debug_binary()?))?;
         step("black-box tests", || black_box(args.long))?;
     }
