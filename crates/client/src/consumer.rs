@@ -24,6 +24,9 @@ use cursors::Cursors;
 /// A session without a sign of life for this many heartbeats is broken.
 const MISSED_HEARTBEATS: u32 = 3;
 
+/// Without a message for this long, all that is owed is given back.
+const LULL: Duration = Duration::from_millis(100);
+
 /// Settings of a [`Consumer`].
 #[derive(Debug, Clone)]
 pub struct ConsumerOptions {
@@ -46,7 +49,7 @@ impl Default for ConsumerOptions {
         Self {
             credit_records: 50_000,
             credit_bytes: 16 << 20,
-            max_frame_bytes: 4 << 20,
+            max_frame_bytes: 16 << 20,
             heartbeat: Duration::from_secs(10),
             out_of_range: wire::OutOfRange::Error,
             patience: Duration::from_secs(60),
@@ -117,28 +120,40 @@ impl Consumer {
                     return Ok(None);
                 }
                 self.reconnect().await?;
-                continue;
             }
-            self.replenish();
-            let silence = self.options.heartbeat.saturating_mul(MISSED_HEARTBEATS);
-            let Some(session) = &mut self.session else { continue };
-            let reply = match timeout(silence, session.replies.message()).await {
-                Ok(Ok(Some(reply))) => reply,
-                Ok(Ok(None)) => return Ok(None),
-                Ok(Err(status)) => {
-                    let error = self.client.session_error(&status).await;
-                    self.broke(error)?;
-                    continue;
+            match self.receive().await {
+                Ok(Some(reply)) => {
+                    if let Some(event) = self.on_reply(reply.message) {
+                        return Ok(Some(event));
+                    }
                 }
-                Err(_) => {
-                    let text = format!("the broker has been silent for {silence:?}");
-                    self.broke(Error::new(ErrorKind::Unavailable, text))?;
-                    continue;
-                }
-            };
-            if let Some(event) = self.on_reply(reply.message) {
-                return Ok(Some(event));
+                Ok(None) if self.session.is_some() => return Ok(None),
+                Ok(None) => {}
+                Err(error) => self.broke(error)?,
             }
+        }
+    }
+
+    /// The next message of the session; nothing at its end.
+    async fn receive(&mut self) -> Result<Option<wire::ReadSessionResponse>> {
+        self.replenish();
+        let silence = self.options.heartbeat.saturating_mul(MISSED_HEARTBEATS);
+        let Some(session) = &mut self.session else { return Ok(None) };
+        let received = match timeout(LULL, session.replies.message()).await {
+            Ok(received) => received,
+            Err(_) => {
+                // A record larger than what is left of the credit is sent only while none of it is used.
+                if self.owed != wire::ReadCredit::default() {
+                    send(&session.requests, Ask::Credit(std::mem::take(&mut self.owed)));
+                }
+                timeout(silence, session.replies.message()).await.map_err(|_| {
+                    Error::new(ErrorKind::Unavailable, format!("the broker has been silent for {silence:?}"))
+                })?
+            }
+        };
+        match received {
+            Ok(reply) => Ok(reply),
+            Err(status) => Err(self.client.session_error(&status).await),
         }
     }
 
