@@ -24,6 +24,7 @@ mod partition;
 mod produce;
 mod producer_ids;
 mod readahead;
+mod seal;
 mod ship;
 mod snapshots;
 mod start;
