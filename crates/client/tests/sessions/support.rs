@@ -28,7 +28,8 @@ impl Server {
         let listener = TcpListener::bind(address.unwrap_or(any)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new();
-        let options = runnel_grpc::Options { drain_grace: Duration::from_millis(200), ..runnel_grpc::Options::default() };
+        let options =
+            runnel_grpc::Options { drain_grace: Duration::from_millis(200), ..runnel_grpc::Options::default() };
         let broker = Arc::clone(broker) as Arc<dyn runnel_api::Broker>;
         let serving = runnel_grpc::serve(listener, broker, Arc::new(SystemClock), options, shutdown.clone());
         Self { address, shutdown, serving: tokio::spawn(serving) }
