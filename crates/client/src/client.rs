@@ -98,10 +98,7 @@ impl Client {
                 *self.inner.connected.lock().await = None;
                 Err(self.explain(&at.address, &status).await)
             }
-            Ok(Err(status)) => {
-                self.inner.spoken.store(true, Ordering::Relaxed);
-                Err(Error::from(&status))
-            }
+            Ok(Err(status)) => Err(self.refused(&at.address, &status)),
             Err(_) => {
                 let text = format!("the broker at {} did not answer within {deadline:?}", at.address);
                 Err(Error::new(ErrorKind::Timeout, text))
@@ -116,6 +113,17 @@ impl Client {
         }
         *self.inner.connected.lock().await = None;
         Error::new(ErrorKind::Unavailable, format!("the connection to the broker broke: {}", innermost(status)))
+    }
+
+    /// What a status says. Whatever serves HTTP/2 can send one, but only a broker gives a reason.
+    fn refused(&self, address: &str, status: &Status) -> Error {
+        let error = Error::from(status);
+        let odd = error.reason().is_empty() && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unsupported);
+        if odd && !self.inner.spoken.load(Ordering::Relaxed) {
+            return Error::new(ErrorKind::Invalid, probe::not_a_broker(address, status.message()));
+        }
+        self.inner.spoken.store(true, Ordering::Relaxed);
+        error
     }
 
     /// Says what is wrong with the connection: perhaps it leads to another door.

@@ -12,6 +12,14 @@ const SETTINGS: u8 = 4;
 /// Enough for the first frames or a short answer.
 const MAX_ANSWER: usize = 4096;
 
+/// Where to look for the right address.
+const RIGHT: &str = "the gRPC address of a broker is its setting grpc.listen, 127.0.0.1:9093 by default";
+
+/// A sentence about an address where something speaks HTTP/2 that is no broker, such as the HTTP port of one.
+pub(crate) fn not_a_broker(address: &str, answer: &str) -> String {
+    format!("{address} does not answer as the gRPC port of a broker does ({answer}): {RIGHT}")
+}
+
 /// A sentence about who answers at `address`; nothing if that is HTTP/2, or nobody.
 pub(crate) async fn probe(address: &str, patience: Duration) -> Option<String> {
     let answer = timeout(patience, ask(address)).await.ok()?.ok()?;
@@ -36,14 +44,13 @@ async fn ask(address: &str) -> std::io::Result<Vec<u8>> {
 }
 
 fn explain(address: &str, answer: &[u8]) -> Option<String> {
-    let right = "the gRPC address of a broker is its setting grpc.listen, 127.0.0.1:9093 by default";
     let told = |text: &str| match text.trim() {
-        "" => right.to_owned(),
+        "" => RIGHT.to_owned(),
         text => text.to_owned(),
     };
     if answer.is_empty() {
         return Some(format!(
-            "{address} does not speak gRPC (is it the Kafka port? That is for Kafka clients): {right}"
+            "{address} does not speak gRPC (is it the Kafka port? That is for Kafka clients): {RIGHT}"
         ));
     }
     if answer.starts_with(b"HTTP/1.") {
@@ -58,7 +65,7 @@ fn explain(address: &str, answer: &[u8]) -> Option<String> {
             Some(format!("{address} does not speak gRPC: {}", told(&String::from_utf8_lossy(text))))
         }
         Some(&SETTINGS) => None,
-        _ => Some(format!("{address} speaks something else than gRPC: {right}")),
+        _ => Some(format!("{address} speaks something else than gRPC: {RIGHT}")),
     }
 }
 

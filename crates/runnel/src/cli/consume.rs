@@ -10,6 +10,7 @@ use runnel_client::proto::consume::v1::ReadRange;
 use runnel_client::proto::consume::v1::read_session_response::{Batch, Gap};
 use runnel_client::{Client, Consumer, ConsumerOptions, Event};
 use runnel_runtime::SystemClock;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::record_json::Line;
 use super::remote::Remote;
@@ -62,12 +63,14 @@ async fn consume(args: &ConsumeArgs, client: Client) -> anyhow::Result<()> {
         max_records: args.count,
     };
     let mut left = args.count.unwrap_or(u64::MAX);
+    // Listened to from here on: one that came between two events must not be lost.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut consumer = Consumer::open(client, vec![range], ConsumerOptions::default()).await?;
     let mut printer = Printer { args, out: BufWriter::new(io::stdout().lock()) };
     while left > 0 {
         let event = tokio::select! {
             event = consumer.next() => event?,
-            interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
+            _ = interrupt.recv() => break,
         };
         match event {
             Some(Event::Batch(batch)) => left -= printer.batch(&batch, left)?,

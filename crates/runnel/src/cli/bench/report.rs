@@ -10,13 +10,16 @@ use crate::cli::output::{self, Output, Table};
 /// The percentiles that are shown, with their names.
 const PERCENTILES: [(&str, f64); 5] = [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9), ("max", 100.0)];
 
+/// An hour: nothing is measured for longer.
+const LONGEST_US: u64 = 3_600_000_000;
+
 /// Latencies, kept to three digits.
 #[derive(Debug)]
 pub(super) struct Latency(Histogram<u64>);
 
 impl Latency {
     pub(super) fn new() -> anyhow::Result<Self> {
-        Ok(Self(Histogram::new(3)?))
+        Ok(Self(Histogram::new_with_bounds(1, LONGEST_US, 3)?))
     }
 
     pub(super) fn record(&mut self, latency: Duration) {

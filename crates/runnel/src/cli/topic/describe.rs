@@ -65,13 +65,15 @@ fn as_table(topic: &Topic, rows: &[Row<'_>], configs: &[ConfigEntry]) -> String 
     let mut problems = String::new();
     for Row { partition: p, offsets } in rows {
         let leader = p.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string());
+        // A partition that nobody has used yet has no epoch.
+        let epoch = if p.leader_epoch < 0 { "-".to_owned() } else { p.leader_epoch.to_string() };
         let [start, end, records] = match offsets {
             Some(o) if o.error.is_none() => {
                 [o.log_start, o.high_watermark, o.high_watermark - o.log_start].map(|n| n.to_string())
             }
             _ => ["-"; 3].map(str::to_owned),
         };
-        partitions.row([p.partition.to_string(), leader, p.leader_epoch.to_string(), start, end, records]);
+        partitions.row([p.partition.to_string(), leader, epoch, start, end, records]);
         if let Some(error) = offsets.and_then(|o| o.error.as_ref()) {
             problems.push_str(&format!("partition {}: {}\n", p.partition, error.message));
         }
