@@ -22,11 +22,13 @@ class Broker:
         self.data = self.directory / "data"
         self.bucket = self.data / "bucket"
         self.log_file = self.directory / "broker.log"
-        self.kafka_port, self.http_port = free_port(), free_port()
+        self.kafka_port, self.grpc_port, self.http_port = free_port(), free_port(), free_port()
         self.address = f"127.0.0.1:{self.kafka_port}"
+        self.grpc_address = f"127.0.0.1:{self.grpc_port}"
         self.settings = {
             "NODE__DATA_DIR": str(self.data),
             "KAFKA__LISTEN": self.address,
+            "GRPC__LISTEN": f"127.0.0.1:{self.grpc_port}",
             "HTTP__LISTEN": f"127.0.0.1:{self.http_port}",
         } | (settings or {})
         self.expected_errors = []

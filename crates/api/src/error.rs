@@ -1,5 +1,7 @@
 //! What can go wrong, as a client sees it.
 
+use runnel_record::Offset;
+
 /// What a caller may do about an error. Front doors map every kind, without a catch-all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorKind {
@@ -39,6 +41,11 @@ pub enum ErrorKind {
     RecordListTooLarge,
     /// The offset is below the log start or above the high watermark.
     OffsetOutOfRange,
+    /// The records were to begin at an offset that is not the next one of the partition; nothing was stored.
+    OffsetMismatch {
+        /// The next offset of the partition.
+        next_offset: Offset,
+    },
     /// The client knows a newer leader epoch than the broker.
     UnknownLeaderEpoch,
     /// The client's leader epoch is older than the broker's.

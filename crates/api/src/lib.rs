@@ -1,4 +1,4 @@
-//! The boundary between the front doors and the broker: plain data and five small traits.
+//! The boundary between the front doors and the broker: plain data and six small traits.
 //!
 //! A front door (`kafka`, `grpc`, `http`) translates its wire into these types and back; the broker implements
 //! the traits. Neither sees the other. Record data crosses as shared bytes ([`runnel_record::Batch`],
@@ -12,6 +12,7 @@ pub mod error;
 pub mod fetch;
 pub mod offsets;
 pub mod produce;
+pub mod segments;
 
 pub use admin::{
     Admin, AlterConfigOp, ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigType, CreateTopic, Created,
@@ -22,6 +23,7 @@ pub use error::{Error, ErrorKind};
 pub use fetch::{DivergingEpoch, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, Isolation, Room};
 pub use offsets::{EpochEnd, ListedOffset, OffsetSpec, Offsets};
 pub use produce::{Acks, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity};
+pub use segments::{Sealed, Segments};
 
 use runnel_record::TopicId;
 
@@ -44,6 +46,6 @@ impl std::fmt::Display for TopicKey {
 }
 
 /// Everything a front door may ask of a broker.
-pub trait Broker: Produce + Fetch + Offsets + Admin + Cluster {}
+pub trait Broker: Produce + Fetch + Offsets + Admin + Cluster + Segments {}
 
-impl<T: Produce + Fetch + Offsets + Admin + Cluster> Broker for T {}
+impl<T: Produce + Fetch + Offsets + Admin + Cluster + Segments> Broker for T {}

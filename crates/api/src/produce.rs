@@ -40,6 +40,9 @@ pub struct ProducePartition {
     pub partition: i32,
     /// The records as they came: exactly one RecordBatch v2 in a valid request. Shared, not copied.
     pub records: Bytes,
+    /// Store the records only if the first of them gets this offset, else [`crate::ErrorKind::OffsetMismatch`].
+    /// A retry of what is stored already is recognised as such first.
+    pub expected_offset: Option<Offset>,
 }
 
 /// What became of one partition's records.

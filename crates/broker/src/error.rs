@@ -141,6 +141,7 @@ pub(crate) fn machine_error(error: &runnel_partition::Error) -> Error {
         Kind::InvalidProducerEpoch => ErrorKind::InvalidProducerEpoch,
         Kind::OutOfOrderSequence => ErrorKind::OutOfOrderSequence,
         Kind::DuplicateSequence => ErrorKind::DuplicateSequence,
+        Kind::OffsetMismatch { next } => ErrorKind::OffsetMismatch { next_offset: next },
         Kind::OutcomeUnknown | Kind::Closed | Kind::Fenced => ErrorKind::NotLeader,
         Kind::Corrupt => ErrorKind::Corrupt,
         Kind::Internal => ErrorKind::Internal,

@@ -26,6 +26,7 @@ mod produce;
 mod producer_ids;
 mod readahead;
 mod room;
+mod seal;
 mod ship;
 mod snapshots;
 mod start;

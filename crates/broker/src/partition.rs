@@ -13,11 +13,12 @@ use runnel_api::{EpochEnd, Error, ErrorKind};
 use runnel_blob::Key;
 use runnel_format::manifest::{EpochStart, SegmentRef};
 use runnel_format::producer::ProducerSnapshot;
-use runnel_partition::{SegmentLimits, TimedBatch};
+use runnel_partition::{SegmentLimits, Terms, TimedBatch};
 use runnel_record::{Batch, LeaderEpoch, Offset, TimestampMs, TopicPartition};
 use runnel_runtime::Shutdown;
 use runnel_segment::manifest::{Manifest, Snapshot};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::produce::Outcome;
@@ -34,7 +35,7 @@ const MAILBOX: usize = 256;
 #[derive(Debug)]
 struct Append {
     batch: Batch,
-    log_append_time: bool,
+    terms: Terms,
     deadline: Instant,
     reply: oneshot::Sender<Outcome>,
 }
@@ -74,6 +75,10 @@ pub(crate) struct Partition {
     snapshot: RwLock<Snapshot>,
     log_start: AtomicI64,
     shipped: AtomicI64,
+    /// Somebody asked to ship what is below this offset.
+    seal_asked: AtomicI64,
+    /// `shipped` moved, or it never will again.
+    shipping: Notify,
     unshipped_bytes: AtomicU64,
     /// When age makes the next segment due; `i64::MAX` while everything is shipped.
     seal_due: AtomicI64,
@@ -106,6 +111,29 @@ impl Partition {
         Offset(self.shipped.load(Ordering::Acquire))
     }
 
+    /// Asks the shipping loop to ship everything below `upto`, due or not.
+    pub(crate) fn seal_upto(&self, upto: Offset) {
+        self.seal_asked.fetch_max(upto.0, Ordering::AcqRel);
+    }
+
+    /// Whether something that was asked to be shipped is not shipped yet.
+    pub(crate) fn is_seal_asked(&self) -> bool {
+        self.seal_asked.load(Ordering::Acquire) > self.shipped.load(Ordering::Acquire)
+    }
+
+    /// The next news of shipping.
+    pub(crate) fn shipping_moved(&self) -> Notified<'_> {
+        self.shipping.notified()
+    }
+
+    /// Waits for `news`; an error if the partition closes first.
+    pub(crate) async fn until_closed(&self, news: impl Future<Output = ()>) -> Result<(), Error> {
+        tokio::select! {
+            () = news => Ok(()),
+            () = self.closed.triggered() => Err(self.gone()),
+        }
+    }
+
     /// Bytes that are committed and not shipped, and when age makes them due; `None` while there are none.
     pub(crate) fn unshipped(&self) -> Option<(u64, TimestampMs)> {
         let due = self.seal_due.load(Ordering::Acquire);
@@ -122,6 +150,7 @@ impl Partition {
         let end = snapshot.root().end;
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
         self.shipped.fetch_max(end.0, Ordering::AcqRel);
+        self.shipping.notify_waiters();
     }
 
     pub(crate) fn segment_key(&self, reference: &SegmentRef) -> Key {
@@ -140,11 +169,11 @@ impl Partition {
     pub(crate) async fn enqueue(
         &self,
         batch: Batch,
-        log_append_time: bool,
+        terms: Terms,
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Outcome>, Error> {
         let (reply, pending) = oneshot::channel();
-        let append = Append { batch, log_append_time, deadline, reply };
+        let append = Append { batch, terms, deadline, reply };
         self.appends.send(append).await.map_err(|_| self.gone())?;
         Ok(pending)
     }
@@ -203,6 +232,7 @@ impl Partition {
     /// Damage was found: appends are refused with `error` from here on, reads go on as far as they can.
     pub(crate) async fn block(&self, error: Error) {
         self.blocked.store(true, Ordering::Release);
+        self.shipping.notify_waiters();
         // A partition that closed meanwhile takes no appends either.
         drop(self.control.send(Control::Block(error)).await);
     }
@@ -212,6 +242,7 @@ impl Partition {
         self.blocked.store(true, Ordering::Release);
         // The first reason stands.
         drop(self.refusal.set(error));
+        self.shipping.notify_waiters();
         self.watermark.wake();
     }
 

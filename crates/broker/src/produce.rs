@@ -7,6 +7,7 @@ use futures::future::join_all;
 use runnel_api::{
     Error, ErrorKind, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity,
 };
+use runnel_partition::Terms;
 use runnel_record::validate::{Limits, validate};
 use runnel_record::{Batch, TimestampMs};
 use tokio::sync::SemaphorePermit;
@@ -45,7 +46,7 @@ impl Produce for Broker {
 
 impl Broker {
     async fn produce_one(&self, part: ProducePartition, deadline: Instant) -> ProducedPartition {
-        let ProducePartition { topic, partition, records } = part;
+        let ProducePartition { topic, partition, records, expected_offset } = part;
         let span = tracing::debug_span!("append", %topic, partition, bytes = records.len());
         let outcome = async {
             let _admitted = self.admit()?;
@@ -58,7 +59,8 @@ impl Broker {
             let records = u64::try_from(batch.record_count()).unwrap_or(0);
             let entered = found.existing(partition)?.entrance.lock().await;
             let target = self.open_in(&found, partition).await?;
-            let pending = target.enqueue(batch, config.log_append_time, deadline).await?;
+            let terms = Terms { log_append_time: config.log_append_time, expected_offset };
+            let pending = target.enqueue(batch, terms, deadline).await?;
             drop(entered);
             let produced = target.outcome(pending, deadline).await?;
             metrics::counter!("runnel_produce_records_total").increment(records);

@@ -133,7 +133,7 @@ impl Broker {
         let pinning = self.pinning();
         let mut running = Vec::new();
         for partition in self.unshipped_partitions().into_iter().filter(|p| !p.is_blocked()) {
-            let forced = force || pinning.contains(&partition.tp);
+            let forced = force || partition.is_seal_asked() || pinning.contains(&partition.tp);
             let Some((bytes, seal_at)) = partition.unshipped() else { continue };
             if !forced && bytes < self.ship_threshold(&partition) && seal_at > now {
                 continue;

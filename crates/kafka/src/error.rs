@@ -34,7 +34,8 @@ pub(crate) fn code(kind: ErrorKind) -> ResponseError {
         ErrorKind::InvalidReplicationFactor => ResponseError::InvalidReplicationFactor,
         ErrorKind::InvalidReplicaAssignment => ResponseError::InvalidReplicaAssignment,
         ErrorKind::InvalidConfig => ResponseError::InvalidConfig,
-        ErrorKind::InvalidRequest => ResponseError::InvalidRequest,
+        // Kafka's producers cannot ask for an offset.
+        ErrorKind::InvalidRequest | ErrorKind::OffsetMismatch { .. } => ResponseError::InvalidRequest,
         ErrorKind::Unsupported => ResponseError::UnsupportedVersion,
         ErrorKind::CorruptMessage | ErrorKind::Corrupt => ResponseError::CorruptMessage,
         ErrorKind::InvalidRecord => ResponseError::InvalidRecord,

@@ -87,7 +87,12 @@ fn sort(version: i16, request: &mut ProduceRequest) -> (Vec<Option<(ResponseErro
             let refused = whole.clone().or_else(|| refuse(version, data, twice));
             if refused.is_none() {
                 let records = data.records.take().unwrap_or_default();
-                forwarded.push(ProducePartition { topic: key.clone(), partition: data.index, records });
+                forwarded.push(ProducePartition {
+                    topic: key.clone(),
+                    partition: data.index,
+                    records,
+                    expected_offset: None,
+                });
             }
             verdicts.push(refused);
         }

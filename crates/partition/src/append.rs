@@ -25,6 +25,15 @@ pub enum Decision {
     Joined,
 }
 
+/// What the topic and the request ask of an append, besides its bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The batch's timestamps become the append time (the topic's `message.timestamp.type`).
+    pub log_append_time: bool,
+    /// The batch is only taken if this is the offset that it gets.
+    pub expected_offset: Option<Offset>,
+}
+
 /// An append that the lane has not answered yet.
 #[derive(Debug)]
 pub(crate) struct Staged {
@@ -36,8 +45,7 @@ pub(crate) struct Staged {
 
 impl Partition {
     /// Judges `batch`, which passed the validation of its bytes. `now` is the wall clock; the append time is the
-    /// later of it and the partition's last append time. With `log_append_time` (the topic's
-    /// `message.timestamp.type`) the batch's timestamps become the append time.
+    /// later of it and the partition's last append time.
     ///
     /// Nothing changes yet: the append counts from [`Partition::appended`] on.
     ///
@@ -48,7 +56,7 @@ impl Partition {
         &mut self,
         now: TimestampMs,
         token: RequestId,
-        log_append_time: bool,
+        terms: Terms,
         batch: &mut Batch,
     ) -> Result<Decision, Error> {
         if self.closed {
@@ -67,8 +75,12 @@ impl Partition {
                 Judged::Waiting(base) => return self.join(base, token),
             }
         }
+        // After the dedup: a retry of what is stored is answered with where it stands.
+        if let Some(expected) = terms.expected_offset.filter(|expected| *expected != self.log_end()) {
+            return Err(Error::OffsetMismatch { expected, next: self.log_end() });
+        }
         batch.assign(self.log_end(), self.epoch);
-        if log_append_time {
+        if terms.log_append_time {
             batch.set_log_append_time(append_time);
         }
         let facts = BatchFacts::of(batch, append_time);

@@ -15,6 +15,11 @@ pub enum ErrorKind {
     OutOfOrderSequence,
     /// The batch is in the log already, but its offset is no longer remembered.
     DuplicateSequence,
+    /// The batch was to begin at another offset; it is not in the log.
+    OffsetMismatch {
+        /// The next offset.
+        next: Offset,
+    },
     /// The batch may or may not be in the log: retry, and dedup decides.
     OutcomeUnknown,
     /// This machine takes no more appends: reopen the partition from durable state.
@@ -77,6 +82,14 @@ pub enum Error {
         /// The first sequence number of the batch.
         found: i32,
     },
+    /// The batch was to begin at another offset than the next one.
+    #[error("the batch was to begin at offset {expected}, but the next offset is {next}")]
+    OffsetMismatch {
+        /// Where it was to begin.
+        expected: Offset,
+        /// The next offset.
+        next: Offset,
+    },
     /// The batch was handed to the lane, and the lane failed before it was known to be durable.
     #[error("the lane failed before the batch was known to be durable; it may or may not be stored: retry")]
     OutcomeUnknown,
@@ -127,6 +140,7 @@ impl Error {
             Self::InvalidProducerEpoch { .. } => ErrorKind::InvalidProducerEpoch,
             Self::OutOfOrderSequence { .. } => ErrorKind::OutOfOrderSequence,
             Self::DuplicateSequence { .. } => ErrorKind::DuplicateSequence,
+            Self::OffsetMismatch { next, .. } => ErrorKind::OffsetMismatch { next: *next },
             Self::OutcomeUnknown => ErrorKind::OutcomeUnknown,
             Self::Closed => ErrorKind::Closed,
             Self::StaleEpoch { .. } => ErrorKind::Fenced,

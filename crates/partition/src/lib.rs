@@ -41,7 +41,7 @@ mod sequence;
 mod ship;
 mod times;
 
-pub use append::Decision;
+pub use append::{Decision, Terms};
 pub use effect::{Effect, Produced, RequestId};
 pub use epochs::EpochEnd;
 pub use error::{Error, ErrorKind};

@@ -14,7 +14,7 @@ use runnel_record::{HEADER_LEN, LeaderEpoch, Offset, TimestampMs};
 use crate::testing::{NOW, Sent, idempotent, plain};
 use crate::{
     BatchFacts, Decision, Effect, Error, Options, Partition, ProducerBatch, ProducerLimits, RequestId, SegmentLimits,
-    Start,
+    Start, Terms,
 };
 use naive::{Expected, Naive, sequences};
 
@@ -227,7 +227,7 @@ impl World {
         let producer = ProducerBatch::of(&batch);
         let time = self.now.max(self.machine.last_append_time());
         let expected = self.expected(producer, time);
-        let got = self.machine.append(self.now, token, false, &mut batch);
+        let got = self.machine.append(self.now, token, Terms::default(), &mut batch);
         match (&expected, got) {
             (Expected::Append { unknown }, Ok(Decision::Append { base_offset, append_time })) => {
                 assert_eq!((base_offset, append_time), (self.machine.log_end(), time));
@@ -371,7 +371,10 @@ impl World {
             assert!(self.waiting.remove(&token).is_some());
         }
         assert!(self.waiting.is_empty(), "everyone is answered");
-        assert_eq!(self.machine.append(self.now, RequestId(0), false, &mut plain(1).batch()), Err(Error::Closed));
+        assert_eq!(
+            self.machine.append(self.now, RequestId(0), Terms::default(), &mut plain(1).batch()),
+            Err(Error::Closed)
+        );
         self.crash(keep, true);
     }
 

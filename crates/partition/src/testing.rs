@@ -4,7 +4,9 @@
 use bytes::Bytes;
 use runnel_record::{Batch, HEADER_LEN, LeaderEpoch, Offset, ProducerId, TimestampMs};
 
-use crate::{BatchFacts, Decision, Effect, Error, Options, Partition, ProducerBatch, RequestId, Start, sequence};
+use crate::{
+    BatchFacts, Decision, Effect, Error, Options, Partition, ProducerBatch, RequestId, Start, Terms, sequence,
+};
 
 pub(crate) const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 
@@ -84,7 +86,7 @@ impl Rig {
     /// Sends a batch; an append goes into the lane at once. Returns its token and the decision.
     pub(crate) fn send(&mut self, sent: Sent) -> (RequestId, Result<Decision, Error>) {
         let token = self.next_token();
-        let decision = self.partition.append(self.now, token, false, &mut sent.batch());
+        let decision = self.partition.append(self.now, token, Terms::default(), &mut sent.batch());
         if let Ok(Decision::Append { .. }) = decision {
             self.lane += 1;
             let mut effects = Vec::new();

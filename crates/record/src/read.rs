@@ -33,10 +33,27 @@ impl Body {
         Records::new(&self.bytes, self.count)
     }
 
+    /// How far `walk`, a walk over this body, came.
+    pub const fn mark(&self, walk: &Records<'_>) -> Mark {
+        Mark { at: self.bytes.len().saturating_sub(walk.left.len()), index: walk.index }
+    }
+
+    /// The records from `mark` on, which a walk over this body gave.
+    pub fn resume(&self, mark: Mark) -> Records<'_> {
+        Records { left: self.bytes.get(mark.at..).unwrap_or_default(), index: mark.index, count: self.count }
+    }
+
     /// The bytes that the records point into.
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
     }
+}
+
+/// Where a walk over the records of a batch stands, to go on there later; at the first record by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    at: usize,
+    index: i32,
 }
 
 /// Iterator over the records of a batch. Ends after the first error; fewer records than the batch promises, or bytes

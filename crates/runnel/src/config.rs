@@ -62,6 +62,15 @@ pub(crate) struct Kafka {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Grpc {
     pub(crate) listen: SocketAddr,
+    pub(crate) max_message: ByteSize,
+    pub(crate) max_inflight: ByteSize,
+    #[serde(deserialize_with = "lenient")]
+    pub(crate) max_connections: usize,
+    #[serde(deserialize_with = "lenient")]
+    pub(crate) max_streams: u32,
+    pub(crate) session_window: ByteSize,
+    pub(crate) max_session_age: Span,
+    pub(crate) drain_grace: Span,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -169,7 +178,16 @@ impl Default for Config {
                 max_connections: 20_000,
                 idle_timeout: Span(Duration::from_secs(600)),
             },
-            grpc: Grpc { listen: local(9093) },
+            grpc: Grpc {
+                listen: local(9093),
+                max_message: ByteSize(16 << 20),
+                max_inflight: ByteSize(256 << 20),
+                max_connections: 10_000,
+                max_streams: 128,
+                session_window: ByteSize(8 << 20),
+                max_session_age: Span(Duration::from_secs(3600)),
+                drain_grace: Span(Duration::from_secs(5)),
+            },
             http: Http { listen: local(9094) },
             storage: Storage {
                 url: None,
@@ -265,8 +283,11 @@ impl Config {
         }
         crate::telemetry::filter(&self.log)?;
         crate::telemetry::check(&self.telemetry)?;
-        self.kafka_options(None)?;
-        for (name, listen) in [("kafka.listen", self.kafka.listen), ("http.listen", self.http.listen)] {
+        self.kafka_options(None, None)?;
+        self.grpc_options(None, None)?;
+        let listeners =
+            [("kafka.listen", self.kafka.listen), ("grpc.listen", self.grpc.listen), ("http.listen", self.http.listen)];
+        for (name, listen) in listeners {
             if !listen.ip().is_loopback() && !self.security.insecure {
                 bail!(
                     "{name} = {listen} is reachable from other machines, and this release has no TLS or authentication yet: \

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use runnel_api::{
     Admin, AlterConfigOp, Cluster, ClusterDescription, ConfigChange, ConfigEntry, ConfigResource, CreateTopic, Created,
     CreatedTopic, EpochEnd, Error, ErrorKind, Fetch, FetchPartition, FetchRequest, FetchedPartition, Health, Isolation,
     ListedOffset, Node, OffsetSpec, Offsets, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition,
-    ProducerIdentity, TopicDescription, TopicKey,
+    ProducerIdentity, Sealed, Segments, TopicDescription, TopicKey,
 };
 use runnel_record::{LeaderEpoch, ProducerId, TopicId};
 use tokio::sync::{Notify, watch};
@@ -20,6 +21,7 @@ use crate::topic::{EPOCH, Log, Topic};
 struct State {
     topics: BTreeMap<String, Topic>,
     failing: BTreeMap<String, ErrorKind>,
+    failing_appends: BTreeMap<String, ErrorKind>,
     last_producer: i64,
     /// Partitions produced to, in the order that the appends began.
     appends: Vec<i32>,
@@ -77,10 +79,13 @@ impl State {
         self.log(&part.topic, part.partition)?;
         let name = self.find(&part.topic)?.0.clone();
         self.appends.push(part.partition);
+        if let Some(kind) = self.failing_appends.get(&name) {
+            return Err(Error::new(*kind, format!("appends to `{name}` were told to fail")));
+        }
         let topic = self.topics.get_mut(&name).ok_or_else(|| unknown(&part.topic))?;
         let index = usize::try_from(part.partition).unwrap_or(usize::MAX);
         match topic.partitions.get_mut(index) {
-            Some(log) => log.append(part.records),
+            Some(log) => log.append(part.records, part.expected_offset),
             None => Err(unknown(&part.topic)),
         }
     }
@@ -130,6 +135,13 @@ impl MemoryBroker {
     /// From now on everything that concerns `topic` fails.
     pub fn fail(&self, topic: &str, kind: ErrorKind) {
         self.state().failing.insert(topic.to_owned(), kind);
+    }
+
+    /// From now on appends to `topic` fail, and nothing else that concerns it.
+    pub fn fail_appends(&self, topic: &str, kind: ErrorKind) {
+        let mut state = self.state();
+        state.failing.remove(topic);
+        state.failing_appends.insert(topic.to_owned(), kind);
     }
 
     /// Holds back acknowledgements until the gate is dropped.
@@ -184,6 +196,15 @@ impl Fetch for MemoryBroker {
                 return parts;
             }
         }
+    }
+}
+
+/// Nothing is ever due here: what is sealed counts as shipped.
+#[async_trait]
+impl Segments for MemoryBroker {
+    async fn seal(&self, topic: &TopicKey, partition: i32, _wait: Duration) -> Result<Sealed, Error> {
+        let end = self.state().log(topic, partition)?.end();
+        Ok(Sealed { sealed: end, shipped: end })
     }
 }
 

@@ -67,12 +67,16 @@ impl Log {
         self.batches.last().map_or(Offset::ZERO, Batch::next_offset)
     }
 
-    pub(crate) fn append(&mut self, records: Bytes) -> Result<Produced, Error> {
+    pub(crate) fn append(&mut self, records: Bytes, expected: Option<Offset>) -> Result<Produced, Error> {
         let mut batch = parse(records)?;
         let base_offset = match self.known(&batch)? {
             Some(earlier) => earlier,
             None => {
                 let base = self.end();
+                if expected.is_some_and(|expected| expected != base) {
+                    let kind = ErrorKind::OffsetMismatch { next_offset: base };
+                    return Err(Error::new(kind, format!("the next offset is {base}")));
+                }
                 self.remember(&batch, base);
                 batch.assign(base, EPOCH);
                 self.batches.push(batch);

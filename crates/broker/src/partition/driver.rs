@@ -12,7 +12,7 @@ use runnel_runtime::{Clock, Shutdown};
 use runnel_segment::SourceBatch;
 use runnel_segment::manifest::Manifest;
 use runnel_wal::{Entry, Listener, LocalLog};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::signal::Signal;
@@ -63,6 +63,8 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         manifest: tokio::sync::Mutex::new(manifest),
         log_start: AtomicI64::new(machine.log_start().0),
         shipped: AtomicI64::new(machine.shipped_end().0),
+        seal_asked: AtomicI64::new(0),
+        shipping: Notify::new(),
         unshipped_bytes: AtomicU64::new(0),
         seal_due: AtomicI64::new(i64::MAX),
         blocked: AtomicBool::new(blocked.is_some()),
@@ -168,10 +170,10 @@ impl Task {
         self.next_token += 1;
         let token = RequestId(self.next_token);
         let now = TimestampMs(self.clock.now_ms());
-        match self.machine.append(now, token, append.log_append_time, &mut append.batch) {
+        match self.machine.append(now, token, append.terms, &mut append.batch) {
             Ok(Decision::Append { append_time, .. }) => self.store(token, append, append_time, parked_since),
             Ok(Decision::Duplicate(produced)) => {
-                let produced = self.produced(produced, append.log_append_time);
+                let produced = self.produced(produced, append.terms.log_append_time);
                 answer(append.reply, Ok(produced));
             }
             Ok(Decision::Joined) => self.wait(token, append),
@@ -209,7 +211,7 @@ impl Task {
     }
 
     fn wait(&mut self, token: RequestId, append: Append) {
-        self.waiting.insert(token, Waiting { reply: append.reply, log_append_time: append.log_append_time });
+        self.waiting.insert(token, Waiting { reply: append.reply, log_append_time: append.terms.log_append_time });
     }
 
     /// The machine found a contradiction: everyone who waits is told to retry, and the broker ends, since only a restart

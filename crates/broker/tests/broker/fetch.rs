@@ -292,7 +292,12 @@ fn many_partitions_share_the_tail_budget() {
             node.spawn(async move {
                 for i in 0..60 {
                     let records = batch(&[format!("{partition}-{i}")]);
-                    let partitions = vec![runnel_api::ProducePartition { topic: name("t"), partition, records }];
+                    let partitions = vec![runnel_api::ProducePartition {
+                        topic: name("t"),
+                        partition,
+                        records,
+                        expected_offset: None,
+                    }];
                     let request = runnel_api::ProduceRequest {
                         acks: runnel_api::Acks::All,
                         timeout: Duration::from_secs(20),

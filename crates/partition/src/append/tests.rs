@@ -18,7 +18,7 @@ fn an_append_is_stamped() {
     rig.commit(plain(3));
     let mut batch = plain(4).batch();
     let token = rig.next_token();
-    let decision = rig.partition.append(TimestampMs(NOW.0 + 5), token, false, &mut batch).unwrap();
+    let decision = rig.partition.append(TimestampMs(NOW.0 + 5), token, Terms::default(), &mut batch).unwrap();
     assert_eq!(decision, Decision::Append { base_offset: Offset(3), append_time: TimestampMs(NOW.0 + 5) });
     assert_eq!((batch.base_offset(), batch.next_offset()), (Offset(3), Offset(7)));
     assert_eq!(batch.leader_epoch(), LeaderEpoch(1));
@@ -42,12 +42,27 @@ fn log_append_time_replaces_the_timestamps() {
     let mut batch = plain(1).batch();
     let token = rig.next_token();
     let later = TimestampMs(NOW.0 + 99);
-    rig.partition.append(later, token, true, &mut batch).unwrap();
+    rig.partition.append(later, token, Terms { log_append_time: true, ..Terms::default() }, &mut batch).unwrap();
     assert_eq!(batch.max_timestamp(), later);
     assert_eq!(batch.attributes() & (1 << 3), 1 << 3);
     rig.partition.appended(token, 1, &mut Vec::new()).unwrap();
     rig.durable(1);
     assert_eq!(rig.partition.batch_of_max_timestamp().unwrap().max_timestamp, later);
+}
+
+#[test]
+fn an_expected_offset_is_compared_with_the_one_that_the_batch_would_get() {
+    let mut rig = rig();
+    let token = RequestId(1_000);
+    let at = |offset| Terms { expected_offset: Some(Offset(offset)), ..Terms::default() };
+    rig.append(idempotent(7, 0, 0, 5));
+    // On its way counts, though it is not durable yet.
+    let early = rig.partition.append(NOW, token, at(0), &mut plain(1).batch());
+    assert_eq!(early, Err(Error::OffsetMismatch { expected: Offset(0), next: Offset(5) }));
+    let retry = rig.partition.append(NOW, token, at(0), &mut idempotent(7, 0, 0, 5).batch());
+    assert_eq!(retry, Ok(Decision::Joined), "a retry is known before offsets are compared");
+    let fits = rig.partition.append(NOW, token, at(5), &mut plain(1).batch());
+    assert!(matches!(fits, Ok(Decision::Append { base_offset: Offset(5), .. })), "{fits:?}");
 }
 
 #[test]
@@ -159,7 +174,7 @@ fn an_old_duplicate_is_reported_only_once_committed() {
 fn a_refused_append_never_happened() {
     let mut rig = rig();
     let token = rig.next_token();
-    rig.partition.append(NOW, token, false, &mut idempotent(7, 0, 0, 5).batch()).unwrap();
+    rig.partition.append(NOW, token, Terms::default(), &mut idempotent(7, 0, 0, 5).batch()).unwrap();
     rig.partition.refused(token).unwrap();
     assert_eq!((rig.partition.log_end(), rig.partition.producers()), (Offset(0), 0));
     assert_eq!(rig.append(plain(1)), 0, "the offset goes to the next");
@@ -171,7 +186,7 @@ fn a_refused_append_never_happened() {
 fn a_refused_first_batch_is_not_overtaken() {
     let mut rig = rig();
     let token = rig.next_token();
-    rig.partition.append(NOW, token, false, &mut idempotent(7, 0, 0, 5).batch()).unwrap();
+    rig.partition.append(NOW, token, Terms::default(), &mut idempotent(7, 0, 0, 5).batch()).unwrap();
     rig.partition.refused(token).unwrap();
     let gap = Error::OutOfOrderSequence { id: ProducerId(7), expected: 0, found: 5 };
     assert_eq!(rig.send(idempotent(7, 0, 5, 5)).1, Err(gap));
@@ -185,7 +200,7 @@ fn an_append_that_is_durable_already_is_answered_at_once() {
     let mut rig = rig();
     let token = rig.next_token();
     assert_eq!(rig.durable(7), []);
-    rig.partition.append(NOW, token, false, &mut plain(2).batch()).unwrap();
+    rig.partition.append(NOW, token, Terms::default(), &mut plain(2).batch()).unwrap();
     let mut effects = Vec::new();
     rig.partition.appended(token, 7, &mut effects).unwrap();
     assert_eq!(effects[0], Effect::HighWatermark(Offset(2)));
@@ -198,7 +213,7 @@ fn a_caller_that_breaks_the_contract_closes_the_machine() {
         let mut rig = rig();
         let (waiting, _) = rig.send(plain(1));
         let (staged, mut batch) = (rig.next_token(), plain(1).batch());
-        rig.partition.append(NOW, staged, false, &mut batch).unwrap();
+        rig.partition.append(NOW, staged, Terms::default(), &mut batch).unwrap();
         assert!(matches!(misuse(&mut rig), Err(Error::Invariant(_))), "{what}");
         assert!(rig.partition.is_closed(), "{what}");
         assert_eq!(rig.durable(99), [], "{what}: nothing is acknowledged any more");
@@ -206,7 +221,7 @@ fn a_caller_that_breaks_the_contract_closes_the_machine() {
         assert_eq!(rig.send(plain(1)).1, Err(Error::Closed), "{what}");
     }
     check("another append before the lane's answer", |rig| {
-        rig.partition.append(NOW, RequestId(50), false, &mut plain(1).batch()).map(|_| ())
+        rig.partition.append(NOW, RequestId(50), Terms::default(), &mut plain(1).batch()).map(|_| ())
     });
     check("appended for a stranger", |rig| rig.partition.appended(RequestId(50), 2, &mut Vec::new()));
     check("refused for a stranger", |rig| rig.partition.refused(RequestId(50)));

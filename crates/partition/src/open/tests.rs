@@ -5,7 +5,7 @@ use runnel_record::{ProducerId, TimestampMs};
 
 use super::*;
 use crate::testing::{facts, idempotent};
-use crate::{Decision, RequestId};
+use crate::{Decision, RequestId, Terms};
 
 fn starts(list: &[(i32, i64)]) -> Vec<EpochStart> {
     list.iter().map(|&(epoch, start)| EpochStart { epoch: LeaderEpoch(epoch), start: Offset(start) }).collect()
@@ -45,7 +45,8 @@ fn the_tail_is_committed_and_the_epoch_begins_after_it() {
 fn a_retry_of_a_recovered_batch_is_a_duplicate() {
     let tail = facts(1, 10, 5, 100).by(7, 0, 0);
     let mut p = open(&start(4, &[(1, 0)]), &[tail]).unwrap();
-    let decision = p.append(TimestampMs(200), RequestId(1), false, &mut idempotent(7, 0, 0, 5).batch()).unwrap();
+    let decision =
+        p.append(TimestampMs(200), RequestId(1), Terms::default(), &mut idempotent(7, 0, 0, 5).batch()).unwrap();
     let Decision::Duplicate(produced) = decision else { panic!("{decision:?}") };
     assert_eq!((produced.base_offset, produced.leader_epoch), (Offset(10), LeaderEpoch(1)));
 }
@@ -57,7 +58,8 @@ fn the_snapshot_carries_producers_over() {
         RememberedBatch { first_sequence: 3, last_sequence: 4, base_offset: Offset(8), append_time: TimestampMs(100) };
     start.producers.producers = vec![ProducerEntry { id: ProducerId(7), epoch: 0, written: 2, batches: vec![batch] }];
     let mut p = open(&start, &[]).unwrap();
-    let decision = p.append(TimestampMs(200), RequestId(1), false, &mut idempotent(7, 0, 3, 2).batch()).unwrap();
+    let decision =
+        p.append(TimestampMs(200), RequestId(1), Terms::default(), &mut idempotent(7, 0, 3, 2).batch()).unwrap();
     assert!(matches!(decision, Decision::Duplicate(produced) if produced.base_offset == Offset(8)), "{decision:?}");
 }
 
@@ -65,7 +67,8 @@ fn the_snapshot_carries_producers_over() {
 #[test]
 fn append_times_do_not_fall_across_a_reopen() {
     let mut p = open(&start(4, &[(1, 0)]), &[]).unwrap();
-    let decision = p.append(TimestampMs(5), RequestId(1), false, &mut idempotent(7, 0, 3, 2).batch()).unwrap();
+    let decision =
+        p.append(TimestampMs(5), RequestId(1), Terms::default(), &mut idempotent(7, 0, 3, 2).batch()).unwrap();
     assert_eq!(decision, Decision::Append { base_offset: Offset(10), append_time: TimestampMs(100) });
 }
 

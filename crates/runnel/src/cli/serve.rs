@@ -33,8 +33,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let metrics = telemetry::start_metrics()?;
     // Bound before the broker opens its data: a port in use is the commonest mistake and should cost nothing.
     let kafka_listener = bind("kafka.listen", config.kafka.listen).await?;
+    let grpc_listener = bind("grpc.listen", config.grpc.listen).await?;
     let http_listener = bind("http.listen", config.http.listen).await?;
-    let (kafka_at, http_at) = (kafka_listener.local_addr()?, http_listener.local_addr()?);
+    let (kafka_at, grpc_at) = (kafka_listener.local_addr()?, grpc_listener.local_addr()?);
+    let http_at = http_listener.local_addr()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
@@ -51,14 +53,23 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
 
     let doors = Shutdown::new();
+    // Sessions are told to drain while the broker still ships.
+    let sessions = doors.child();
     let kafka = tokio::spawn(runnel_kafka::serve(
         kafka_listener,
         Arc::clone(&broker) as Arc<dyn runnel_api::Broker>,
-        config.kafka_options(Some(http_at))?,
+        config.kafka_options(Some(grpc_at), Some(http_at))?,
         doors.clone(),
     ));
+    let grpc = tokio::spawn(runnel_grpc::serve(
+        grpc_listener,
+        Arc::clone(&broker) as _,
+        Arc::new(SystemClock),
+        config.grpc_options(Some(kafka_at), Some(http_at))?,
+        sessions.clone(),
+    ));
     let http = tokio::spawn(runnel_http::serve(http_listener, Arc::clone(&broker) as _, metrics, doors.clone()));
-    info!(kafka = %kafka_at, http = %http_at, "ready: point any Kafka client at {kafka_at}");
+    info!(kafka = %kafka_at, grpc = %grpc_at, http = %http_at, "ready: point any Kafka client at {kafka_at}");
 
     let failed = tokio::select! {
         _ = terminate.recv() => None,
@@ -66,9 +77,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         reason = broker.failed() => Some(reason),
     };
     info!("stopping: new writes are refused, what is committed is shipped to the bucket");
+    sessions.trigger();
     let report = broker.stop().await;
     doors.trigger();
     kafka.await.context("the Kafka front door")??;
+    grpc.await.context("the gRPC front door")??;
     http.await.context("the HTTP front door")??;
     match failed {
         Some(reason) => anyhow::bail!("{reason}"),

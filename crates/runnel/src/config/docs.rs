@@ -29,7 +29,17 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("kafka.max_inflight", "Bytes of requests that may be in memory at once, over all connections."),
     s("kafka.max_connections", "Connections accepted at once."),
     s("kafka.idle_timeout", "A connection that is silent this long is closed."),
-    s("grpc.listen", "Address of the gRPC listener. Reserved: this release does not open it yet."),
+    s("grpc.listen", "Address of the gRPC listener. Beyond loopback it needs `security.insecure = true`."),
+    s("grpc.max_message", "Largest request message accepted by the producer service; the others take 1MiB."),
+    s(
+        "grpc.max_inflight",
+        "Bytes of requests that may be in memory at once, over all connections; replies that wait for their reader may take as much again.",
+    ),
+    s("grpc.max_connections", "Connections accepted at once."),
+    s("grpc.max_streams", "Calls and sessions of one connection that may run at once."),
+    s("grpc.session_window", "Bytes of an append session that may be unanswered; the broker reads no further."),
+    s("grpc.max_session_age", "Age at which a session is asked to end and be opened anew."),
+    s("grpc.drain_grace", "How long a session that was asked to end, also by a stop, may go on."),
     s("http.listen", "Address of /livez, /readyz and /metrics."),
     s(
         "storage.url",

@@ -66,6 +66,9 @@ fn unknown_keys_suggest_the_nearest() {
 fn refuses_what_cannot_work() {
     for set in [
         "kafka.listen=0.0.0.0:9092",
+        "grpc.listen=0.0.0.0:9093",
+        "grpc.max_message=1",
+        "grpc.max_streams=0",
         "metadata.url=zookeeper",
         "wal.durability=object",
         "segment.max_age=soon",

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context;
 use runnel_broker::{CacheOptions, Options, SegmentOptions, TopicOptions, WalOptions};
 
-use super::Config;
+use super::{ByteSize, Config};
 
 /// Ceiling of the derived `wal.max_unshipped`.
 const MAX_UNSHIPPED: u64 = 4 << 30;
@@ -56,8 +56,11 @@ impl Config {
         self.wal.max_unshipped.map_or((free_bytes / 4).min(MAX_UNSHIPPED), |set| set.0)
     }
 
-    pub(crate) fn kafka_options(&self, http: Option<SocketAddr>) -> anyhow::Result<runnel_kafka::Options> {
-        let bytes = |size: super::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    pub(crate) fn kafka_options(
+        &self,
+        grpc: Option<SocketAddr>,
+        http: Option<SocketAddr>,
+    ) -> anyhow::Result<runnel_kafka::Options> {
         let defaults = runnel_kafka::Options::default();
         let max_frame_bytes = bytes(self.kafka.max_frame);
         let advertise = self.kafka.advertise.as_deref().map(str::parse).transpose();
@@ -68,10 +71,37 @@ impl Config {
             max_inflight_bytes: bytes(self.kafka.max_inflight),
             max_connections: self.kafka.max_connections,
             idle_timeout: self.kafka.idle_timeout.0,
-            neighbours: runnel_kafka::Neighbours { grpc: None, http },
+            neighbours: runnel_kafka::Neighbours { grpc, http },
             ..defaults
         };
         options.check().context("the section [kafka]")?;
         Ok(options)
     }
+
+    pub(crate) fn grpc_options(
+        &self,
+        kafka: Option<SocketAddr>,
+        http: Option<SocketAddr>,
+    ) -> anyhow::Result<runnel_grpc::Options> {
+        let defaults = runnel_grpc::Options::default();
+        let max_message_bytes = bytes(self.grpc.max_message);
+        let options = runnel_grpc::Options {
+            max_message_bytes,
+            max_inflight_bytes: bytes(self.grpc.max_inflight),
+            max_inflight_bytes_per_connection: defaults.max_inflight_bytes_per_connection.max(max_message_bytes),
+            max_connections: self.grpc.max_connections,
+            max_streams_per_connection: self.grpc.max_streams,
+            session_window_bytes: self.grpc.session_window.0,
+            max_session_age: self.grpc.max_session_age.0,
+            drain_grace: self.grpc.drain_grace.0,
+            neighbours: runnel_grpc::Neighbours { kafka, http },
+            ..defaults
+        };
+        options.check().context("the section [grpc]")?;
+        Ok(options)
+    }
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
 }

@@ -59,7 +59,7 @@ pub(crate) async fn produce(
     records: Bytes,
     timeout: Duration,
 ) -> Result<Produced, Error> {
-    let partitions = vec![ProducePartition { topic, partition, records }];
+    let partitions = vec![ProducePartition { topic, partition, records, expected_offset: None }];
     let mut answers = broker.produce(ProduceRequest { acks: Acks::All, timeout, partitions }).await;
     assert_eq!(answers.len(), 1);
     answers.remove(0).outcome

@@ -1,0 +1,231 @@
+//! The table of what is served: each method of the interface and the verb that answers it.
+
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use runnel_proto::admin::v1::segment_service_server::{SegmentService, SegmentServiceServer};
+use runnel_proto::admin::v1::topic_service_server::{TopicService, TopicServiceServer};
+use runnel_proto::admin::v1::{
+    CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse, GetTopicConfigsRequest,
+    GetTopicConfigsResponse, GetTopicRequest, GetTopicResponse, ListTopicsRequest, ListTopicsResponse,
+    SealSegmentsRequest, SealSegmentsResponse, UpdateTopicConfigsRequest, UpdateTopicConfigsResponse,
+};
+use runnel_proto::cluster::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
+use runnel_proto::cluster::v1::{GetClusterRequest, GetClusterResponse, GetHealthRequest, GetHealthResponse};
+use runnel_proto::consume::v1::consumer_service_server::{ConsumerService, ConsumerServiceServer};
+use runnel_proto::consume::v1::{
+    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, ReadSessionRequest, ReadSessionResponse,
+};
+use runnel_proto::produce::v1::producer_service_server::{ProducerService, ProducerServiceServer};
+use runnel_proto::produce::v1::{
+    AppendSessionRequest, AppendSessionResponse, InitProducerRequest, InitProducerResponse, ProduceRequest,
+    ProduceResponse,
+};
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+use tonic::{Request, Response, Status, Streaming};
+use tonic_health::pb::health_server::HealthServer;
+use tower::layer::util::{Identity, Stack};
+
+use crate::budget::Lease;
+use crate::door::Door;
+use crate::error::Error;
+use crate::health::Health;
+use crate::observe::Observe;
+use crate::options::Options;
+use crate::{
+    append_session, cluster, configs, fetch, init_producer, list_offsets, produce, read_session, segments, topics,
+};
+
+/// Largest request of the services that take no records: what they decode to is larger than their bytes.
+const MAX_PLAIN_MESSAGE: usize = 1 << 20;
+
+/// Largest set of headers of a request.
+const MAX_HEADERS: u32 = 16 << 10;
+
+/// Bytes that a client may send before they are read: of one call, and of one connection.
+const WINDOW: u32 = 1 << 20;
+
+/// Every method, as metrics name it behind the last dot of the package.
+const METHODS: &[&str] = &[
+    "/runnel.produce.v1.ProducerService/Produce",
+    "/runnel.produce.v1.ProducerService/AppendSession",
+    "/runnel.produce.v1.ProducerService/InitProducer",
+    "/runnel.consume.v1.ConsumerService/Fetch",
+    "/runnel.consume.v1.ConsumerService/ListOffsets",
+    "/runnel.consume.v1.ConsumerService/ReadSession",
+    "/runnel.admin.v1.TopicService/CreateTopic",
+    "/runnel.admin.v1.TopicService/GetTopic",
+    "/runnel.admin.v1.TopicService/ListTopics",
+    "/runnel.admin.v1.TopicService/DeleteTopic",
+    "/runnel.admin.v1.TopicService/GetTopicConfigs",
+    "/runnel.admin.v1.TopicService/UpdateTopicConfigs",
+    "/runnel.admin.v1.SegmentService/SealSegments",
+    "/runnel.cluster.v1.ClusterService/GetCluster",
+    "/runnel.cluster.v1.ClusterService/GetHealth",
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// The name of the method at `path` for metrics and logs, `other` if it is not served: labels must not come from
+/// clients.
+pub(crate) fn method(path: &str) -> &'static str {
+    let known = METHODS.iter().find(|known| **known == path);
+    known.and_then(|known| known.rsplit_once('.')).map_or("other", |(_, name)| name)
+}
+
+/// Largest message of a method of that name.
+pub(crate) fn max_message(method: &str, options: &Options) -> usize {
+    if method.starts_with("ProducerService/") { options.max_message_bytes } else { MAX_PLAIN_MESSAGE }
+}
+
+/// The services, with the limits of their connections.
+pub(crate) fn router(door: &Arc<Door>) -> Result<Router<Stack<Observe, Identity>>, Error> {
+    let served = Served(Arc::clone(door));
+    let options = &door.options;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(runnel_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Larger messages have been refused before they are decoded.
+    let producer = ProducerServiceServer::new(served.clone()).max_decoding_message_size(options.max_message_bytes);
+    let router = Server::builder()
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_concurrent_streams(options.max_streams_per_connection)
+        .http2_keepalive_interval(Some(options.keepalive))
+        .http2_max_header_list_size(MAX_HEADERS)
+        .layer(Observe(Arc::clone(door)))
+        .add_service(producer)
+        .add_service(ConsumerServiceServer::new(served.clone()))
+        .add_service(TopicServiceServer::new(served.clone()))
+        .add_service(SegmentServiceServer::new(served.clone()))
+        .add_service(ClusterServiceServer::new(served))
+        .add_service(HealthServer::new(Health(Arc::clone(door))))
+        .add_service(reflection().build_v1().map_err(Error::Reflection)?)
+        // What the clients of several languages still ask for.
+        .add_service(reflection().build_v1alpha().map_err(Error::Reflection)?);
+    Ok(router)
+}
+
+/// Every service of ours.
+#[derive(Clone)]
+struct Served(Arc<Door>);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// An answer, or a failure as its status.
+fn answer<T>(outcome: Result<T, crate::error::Failure>) -> Answer<T> {
+    outcome.map(Response::new).map_err(Status::from)
+}
+
+/// What a session has read and not dealt with.
+fn lease<T>(door: &Door, request: &Request<T>) -> Arc<Lease> {
+    request.extensions().get().cloned().unwrap_or_else(|| door.lease(None))
+}
+
+#[tonic::async_trait]
+impl ProducerService for Served {
+    type AppendSessionStream = BoxStream<'static, Result<AppendSessionResponse, Status>>;
+
+    async fn produce(&self, request: Request<ProduceRequest>) -> Answer<ProduceResponse> {
+        answer(produce::handle(&self.0, request.into_inner()).await)
+    }
+
+    async fn append_session(
+        &self,
+        request: Request<Streaming<AppendSessionRequest>>,
+    ) -> Answer<Self::AppendSessionStream> {
+        let lease = lease(&self.0, &request);
+        Ok(Response::new(append_session::handle(Arc::clone(&self.0), request.into_inner(), lease)))
+    }
+
+    async fn init_producer(&self, request: Request<InitProducerRequest>) -> Answer<InitProducerResponse> {
+        answer(init_producer::handle(&self.0, request.into_inner()).await)
+    }
+}
+
+#[tonic::async_trait]
+impl ConsumerService for Served {
+    type ReadSessionStream = BoxStream<'static, Result<ReadSessionResponse, Status>>;
+
+    async fn fetch(&self, request: Request<FetchRequest>) -> Answer<FetchResponse> {
+        let (reply, held) = fetch::handle(&self.0, request.into_inner()).await?;
+        let mut response = Response::new(reply);
+        // Given back once the reply is written.
+        response.extensions_mut().insert(Arc::new(held));
+        Ok(response)
+    }
+
+    async fn list_offsets(&self, request: Request<ListOffsetsRequest>) -> Answer<ListOffsetsResponse> {
+        answer(list_offsets::handle(&self.0, request.into_inner()).await)
+    }
+
+    async fn read_session(&self, request: Request<Streaming<ReadSessionRequest>>) -> Answer<Self::ReadSessionStream> {
+        let lease = lease(&self.0, &request);
+        Ok(Response::new(read_session::handle(Arc::clone(&self.0), request.into_inner(), lease)))
+    }
+}
+
+#[tonic::async_trait]
+impl TopicService for Served {
+    async fn create_topic(&self, request: Request<CreateTopicRequest>) -> Answer<CreateTopicResponse> {
+        answer(topics::create(&self.0, request.into_inner()).await)
+    }
+
+    async fn get_topic(&self, request: Request<GetTopicRequest>) -> Answer<GetTopicResponse> {
+        answer(topics::get(&self.0, request.into_inner()).await)
+    }
+
+    async fn list_topics(&self, request: Request<ListTopicsRequest>) -> Answer<ListTopicsResponse> {
+        answer(topics::list(&self.0, request.into_inner()).await)
+    }
+
+    async fn delete_topic(&self, request: Request<DeleteTopicRequest>) -> Answer<DeleteTopicResponse> {
+        answer(topics::delete(&self.0, request.into_inner()).await)
+    }
+
+    async fn get_topic_configs(&self, request: Request<GetTopicConfigsRequest>) -> Answer<GetTopicConfigsResponse> {
+        answer(configs::get(&self.0, request.into_inner()).await)
+    }
+
+    async fn update_topic_configs(
+        &self,
+        request: Request<UpdateTopicConfigsRequest>,
+    ) -> Answer<UpdateTopicConfigsResponse> {
+        answer(configs::update(&self.0, request.into_inner()).await)
+    }
+}
+
+#[tonic::async_trait]
+impl SegmentService for Served {
+    async fn seal_segments(&self, request: Request<SealSegmentsRequest>) -> Answer<SealSegmentsResponse> {
+        answer(segments::seal(&self.0, request.into_inner()).await)
+    }
+}
+
+#[tonic::async_trait]
+impl ClusterService for Served {
+    async fn get_cluster(&self, _request: Request<GetClusterRequest>) -> Answer<GetClusterResponse> {
+        Ok(Response::new(cluster::get(&self.0).await))
+    }
+
+    async fn get_health(&self, _request: Request<GetHealthRequest>) -> Answer<GetHealthResponse> {
+        Ok(Response::new(cluster::health(&self.0).await))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_served_has_a_name() {
+        assert_eq!(method("/runnel.produce.v1.ProducerService/Produce"), "ProducerService/Produce");
+        assert_eq!(method("/grpc.health.v1.Health/Check"), "Health/Check");
+        assert_eq!(method("/runnel.produce.v1.ProducerService/Steal"), "other");
+    }
+}

@@ -1,0 +1,10 @@
+//! The front door through real sockets, against the in-memory broker.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod append_session;
+mod errors;
+mod exchange;
+mod hostile;
+mod read_session;
+mod support;
