@@ -23,11 +23,20 @@ pub(crate) const PYTHON: [Need; 1] = [VENV];
 /// What an S3 server is built with.
 pub(crate) const S3: [Need; 1] = [GO];
 
+/// What the drivers of the client libraries are built and run with.
+pub(crate) const CLIENTS: [Need; 5] = [
+    GO,
+    Need { program: "javac", probe: &["-version"], package: "openjdk-17-jdk-headless" },
+    Need { program: "node", probe: &["--version"], package: "nodejs" },
+    Need { program: "npm", probe: &["--version"], package: "npm" },
+    Need { program: "make", probe: &["--version"], package: "make" },
+];
+
 /// What the test suites need.
 pub(crate) const TESTS: [Need; 4] = [
     VENV,
     Need { program: "kcat", probe: &["-V"], package: "kcat" },
-    Need { program: "java", probe: &["-version"], package: "openjdk-17-jre-headless" },
+    Need { program: "java", probe: &["-version"], package: "openjdk-17-jdk-headless" },
     Need { program: "mvn", probe: &["-v"], package: "maven" },
 ];
 

@@ -15,11 +15,35 @@ use serde_json::json;
 #[derive(Deserialize)]
 #[serde(tag = "verb", rename_all = "lowercase")]
 pub enum Request {
-    Produce { bootstrap: String, topic: String, records: Vec<Record>, codec: Option<String>, java_keys: bool },
-    Consume { bootstrap: String, topic: String, partitions: Vec<i32>, offset: Option<i64>, time: Option<i64>, count: usize },
-    Create { bootstrap: String, topic: String, partitions: i32, config: BTreeMap<String, String> },
-    Describe { bootstrap: String, topic: String },
-    Delete { bootstrap: String, topic: String },
+    Produce {
+        bootstrap: String,
+        topic: String,
+        records: Vec<Record>,
+        codec: Option<String>,
+        java_keys: bool,
+    },
+    Consume {
+        bootstrap: String,
+        topic: String,
+        partitions: Vec<i32>,
+        offset: Option<i64>,
+        time: Option<i64>,
+        count: usize,
+    },
+    Create {
+        bootstrap: String,
+        topic: String,
+        partitions: i32,
+        config: BTreeMap<String, String>,
+    },
+    Describe {
+        bootstrap: String,
+        topic: String,
+    },
+    Delete {
+        bootstrap: String,
+        topic: String,
+    },
 }
 
 /// A record to produce, or, with its offset, one that was read.

@@ -25,7 +25,9 @@ fn main() -> Result<()> {
         Request::Consume { bootstrap, topic, partitions, offset, time, count } => {
             consume(&bootstrap, &topic, &partitions, offset, time, count)
         }
-        Request::Create { bootstrap, topic, partitions, config } => create(&bootstrap, &topic, partitions, &config).await,
+        Request::Create { bootstrap, topic, partitions, config } => {
+            create(&bootstrap, &topic, partitions, &config).await
+        }
         Request::Describe { bootstrap, topic } => describe(&bootstrap, &topic).await,
         Request::Delete { bootstrap, topic } => {
             let results = admin(&bootstrap)?.delete_topics(&[&topic], &AdminOptions::new()).await?;

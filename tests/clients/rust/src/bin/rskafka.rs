@@ -56,7 +56,11 @@ async fn produce(bootstrap: &str, topic: &str, records: Vec<Record>, codec: Opti
         batches.entry(partition).or_default().push(rskafka::record::Record {
             key: record.key.map(|key| key.0),
             value: record.value.map(|value| value.0),
-            headers: record.headers.into_iter().map(|(name, value)| (name, value.unwrap_or(Bytes(Vec::new())).0)).collect(),
+            headers: record
+                .headers
+                .into_iter()
+                .map(|(name, value)| (name, value.unwrap_or(Bytes(Vec::new())).0))
+                .collect(),
             timestamp: match record.timestamp {
                 Some(ms) => DateTime::from_timestamp_millis(ms).context("not a time")?,
                 None => Utc::now(),
