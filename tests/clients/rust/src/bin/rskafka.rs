@@ -99,7 +99,7 @@ async fn consume(
     let mut left = count;
     while left > 0 {
         for (partition, reader, next) in &mut readers {
-            let (records, _) = reader.fetch_records(*next, 1..1 << 20, 100).await?;
+            let (records, _) = reader.fetch_records(*next, 1..1 << 20, 10).await?;
             for found in records.into_iter().take(left) {
                 *next = found.offset + 1;
                 left -= 1;
