@@ -14,28 +14,41 @@ pub(crate) fn dir() -> Result<PathBuf> {
     Ok(workspace::cache()?.join("clients"))
 }
 
-/// Builds what is not built, or was built from other sources.
-pub(crate) fn install() -> Result<()> {
-    system::install(&system::CLIENTS)?;
-    build("go", "", go)?;
-    build("node", "", node)?;
-    build("rust", "", rust)?;
-    build("java", kafka::POM, java)
+/// How the drivers in one language are built.
+struct Language {
+    name: &'static str,
+    needs: &'static [system::Need],
+    /// Says which versions are used, where no file among the sources does.
+    pinned: &'static str,
+    /// Builds from the sources to a folder.
+    build: fn(&Path, &Path) -> Result<()>,
 }
 
-/// `pinned` says which versions are used, where no file among the sources does.
-fn build(language: &str, pinned: &str, with: fn(&Path, &Path) -> Result<()>) -> Result<()> {
-    let sources = workspace::root().join("tests/clients").join(language);
-    let mut recipe = pinned.to_owned();
-    collect(&sources, &mut recipe)?;
-    let out = dir()?.join(language);
-    if super::is_stamped(&out, &recipe) {
-        return Ok(());
+const LANGUAGES: [Language; 4] = [
+    Language { name: "go", needs: &system::GO_CLIENTS, pinned: "", build: go },
+    Language { name: "node", needs: &system::NODE_CLIENTS, pinned: "", build: node },
+    Language { name: "rust", needs: &system::RUST_CLIENTS, pinned: "", build: rust },
+    Language { name: "java", needs: &system::JAVA_CLIENTS, pinned: kafka::POM, build: java },
+];
+
+/// Builds what is not built, or was built from other sources.
+pub(crate) fn install() -> Result<()> {
+    for language in LANGUAGES {
+        let sources = workspace::root().join("tests/clients").join(language.name);
+        let mut recipe = language.pinned.to_owned();
+        collect(&sources, &mut recipe)?;
+        let out = dir()?.join(language.name);
+        if super::is_stamped(&out, &recipe) {
+            continue;
+        }
+        system::install(language.needs)?;
+        println!("building the {} clients in {}", language.name, out.display());
+        fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+        (language.build)(&sources, &out)
+            .with_context(|| format!("cannot build the {} clients: is its registry reachable?", language.name))?;
+        super::stamp(&out, &recipe)?;
     }
-    println!("building the {language} clients in {}", out.display());
-    fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
-    with(&sources, &out).with_context(|| format!("cannot build the {language} clients: is its registry reachable?"))?;
-    super::stamp(&out, &recipe)
+    Ok(())
 }
 
 /// The text of every file below `dir`, by name.
