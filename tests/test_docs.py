@@ -22,9 +22,9 @@ def blocks(page, language):
     return found
 
 
-def run(*args):
+def run(*args, cwd=None):
     """Runs a command that must succeed and returns what it printed."""
-    done = subprocess.run(args, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(args, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -55,7 +55,7 @@ def test_the_snippets_about_the_lake(broker, topic):
     log.create_topic(broker.address, topic, 1)
     log.produce(broker.address, topic, [(0, None, b'{"carrier": "UA"}', None)] * 777)
     assert broker.stop() == 0
-    duckdb, polars, pyarrow = blocks("docs/lake.md", "python")
+    duckdb, polars, pyarrow, _ = blocks("docs/lake.md", "python")
     for snippet, expected in [(duckdb, "UA"), (polars, topic), (pyarrow, topic)]:
         printed = run(sys.executable, "-c", snippet.replace("runnel-data/bucket", str(broker.bucket)).replace(
             "topic=flights", f"topic={topic}"))
@@ -76,6 +76,15 @@ def test_the_examples_of_the_command_line(broker, tmp_path):
         done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
         assert re.fullmatch(re.escape(expected).replace("…", ".*"), done.stdout), f"{command}\n{done.stdout}"
+
+
+def test_the_snippet_about_iceberg(broker, tmp_path):
+    log.produce(broker.address, "flights", [(0, None, b"v", None)] * 777)
+    assert broker.stop() == 0
+    (tmp_path / "flights.paths").write_text(broker.cli("segment", "list", "flights", "-o", "paths"))
+    (tmp_path / "warehouse").mkdir()
+    *_, snippet = blocks("docs/lake.md", "python")
+    assert re.search(r"\b777\b", run(sys.executable, "-c", snippet, cwd=tmp_path))
 
 
 def test_the_settings_file_shows_every_setting_and_its_default(make_broker):

@@ -1,9 +1,13 @@
-"""pyarrow, DuckDB and Polars read from the bucket exactly what a Kafka consumer reads."""
+"""pyarrow, DuckDB, Polars and pyiceberg read from the bucket exactly what a Kafka consumer reads."""
 import duckdb
 import polars
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.parquet
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.transforms import DayTransform
+from pyiceberg.types import LongType
 
 from harness import log
 
@@ -95,3 +99,34 @@ def test_the_view_that_the_cli_prints_is_the_log(broker):
         found = connection.execute(
             f'select kafka_partition, kafka_offset, kafka_value from "{view}" order by 1, 2').fetchall()
     assert found == [(r.partition, r.offset, r.value) for r in consumed]
+
+
+def test_the_files_become_an_iceberg_table_without_copying(broker, tmp_path):
+    log.create_topic(broker.address, "iced", 2)
+    log.produce(broker.address, "iced", RECORDS)
+    consumed = log.flat(log.read_all(broker.address, "iced"))
+    assert broker.stop() == 0
+    files = broker.cli("segment", "list", "iced", "-o", "paths").split()
+    table = iceberg_table(tmp_path, files)
+    in_file = {f.name: int(f.metadata[b"PARQUET:field_id"]) for f in pyarrow.parquet.read_schema(files[0])}
+    assert {column.name: column.field_id for column in table.schema().columns} == in_file
+    assert sorted(table.inspect.files()["file_path"].to_pylist()) == sorted(files)
+    assert rows(table.scan().to_arrow().to_pylist(), lambda t: t.timestamp()) == consumed
+    assert rows(polars.scan_iceberg(table).collect().to_dicts(), lambda t: t.timestamp()) == consumed
+    day = table.scan().to_arrow()["kafka_append_time"][0].as_py().date()
+    counts = [table.scan(f"kafka_append_time {when} '{day}T00:00:00+00:00'").count() for when in ("<", ">=")]
+    assert counts == [0, len(RECORDS)]
+
+
+def iceberg_table(folder, files):
+    """A table over exactly these files, whose column ids it takes over."""
+    catalog = SqlCatalog("lake", uri=f"sqlite:///{folder}/catalog.db", warehouse=str(folder))
+    catalog.create_namespace("kafka")
+    columns = pyarrow.parquet.read_schema(files[0])
+    table = catalog.create_table("kafka.iced", columns.remove(len(columns) - 1))
+    with table.update_schema(allow_incompatible_changes=True) as update:
+        update.add_column("kafka_batch_base_offset", LongType(), required=True)
+    with table.update_spec() as update:
+        update.add_field("kafka_append_time", DayTransform(), "day")
+    table.add_files(files)
+    return table

@@ -66,13 +66,15 @@ def read_all(address, topic, start=0):
             log[p] = []
         client.assign([confluent_kafka.TopicPartition(topic, p, start) for p in ends if ends[p] > start])
         open_parts = {p for p in ends if ends[p] > start}
+        left = sum(ends[p] - start for p in open_parts)
         deadline = time.monotonic() + SECONDS
         while open_parts:
             assert time.monotonic() < deadline, f"partitions {open_parts} of {topic} were not read to their end"
-            for message in client.consume(10_000, timeout=0.5):
+            # It returns when it has as many as asked for, else when the time is over.
+            for message in client.consume(max(1, min(10_000, left)), timeout=0.5):
                 if message.error():
                     raise AssertionError(message.error())
-                record = of_message(message)
+                record, left = of_message(message), left - 1
                 if record.offset < ends[record.partition]:
                     log[record.partition].append(record)
                 if record.offset + 1 >= ends[record.partition]:

@@ -15,7 +15,8 @@ def free_port():
         return s.getsockname()[1]
 
 
-def _die_with_parent():
+def die_with_parent():
+    """For `preexec_fn`: the kernel kills the child when we end."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
@@ -26,7 +27,7 @@ def spawn(args, log, env=None):
     with open(log, "ab") as out:
         return subprocess.Popen(
             [str(a) for a in args], env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            start_new_session=True, preexec_fn=_die_with_parent)
+            start_new_session=True, preexec_fn=die_with_parent)
 
 
 def wait_until(condition, what, seconds=30, every=0.02):

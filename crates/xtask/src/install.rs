@@ -1,8 +1,10 @@
-//! Installs what the tests and the demo need: system packages, a Python environment, an S3 server, Kafka's tools.
+//! Installs what the tests and the demo need: system packages, a Python environment, an S3 server, Kafka's tools, and
+//! the client libraries under test.
 //!
 //! Idempotent, and quick where all is there. Everything but system packages goes to the user's cache folder.
 //! What a folder was made from is written beside it (a stamp), last, so that an interrupted installation is redone.
 
+mod clients;
 mod kafka;
 mod python;
 mod s3;
@@ -13,6 +15,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+pub(crate) use clients::dir as client_drivers;
+pub(crate) use kafka::libs as kafka_libs;
 pub(crate) use s3::versitygw;
 
 /// Everything that the tests need.
@@ -20,7 +24,8 @@ pub(crate) fn all() -> Result<()> {
     system::install(&system::TESTS)?;
     python::install()?;
     s3::install()?;
-    kafka::install()
+    kafka::install()?;
+    clients::install()
 }
 
 /// What the demo needs: a subset, so that a first look does not wait for Kafka's tools.

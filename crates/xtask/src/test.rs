@@ -25,7 +25,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.fast {
         step("install", install::all)?;
     }
-    step("format", || process::run(workspace::cargo().args(["fmt", "--all", "--check"])))?;
+    step("format", || {
+        process::run(workspace::cargo().args(["fmt", "--all", "--check"]))?;
+        process::run(workspace::cargo().args(["fmt", "--check", "--manifest-path", "tests/clients/rust/Cargo.toml"]))
+    })?;
     step("lints", || {
         let lint = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
         process::run(workspace::cargo().args(lint))
@@ -78,7 +81,8 @@ fn black_box(long: bool) -> Result<()> {
         .current_dir(workspace::root())
         .env("RUNNEL_BIN", debug_binary()?)
         .env("VERSITYGW_BIN", install::versitygw()?)
-        .env("KAFKA_LIBS", workspace::cache()?.join("kafka/libs"))
+        .env("KAFKA_LIBS", install::kafka_libs()?)
+        .env("CLIENT_DRIVERS", install::client_drivers()?)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     if !long {
         command.args(["-m", "not long"]);

@@ -1,6 +1,7 @@
-//! Apache Kafka's own command-line tools, from Maven Central.
+//! Apache Kafka's own command-line tools and its Java client, from Maven Central.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -8,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::{process, workspace};
 
 /// Collects the jars of the console tools; nothing is compiled.
-const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
+pub(crate) const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>runnel</groupId>
   <artifactId>kafka-tools-for-tests</artifactId>
@@ -23,6 +24,11 @@ const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
 "#;
 
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
+
+/// The folder of the jars.
+pub(crate) fn libs() -> Result<PathBuf> {
+    Ok(workspace::cache()?.join("kafka/libs"))
+}
 
 /// Fetches the jars unless they are there.
 pub(crate) fn install() -> Result<()> {

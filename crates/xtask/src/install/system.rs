@@ -23,11 +23,27 @@ pub(crate) const PYTHON: [Need; 1] = [VENV];
 /// What an S3 server is built with.
 pub(crate) const S3: [Need; 1] = [GO];
 
+/// What the drivers of Go clients are built with.
+pub(crate) const GO_CLIENTS: [Need; 1] = [GO];
+
+/// What the drivers of Node clients are installed and run with.
+pub(crate) const NODE_CLIENTS: [Need; 2] = [
+    Need { program: "node", probe: &["--version"], package: "nodejs" },
+    Need { program: "npm", probe: &["--version"], package: "npm" },
+];
+
+/// What librdkafka is built with, beside a C compiler.
+pub(crate) const RUST_CLIENTS: [Need; 1] = [Need { program: "make", probe: &["--version"], package: "make" }];
+
+/// What the driver of the Java client is built with.
+pub(crate) const JAVA_CLIENTS: [Need; 1] =
+    [Need { program: "javac", probe: &["-version"], package: "openjdk-17-jdk-headless" }];
+
 /// What the test suites need.
 pub(crate) const TESTS: [Need; 4] = [
     VENV,
     Need { program: "kcat", probe: &["-V"], package: "kcat" },
-    Need { program: "java", probe: &["-version"], package: "openjdk-17-jre-headless" },
+    Need { program: "java", probe: &["-version"], package: "openjdk-17-jdk-headless" },
     Need { program: "mvn", probe: &["-v"], package: "maven" },
 ];
 

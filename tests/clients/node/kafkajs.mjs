@@ -1,0 +1,65 @@
+// Driver of kafkajs; the contract is in ../README.md. It cannot consume without a group, so it does not consume.
+import kafkajs from 'kafkajs'
+import { decode, say, serve } from './contract.mjs'
+
+const client = request => new kafkajs.Kafka({ brokers: [request.bootstrap], logLevel: kafkajs.logLevel.NOTHING })
+
+function headersOf (record) {
+  const headers = {}
+  for (const [name, value] of record.headers) {
+    (headers[name] ??= []).push(decode(value))
+  }
+  return headers
+}
+
+async function produce (request) {
+  const producer = client(request).producer()
+  await producer.connect()
+  const messages = request.records.map(record => ({
+    key: decode(record.key),
+    value: decode(record.value),
+    headers: headersOf(record),
+    partition: record.partition ?? undefined,
+    timestamp: record.timestamp === null ? undefined : String(record.timestamp)
+  }))
+  const compression = request.codec === 'gzip' ? kafkajs.CompressionTypes.GZIP : undefined
+  await producer.send({ topic: request.topic, messages, compression })
+  await producer.disconnect()
+}
+
+async function withAdmin (request, work) {
+  const admin = client(request).admin()
+  await admin.connect()
+  try {
+    return await work(admin)
+  } finally {
+    await admin.disconnect()
+  }
+}
+
+const create = request => withAdmin(request, admin => admin.createTopics({
+  topics: [{
+    topic: request.topic,
+    numPartitions: request.partitions,
+    configEntries: Object.entries(request.config).map(([name, value]) => ({ name, value }))
+  }]
+}))
+
+const describe = request => withAdmin(request, async admin => {
+  const { topics: [topic] } = await admin.fetchTopicMetadata({ topics: [request.topic] })
+  const offsets = (await admin.fetchTopicOffsets(request.topic)).sort((a, b) => a.partition - b.partition)
+  const { resources: [resource] } = await admin.describeConfigs({
+    includeSynonyms: false,
+    resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: request.topic }]
+  })
+  say({
+    partitions: topic.partitions.length,
+    earliest: offsets.map(found => Number(found.low)),
+    latest: offsets.map(found => Number(found.high)),
+    config: Object.fromEntries(resource.configEntries.map(entry => [entry.configName, entry.configValue]))
+  })
+})
+
+const remove = request => withAdmin(request, admin => admin.deleteTopics({ topics: [request.topic] }))
+
+await serve({ produce, create, describe, delete: remove })

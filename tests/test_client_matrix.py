@@ -1,0 +1,282 @@
+"""Every client library against the broker; what each is known not to do is in docs/kafka-compatibility.md.
+
+Each library's driver (tests/clients/) writes what a reference consumer reads, and reads what a reference producer wrote.
+The reference is confluent-kafka, which the other tests use as well.
+"""
+import collections
+import itertools
+import json
+import pathlib
+import random
+import re
+
+import pytest
+
+from harness import drivers, log
+from harness.broker import Broker
+from harness.process import free_port
+from harness.spy import Spy
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+CLIENTS = list(drivers.COMMANDS)
+
+# Codecs that a library offers without a plugin. @platformatic/kafka needs Node 22 for zstd; these run on Node 20.
+ALL_CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
+CODECS = {"kafkajs": ["none", "gzip"], "@platformatic/kafka": ["none", "gzip", "snappy", "lz4"]}
+
+# What a library cannot do at all.
+ONLY_PRODUCES = {"kafkajs"}
+CHOOSES_NO_PARTITION = {"rskafka"}
+HASHES_KEYS_ITS_OWN_WAY = {"sarama"}
+HEADERS_ARE_A_MAP = {"rskafka"}
+NO_NULL_IN_HEADERS = {"kafka-python", "kafkajs", "rskafka"}
+NO_CONFIG_OF_TOPICS = {"rskafka"}
+
+# Topics that the consumers read, and the codecs of their batches; headers hold nulls only in the last.
+PREPARED = {"mixed": ["none", "gzip", "snappy", "lz4"], "zstd": ["zstd"], "nulls": ["none"]}
+UNREADABLE = {("@platformatic/kafka", "zstd"), ("rskafka", "nulls")}
+
+BINARY = bytes(range(256))
+PARTITIONS = 12
+BASE_TIME = 1_700_000_000_000
+LARGE = random.Random(1).randbytes(900_000)
+
+
+def odd_records(repeated_headers=True, null_headers=True):
+    """(partition, key, value, headers, timestamp) of all sorts, to every partition."""
+    contents = [
+        (None, b"no key", []),
+        (b"", b"", [("empty", b"")]),
+        (b"tombstone", None, []),
+        (BINARY, BINARY, [("binary", BINARY)]),
+        ("clé".encode(), '{"a": "ü"}'.encode(), [("schlüssel", "wert".encode())]),
+        (b"large", LARGE, []),
+    ]
+    if repeated_headers:
+        contents.append((b"repeated", b"v", [("h", b"1"), ("h", BINARY), ("h", b"2")]))
+    if null_headers:
+        contents.append((b"null", b"v", [("null", None)]))
+    few = [(i % PARTITIONS, f"k{i}".encode(), b"x" * i, [("n", str(i).encode())]) for i in range(200)]
+    records = [(i % 2, *content) for i, content in enumerate(contents)] + few
+    return [(*record, BASE_TIME + 7 * i) for i, record in enumerate(records)]
+
+
+def as_read(records):
+    """The same as a consumer sees them: {partition: [(timestamp, key, value, headers)]}."""
+    found = collections.defaultdict(list)
+    for partition, key, value, headers, timestamp in records:
+        found[partition].append((timestamp, key, value, tuple(headers)))
+    return found
+
+
+def without_offsets(read):
+    return {p: [record[2:] for record in records] for p, records in read.items()}
+
+
+@pytest.fixture(scope="module")
+def driver():
+    """Starts each driver when it is first asked for, and keeps it."""
+    started = {}
+
+    def get(client):
+        if client not in started:
+            started[client] = drivers.Driver(client)
+        return started[client]
+
+    yield get
+    for one in started.values():
+        one.stop()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    """One broker for all clients. Of each prepared topic a part is in the bucket and a part only in the log."""
+    broker = Broker(tmp_path_factory.mktemp("matrix")).start()
+    try:
+        for topic in PREPARED:
+            log.create_topic(broker.address, topic, PARTITIONS)
+            produce_reference(broker, topic, odd_records(null_headers=topic == "nulls"), linger_ms=20)
+        assert broker.stop() == 0
+        assert all(broker.parquet_files(topic) for topic in PREPARED)
+        broker.start()
+        for topic, codecs in PREPARED.items():
+            for codec in codecs:
+                records = odd_records(null_headers=topic == "nulls")
+                produce_reference(broker, topic, records, compression_type=codec, linger_ms=20)
+        yield broker
+    finally:
+        broker.kill()
+    assert not broker.unexpected_errors()
+
+
+def produce_reference(broker, topic, records, **settings):
+    client = log.producer(broker.address, **settings)
+    for partition, key, value, headers, timestamp in records:
+        client.produce(topic, value, key, partition, headers=headers, timestamp=timestamp)
+    assert client.flush(log.SECONDS) == 0
+
+
+def fresh(name, client):
+    """A topic of this client's own."""
+    return f"{name}-{client}".replace("@", "").replace("/", "-")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_producer(broker, driver, client):
+    """With its defaults, then with every codec that it offers."""
+    topic, codecs = fresh("written", client), [None, *CODECS.get(client, ALL_CODECS)]
+    records = odd_records(client not in HEADERS_ARE_A_MAP, client not in NO_NULL_IN_HEADERS)
+    log.create_topic(broker.address, topic, PARTITIONS)
+    for codec in codecs:
+        driver(client).produce(broker.address, topic, records, codec)
+    read = log.read_all(broker.address, topic)
+    log.assert_contiguous(read)
+    assert without_offsets(read) == as_read(records * len(codecs))
+
+
+@pytest.mark.parametrize("client", [c for c in CLIENTS if c not in ONLY_PRODUCES])
+def test_consumer(broker, driver, client):
+    """From offset 0 in the bucket, through what is only in the log, into records that are written while it reads."""
+    for topic in PREPARED:
+        if (client, topic) in UNREADABLE:
+            continue
+        written = len(log.flat(log.read_all(broker.address, topic)))
+        tail = [(p, b"tail", client.encode(), [], BASE_TIME) for p in range(PARTITIONS)]
+        reading = driver(client).consume(broker.address, topic, list(range(PARTITIONS)), written + len(tail))
+        read = [next(reading) for _ in range(written)]
+        produce_reference(broker, topic, tail)
+        read += reading
+        by_partition = {p: [record for record in read if record.partition == p] for p in range(PARTITIONS)}
+        expected = log.read_all(broker.address, topic)
+        if client in HEADERS_ARE_A_MAP:
+            by_partition, expected = headers_as_map(by_partition), headers_as_map(expected)
+        assert by_partition == expected, topic
+
+
+def headers_as_map(read):
+    return {p: [r._replace(headers=tuple(sorted((name, data or b"") for name, data in dict(r.headers).items())))
+                for r in records] for p, records in read.items()}
+
+
+@pytest.mark.parametrize("client", [c for c in CLIENTS if c not in ONLY_PRODUCES])
+def test_seek(broker, driver, client):
+    """To an offset inside of a batch, and to a time; in the bucket and in the log."""
+    whole = log.read_all(broker.address, "mixed")[0]
+    in_log = max(i for i, r in enumerate(whole) if r.timestamp == BASE_TIME and r.key is None)  # the last time round
+    for start in (3, 11, in_log + 5):
+        record, = driver(client).consume(broker.address, "mixed", [0], 1, offset=start)
+        assert (record.offset, record.key, record.value) == (start, whole[start].key, whole[start].value)
+    for time in (BASE_TIME + 1, BASE_TIME + 7 * 50 - 3):
+        record, = driver(client).consume(broker.address, "mixed", [0], 1, time=time)
+        assert record.offset == next(r.offset for r in whole if r.timestamp >= time)
+
+
+@pytest.mark.parametrize("client", [c for c in CLIENTS if c not in CHOOSES_NO_PARTITION])
+def test_keys_choose_the_partition_that_they_choose_in_java(broker, driver, client):
+    records = [(None, f"key {i}".encode(), b"v", [], None) for i in range(200)]
+    chosen = {}
+    for name in {"kafka-clients", client}:
+        topic = fresh(f"keys-{name}", client)
+        log.create_topic(broker.address, topic, PARTITIONS)
+        driver(name).produce(broker.address, topic, records, java_keys=True)
+        chosen[name] = {r.key: r.partition for r in log.flat(log.read_all(broker.address, topic))}
+        assert len(set(chosen[name].values())) == PARTITIONS
+    assert (chosen[client] == chosen["kafka-clients"]) == (client not in HASHES_KEYS_ITS_OWN_WAY)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_admin(broker, driver, client):
+    """A topic is made, described, deleted, and made again under its name: nobody sees the old records."""
+    topic, asked = fresh("admin", client), driver(client)
+    config = {} if client in NO_CONFIG_OF_TOPICS else {"retention.ms": "3600000"}
+    for life in (b"first", b"second"):
+        asked.ask("create", broker.address, topic, partitions=3, config=config)
+        produce_reference(broker, topic, [(1, None, life, [], BASE_TIME)] * 5)
+        described, = asked.ask("describe", broker.address, topic)
+        assert config.items() <= described.pop("config").items()
+        assert described == {"partitions": 3, "earliest": [0, 0, 0], "latest": [0, 5, 0]}
+        if client not in ONLY_PRODUCES:
+            read = asked.consume(broker.address, topic, [0, 1, 2], 5)
+            assert [(r.partition, r.offset, r.value) for r in read] == [(1, i, life) for i in range(5)]
+        asked.ask("delete", broker.address, topic)
+        assert topic not in topics(broker)
+
+
+def topics(broker):
+    client = log.reader(broker.address)
+    try:
+        return client.list_topics(timeout=log.SECONDS).topics
+    finally:
+        client.close()
+
+
+API_NAMES = {0: "Produce", 1: "Fetch", 2: "ListOffsets", 3: "Metadata", 8: "OffsetCommit", 9: "OffsetFetch",
+             10: "FindCoordinator", 18: "ApiVersions", 19: "CreateTopics", 20: "DeleteTopics", 22: "InitProducerId",
+             23: "OffsetForLeaderEpoch", 32: "DescribeConfigs", 60: "DescribeCluster", 75: "DescribeTopicPartitions"}
+
+# A client that was given the name of a group may look for its coordinator, or be done before it does.
+OPTIONAL = {"FindCoordinator"}
+
+
+@pytest.fixture(scope="module")
+def spied(tmp_path_factory):
+    """(the address that clients dial, what they then ask for)."""
+    port = free_port()
+    broker = Broker(tmp_path_factory.mktemp("spied"), {"KAFKA__ADVERTISE": f"127.0.0.1:{port}"}).start()
+    spy = Spy(port, broker.kafka_port)
+    yield spy
+    spy.stop()
+    broker.kill()
+    assert not broker.unexpected_errors()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_versions_are_those_in_the_document(spied, driver, client):
+    asked, topic = driver(client), "spied"
+    spied.take()
+    asked.ask("create", spied.address, topic, partitions=1, config={})
+    asked.produce(spied.address, topic, [(0, b"k", b"v", [], BASE_TIME)])
+    if client not in ONLY_PRODUCES:
+        for start in ({}, {"time": BASE_TIME}):
+            assert len(list(asked.consume(spied.address, topic, [0], 1, **start))) == 1
+    asked.ask("describe", spied.address, topic)
+    asked.ask("delete", spied.address, topic)
+    seen = collections.defaultdict(list)
+    for key, version in sorted(spied.take()):
+        seen[API_NAMES[key]].append(str(version))
+    shown = document("client", "ApiVersions")[client]
+    cells = {api: ", ".join(seen[api]) for api in {**shown, **seen}}
+    for api in OPTIONAL - seen.keys():
+        cells[api] = shown[api]
+    assert cells == shown, f"the row is now: | {' | '.join([client, *cells.values()])} |"
+
+
+def document(*header):
+    """The table of the document whose header begins so: {first cell: {column: cell}}."""
+    text = (ROOT / "docs/kafka-compatibility.md").read_text()
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines() if line.startswith("|")]
+    start = next(i for i, row in enumerate(rows) if tuple(row[:len(header)]) == header)
+    table = itertools.takewhile(lambda row: len(row) == len(rows[start]), rows[start + 2:])
+    return {row[0]: dict(zip(rows[start][1:], row[1:])) for row in table}
+
+
+def pinned():
+    """The version of each library, from the file that pins it."""
+    files = {name: (ROOT / "tests" / name).read_text() for name in (
+        "requirements.txt", "clients/go/go.mod", "clients/rust/Cargo.lock", "clients/node/package-lock.json")}
+    java = (ROOT / "crates/xtask/src/install/kafka.rs").read_text()
+    node = json.loads(files["clients/node/package-lock.json"])["packages"]
+    python = dict(re.findall(r"^([\w-]+)(?:\[.*\])?==(\S+)$", files["requirements.txt"], re.MULTILINE))
+    rust = dict(re.findall(r'^name = "(\w+)"\nversion = "(.*)"$', files["clients/rust/Cargo.lock"], re.MULTILINE))
+    go = dict(re.findall(r"^\t(\S+) v(\S+)$", files["clients/go/go.mod"], re.MULTILINE))
+    return {name: python[name] for name in ("confluent-kafka", "kafka-python", "aiokafka")} | {
+        name: rust[name] for name in ("rdkafka", "rskafka")} | {
+        name: node[f"node_modules/{name}"]["version"] for name in ("kafkajs", "@platformatic/kafka")} | {
+        "franz-go": go["github.com/twmb/franz-go"], "sarama": go["github.com/IBM/sarama"],
+        "kafka-clients": re.search(r"kafka-clients</artifactId><version>([^<]+)", java)[1]}
+
+
+def test_the_document_names_the_versions_that_are_run():
+    shown = {client: row["version"] for client, row in document("client", "language").items()}
+    assert {client: shown[client] for client in CLIENTS} == pinned()
