@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use runnel_api::ErrorKind;
 use runnel_grpc::Options;
+use runnel_proto::admin::v1::{ConfigChange, CreateTopicRequest, ListTopicsRequest, UpdateTopicConfigsRequest};
 use runnel_proto::consume::v1::{FetchRequest, ListOffsetsRequest, Position};
 use runnel_proto::produce::v1::append_outcome::Outcome;
 use runnel_proto::produce::v1::{AppendBatch, ProduceRequest, ProducerIdentity, ProducerSequence};
@@ -128,10 +129,21 @@ async fn requests_that_make_no_sense() {
     let far = AppendBatch { records: far.into(), ..batch(&[]) };
     let status = producer.produce(ProduceRequest { batch: Some(far), timeout_ms: None }).await.unwrap_err();
     assert_eq!(told(&status).1, "INVALID_TIMESTAMP");
-    let nowhere = Some(Position { position: None });
-    let list = ListOffsetsRequest { topic: "t".to_owned(), partitions: vec![], position: nowhere };
-    let status = server.consumer().await.list_offsets(list).await.unwrap_err();
-    assert_eq!(told(&status).1, "INVALID_REQUEST");
+    let list = ListOffsetsRequest { topic: "t".to_owned(), partitions: vec![], position: None };
+    for list in [
+        ListOffsetsRequest { position: Some(Position { position: None }), ..list.clone() },
+        ListOffsetsRequest { partitions: vec![0; 2001], ..list },
+    ] {
+        let status = server.consumer().await.list_offsets(list).await.unwrap_err();
+        assert_eq!(told(&status).1, "INVALID_REQUEST");
+    }
+    let page = ListTopicsRequest { page_size: -1, page_token: String::new() };
+    assert_eq!(told(&server.topics().await.list_topics(page).await.unwrap_err()).1, "INVALID_REQUEST");
+    let change = ConfigChange { name: "retention.ms".to_owned(), ..ConfigChange::default() };
+    let update = UpdateTopicConfigsRequest { name: "t".to_owned(), changes: vec![change], validate_only: false };
+    assert_eq!(told(&server.topics().await.update_topic_configs(update).await.unwrap_err()).1, "INVALID_REQUEST");
+    let create = CreateTopicRequest { replication_factor: Some(1 << 20), ..CreateTopicRequest::default() };
+    assert_eq!(told(&server.topics().await.create_topic(create).await.unwrap_err()).1, "INVALID_REQUEST");
     server.stop().await;
 }
 
