@@ -27,6 +27,9 @@ const PREFIX: usize = 5;
 const MAX_ELEMENTS: usize = 200_000;
 const ELEMENT_BYTES: usize = 128;
 
+/// Memory that a message takes besides: what it makes the broker do.
+const MESSAGE_BYTES: usize = 1024;
+
 /// Where in the stream of messages a body stands.
 #[derive(Debug)]
 struct Framing {
@@ -65,8 +68,9 @@ impl Framing {
                 bytes = later;
                 if self.seen == PREFIX {
                     self.begin(max)?;
+                    takes += MESSAGE_BYTES;
                     if self.left == 0 {
-                        complete(PREFIX);
+                        complete(PREFIX + MESSAGE_BYTES);
                     }
                 }
             } else {
@@ -80,7 +84,8 @@ impl Framing {
                 self.left -= now.len();
                 bytes = later;
                 if self.left == 0 {
-                    complete(PREFIX + self.message + self.guard.elements() * ELEMENT_BYTES);
+                    let decoded = MESSAGE_BYTES + self.guard.elements() * ELEMENT_BYTES;
+                    complete(PREFIX + self.message + decoded);
                 }
             }
         }
@@ -213,6 +218,7 @@ impl HttpBody for Intake {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::guard;
 
@@ -221,12 +227,13 @@ mod tests {
         let stream = [&[0, 0, 0, 0, 3][..], b"abc", &[0, 0, 0, 0, 0], &[1, 0, 0, 1, 0], &[7; 256]].concat();
         for size in [1, 2, 3, 7, 300] {
             let mut framing = Framing::new(guard::NOTHING);
-            let mut complete = Vec::new();
+            let (mut complete, mut takes) = (Vec::new(), 0);
             for piece in stream.chunks(size) {
-                assert_eq!(framing.advance(piece, 256, |message| complete.push(message)), Ok(piece.len()));
+                takes += framing.advance(piece, 256, |message| complete.push(message - MESSAGE_BYTES)).unwrap();
             }
             assert!(framing.is_between_messages());
             assert_eq!(complete, [8, 5, 261], "in pieces of {size}");
+            assert_eq!(takes, stream.len() + 3 * MESSAGE_BYTES);
         }
         let refuse = |stream: &[u8], max| Framing::new(guard::NOTHING).advance(stream, max, |_| ());
         assert_eq!(refuse(&stream, 255), Err(Refused::Bytes(256)));
@@ -252,7 +259,7 @@ mod tests {
         };
         let advance = |message: &[u8]| Framing::new(guard::PRODUCE).advance(message, 1 << 20, |_| ());
         let small = message(1000);
-        assert_eq!(advance(&small), Ok(small.len() + 1001 * ELEMENT_BYTES));
+        assert_eq!(advance(&small), Ok(small.len() + MESSAGE_BYTES + 1001 * ELEMENT_BYTES));
         assert_eq!(advance(&message(MAX_ELEMENTS)), Err(Refused::Elements));
     }
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use runnel_api::ErrorKind;
-use runnel_grpc::Options;
 use runnel_proto::admin::v1::{ConfigChange, CreateTopicRequest, ListTopicsRequest, UpdateTopicConfigsRequest};
 use runnel_proto::consume::v1::{FetchRequest, ListOffsetsRequest, Position};
 use runnel_proto::produce::v1::append_outcome::Outcome;
@@ -13,7 +12,7 @@ use runnel_testkit::MemoryBroker;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{batch, record, start};
+use crate::support::{batch, quick, record, start};
 
 /// Code, reason and retry of a status, and the facts beside them.
 fn told(status: &Status) -> (Code, String, Option<Duration>) {
@@ -72,7 +71,7 @@ const KINDS: &[(ErrorKind, Code, &str, Option<Duration>)] = &[
 #[tokio::test]
 async fn every_kind_has_a_code_a_reason_and_the_same_in_a_part_of_an_answer() {
     let broker = MemoryBroker::with_topic("t", 1);
-    let server = start(&broker, Options::default()).await;
+    let server = start(&broker, quick()).await;
     let (mut producer, mut consumer) = (server.producer().await, server.consumer().await);
     for &(kind, code, reason, retry) in KINDS {
         broker.fail("t", kind);
@@ -102,7 +101,7 @@ async fn every_kind_has_a_code_a_reason_and_the_same_in_a_part_of_an_answer() {
 
 #[tokio::test]
 async fn requests_that_make_no_sense() {
-    let server = start(&MemoryBroker::with_topic("t", 2), Options::default()).await;
+    let server = start(&MemoryBroker::with_topic("t", 2), quick()).await;
     let mut producer = server.producer().await;
     let sequence = |id, epoch, base_sequence| {
         Some(ProducerSequence { producer: Some(ProducerIdentity { id, epoch }), base_sequence })
@@ -149,7 +148,7 @@ async fn requests_that_make_no_sense() {
 
 #[tokio::test]
 async fn facts_come_with_the_reason() {
-    let server = start(&MemoryBroker::with_topic("t", 1), Options::default()).await;
+    let server = start(&MemoryBroker::with_topic("t", 1), quick()).await;
     let mut producer = server.producer().await;
     producer.produce(ProduceRequest { batch: Some(batch(&["a", "b"])), timeout_ms: None }).await.unwrap();
     let late = AppendBatch { expected_offset: Some(1), ..batch(&["c"]) };

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic_types::StatusExt;
 
-use crate::support::{Server, batch, start, within};
+use crate::support::{Server, batch, quick, start, within};
 
 async fn works(server: &Server) {
     assert!(server.cluster().await.get_health(GetHealthRequest {}).await.unwrap().into_inner().ready);
@@ -28,7 +28,7 @@ async fn last_words(socket: &mut TcpStream) -> Vec<u8> {
 
 fn hasty() -> Options {
     let kafka = Some(([127, 0, 0, 1], 9092).into());
-    Options { patience: Duration::from_millis(200), neighbours: Neighbours { kafka, http: None }, ..Options::default() }
+    Options { patience: Duration::from_millis(200), neighbours: Neighbours { kafka, http: None }, ..quick() }
 }
 
 /// A frame of HTTP/2.
@@ -120,7 +120,7 @@ async fn a_message_that_is_announced_too_large_is_refused_at_once() {
 
     let large = vec!["v".repeat(1000); 2 << 10];
     let large: Vec<_> = large.iter().map(String::as_str).collect();
-    let small = Options { max_message_bytes: 1 << 20, ..Options::default() };
+    let small = Options { max_message_bytes: 1 << 20, ..quick() };
     let server = start(&MemoryBroker::with_topic("t", 1), small).await;
     let request = ProduceRequest { batch: Some(batch(&large)), timeout_ms: None };
     let status = server.producer().await.produce(request).await.unwrap_err();
@@ -156,7 +156,7 @@ async fn messages_that_are_none_of_ours() {
 
 #[tokio::test]
 async fn large_messages_that_hold_the_budget_do_not_stop_small_ones() {
-    let options = Options { max_message_bytes: 2 << 20, max_inflight_bytes: 2 << 20, ..Options::default() };
+    let options = Options { max_message_bytes: 2 << 20, max_inflight_bytes: 2 << 20, ..quick() };
     let server = start(&MemoryBroker::with_topic("t", 1), options).await;
     let mut stuck = Vec::new();
     for _ in 0..12 {
