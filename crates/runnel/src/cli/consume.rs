@@ -4,6 +4,7 @@ mod format;
 mod position;
 
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::pin::pin;
 
 use clap::{Args, ValueEnum};
@@ -12,7 +13,7 @@ use runnel_client::proto::consume::v1::read_session_response::{Batch, Gap};
 use runnel_client::{Client, Consumer, ConsumerOptions, Event};
 use runnel_runtime::SystemClock;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::record_json::Line;
@@ -89,7 +90,9 @@ async fn consume(args: &ConsumeArgs, client: Client) -> anyhow::Result<()> {
 
 /// Resolves when a pipe that is our stdout lost its reader, which nobody would tell us before the next record.
 async fn reader_left() {
-    match AsyncFd::with_interest(io::stdout(), Interest::ERROR) {
+    // Only watched, never written to: writing goes on as before.
+    let watched = io::stdout().as_fd().try_clone_to_owned().and_then(pipe::Sender::from_owned_fd_unchecked);
+    match watched {
         // Either way nobody reads any more.
         Ok(stdout) => drop(stdout.ready(Interest::ERROR).await),
         // A file, which has no reader to lose.
