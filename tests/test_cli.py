@@ -242,23 +242,35 @@ def test_records_come_as_they_are_written(broker, cli, topic):
     assert source.communicate()[1].startswith(b"2 records")
 
 
-def test_a_broker_that_restarts_is_waited_for(make_broker, cli):
-    broker = make_broker().start()
+def test_a_broker_that_dies_and_restarts_costs_nothing_and_repeats_nothing(make_broker, cli):
+    broker, count = make_broker().start(), 20_000
     at, env = broker.grpc_address, clean_environment() | {"RUNNEL_BOOTSTRAP": broker.grpc_address}
     cli("topic", "create", "t", bootstrap=at)
-    tail = subprocess.Popen([binary(), "consume", "t", "-n", "3"], env=env, stdout=subprocess.PIPE)
+    tail = subprocess.Popen([binary(), "consume", "t", "-n", str(count)], env=env, stdout=subprocess.PIPE)
     source = subprocess.Popen([binary(), "produce", "t"], env=env, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    seen = []
-    for number, end in enumerate((broker.kill, broker.stop, None)):
+    source.stdin.write(b"0\n")
+    source.stdin.flush()
+    seen = [tail.stdout.readline()]
+    for number in range(1, count):
         source.stdin.write(b"%d\n" % number)
-        source.stdin.flush()
-        seen.append(tail.stdout.readline())
-        if end:
+        if end := {5000: broker.kill, 10_000: broker.stop, 15_000: broker.kill}.get(number):
             end()
-            broker.start()
-    assert seen == [b"0\n", b"1\n", b"2\n"] and tail.wait(30) == 0
-    assert source.communicate()[1].startswith(b"3 records") and source.returncode == 0
-    assert cli("consume", "t", "--until", "end", bootstrap=at)[0] == b"0\n1\n2\n"
+            broker.start(wait=False)
+    assert source.communicate(timeout=60)[1].startswith(b"%d records" % count) and source.returncode == 0
+    seen += tail.communicate(timeout=60)[0].splitlines(keepends=True)
+    expected = [b"%d\n" % number for number in range(count)]
+    assert seen == expected and tail.returncode == 0
+    assert cli("consume", "t", "--until", "end", bootstrap=at)[0] == b"".join(expected)
+
+
+def test_batches_fit_into_their_topic(cli):
+    topic = next(names)
+    cli("topic", "create", topic, "-c", "max.message.bytes=1000")
+    small = [b"x" * 100] * 500
+    assert cli("produce", topic, stdin=lines(*small))[1].startswith("500 records")
+    _, error = cli("produce", topic, stdin=lines(b"x" * 2000), code=1)
+    assert error.startswith("0 records") and "1000" in error
+    assert cli("consume", topic, "--until", "end")[0] == lines(*small)
 
 
 def test_sealing_ships_now(make_broker, cli):
