@@ -250,7 +250,8 @@ async fn clients_that_never_read_hold_a_bounded_part_and_disturb_nobody() {
     let server = start(&broker, Options { drain_grace: Duration::from_millis(50), ..quick() }).await;
     let value = "v".repeat(100_000);
     for _ in 0..20 {
-        produce(&server, 0, &[value.as_str(); 5]).await;
+        let request = ProduceRequest { batch: Some(batch(&[value.as_str(); 5])), timeout_ms: None };
+        server.producer().await.produce(request).await.unwrap();
     }
     let mut silent = Vec::new();
     for _ in 0..10 {
