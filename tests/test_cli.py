@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -78,6 +79,19 @@ def test_the_life_of_a_topic(cli):
     cli("topic", "delete", topic, "--yes")
     assert topic not in cli("topic", "list")[0].decode().split()
     cli("topic", "delete", topic, "--yes", code=3)
+
+
+def test_a_terminal_is_asked(cli, broker, topic):
+    env = clean_environment() | {"RUNNEL_BOOTSTRAP": broker.grpc_address}
+    for answer, code in ((b"no\n", 1), (b"yes\n", 0)):
+        terminal, ours = pty.openpty()
+        os.write(terminal, answer)
+        done = subprocess.run([binary(), "topic", "delete", topic], env=env, stdin=ours, capture_output=True, timeout=60,
+                              check=False)
+        os.close(ours)
+        os.close(terminal)
+        assert (done.returncode, done.stdout) == (code, b"") and topic.encode() in done.stderr
+    cli("topic", "describe", topic, code=3)
 
 
 def test_yaml_says_what_json_says(cli, topic):
@@ -305,7 +319,8 @@ def test_an_unknown_partition_is_exit_code_3(cli, topic):
 
 @pytest.mark.parametrize("args", [
     ("consume",), ("consume", "t", "--from", "beginning"), ("consume", "t", "--until", "-3"), ("topic", "alter", "t"),
-    ("topic", "create", "t", "-c", "novalue"), ("produce", "t", "-K", ":", "-f", "x.csv"), ("bench", "produce", "--rate", "0"),
+    ("topic", "create", "t", "-c", "novalue"), ("produce", "t", "-i", "json", "-K", ":"),
+    ("produce", "t", "-K", ":", "-f", "x.csv"), ("bench", "produce", "--rate", "0"),
     ("consume", "t", "-f", "%v", "-o", "json")], ids=" ".join)
 def test_usage_is_exit_code_2(cli, args):
     assert cli(*args, code=2)[0] == b""
