@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -78,6 +79,19 @@ def test_the_life_of_a_topic(cli):
     cli("topic", "delete", topic, "--yes")
     assert topic not in cli("topic", "list")[0].decode().split()
     cli("topic", "delete", topic, "--yes", code=3)
+
+
+def test_a_terminal_is_asked(cli, broker, topic):
+    env = clean_environment() | {"RUNNEL_BOOTSTRAP": broker.grpc_address}
+    for answer, code in ((b"no\n", 1), (b"yes\n", 0)):
+        terminal, ours = pty.openpty()
+        os.write(terminal, answer)
+        done = subprocess.run([binary(), "topic", "delete", topic], env=env, stdin=ours, capture_output=True, timeout=60,
+                              check=False)
+        os.close(ours)
+        os.close(terminal)
+        assert (done.returncode, done.stdout) == (code, b"") and topic.encode() in done.stderr
+    cli("topic", "describe", topic, code=3)
 
 
 def test_yaml_says_what_json_says(cli, topic):
@@ -220,9 +234,10 @@ def test_a_count_ends_it_over_all_partitions(cli, topic):
 def test_a_closed_pipe_and_ctrl_c_end_it_in_silence(broker, cli, topic):
     cli("produce", topic, stdin=lines(*[b"x" * 1000] * 2000))
     env = clean_environment() | {"RUNNEL_BOOTSTRAP": broker.grpc_address, "RUNNEL": binary(), "TOPIC": topic}
-    done = subprocess.run(["bash", "-c", 'set -o pipefail; "$RUNNEL" consume "$TOPIC" | head -n 1 | wc -l'],
-                          env=env, capture_output=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, b"1", b"")
+    for verb in ('consume "$TOPIC"', 'consume "$TOPIC" --from -1', "topic list"):
+        done = subprocess.run(["bash", "-c", f'set -o pipefail; "$RUNNEL" {verb} | head -n 1 | wc -l'],
+                              env=env, capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, b"1", b"")
     tail = subprocess.Popen([binary(), "consume", topic, "-f", "%p"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert len(tail.stdout.read(2000)) == 2000, "it has read everything and waits"
     tail.send_signal(signal.SIGINT)
@@ -241,23 +256,35 @@ def test_records_come_as_they_are_written(broker, cli, topic):
     assert source.communicate()[1].startswith(b"2 records")
 
 
-def test_a_broker_that_restarts_is_waited_for(make_broker, cli):
-    broker = make_broker().start()
+def test_a_broker_that_dies_and_restarts_costs_nothing_and_repeats_nothing(make_broker, cli):
+    broker, count = make_broker().start(), 20_000
     at, env = broker.grpc_address, clean_environment() | {"RUNNEL_BOOTSTRAP": broker.grpc_address}
     cli("topic", "create", "t", bootstrap=at)
-    tail = subprocess.Popen([binary(), "consume", "t", "-n", "3"], env=env, stdout=subprocess.PIPE)
+    tail = subprocess.Popen([binary(), "consume", "t", "-n", str(count)], env=env, stdout=subprocess.PIPE)
     source = subprocess.Popen([binary(), "produce", "t"], env=env, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    seen = []
-    for number, end in enumerate((broker.kill, broker.stop, None)):
+    source.stdin.write(b"0\n")
+    source.stdin.flush()
+    seen = [tail.stdout.readline()]
+    for number in range(1, count):
         source.stdin.write(b"%d\n" % number)
-        source.stdin.flush()
-        seen.append(tail.stdout.readline())
-        if end:
+        if end := {5000: broker.kill, 10_000: broker.stop, 15_000: broker.kill}.get(number):
             end()
-            broker.start()
-    assert seen == [b"0\n", b"1\n", b"2\n"] and tail.wait(30) == 0
-    assert source.communicate()[1].startswith(b"3 records") and source.returncode == 0
-    assert cli("consume", "t", "--until", "end", bootstrap=at)[0] == b"0\n1\n2\n"
+            broker.start(wait=False)
+    assert source.communicate(timeout=60)[1].startswith(b"%d records" % count) and source.returncode == 0
+    seen += tail.communicate(timeout=60)[0].splitlines(keepends=True)
+    expected = [b"%d\n" % number for number in range(count)]
+    assert seen == expected and tail.returncode == 0
+    assert cli("consume", "t", "--until", "end", bootstrap=at)[0] == b"".join(expected)
+
+
+def test_batches_fit_into_their_topic(cli):
+    topic = next(names)
+    cli("topic", "create", topic, "-c", "max.message.bytes=1000")
+    small = [b"x" * 100] * 500
+    assert cli("produce", topic, stdin=lines(*small))[1].startswith("500 records")
+    _, error = cli("produce", topic, stdin=lines(b"x" * 2000), code=1)
+    assert error.startswith("0 records") and "1000" in error
+    assert cli("consume", topic, "--until", "end")[0] == lines(*small)
 
 
 def test_sealing_ships_now(make_broker, cli):
@@ -292,7 +319,8 @@ def test_an_unknown_partition_is_exit_code_3(cli, topic):
 
 @pytest.mark.parametrize("args", [
     ("consume",), ("consume", "t", "--from", "beginning"), ("consume", "t", "--until", "-3"), ("topic", "alter", "t"),
-    ("topic", "create", "t", "-c", "novalue"), ("produce", "t", "-K", ":", "-f", "x.csv"), ("bench", "produce", "--rate", "0"),
+    ("topic", "create", "t", "-c", "novalue"), ("produce", "t", "-i", "json", "-K", ":"),
+    ("produce", "t", "-K", ":", "-f", "x.csv"), ("bench", "produce", "--rate", "0"),
     ("consume", "t", "-f", "%v", "-o", "json")], ids=" ".join)
 def test_usage_is_exit_code_2(cli, args):
     assert cli(*args, code=2)[0] == b""

@@ -1,9 +1,15 @@
 """The gRPC interface as a stranger uses it, beside Kafka clients on the same topics."""
+import re
+import socket
+import subprocess
+import sys
+
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+import test_docs as docs
 from harness import log, rpc
 from harness.process import wait_until
 from harness.rpc import batch, consumer, earliest, latest, producer, record, segment
@@ -150,9 +156,46 @@ def test_a_sealed_segment_is_in_the_bucket(broker, client):
     assert len(broker.parquet_files("t")) == 1
 
 
+def test_the_wrong_port_names_the_right_one(broker):
+    def say(port, data):
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as s:
+            s.sendall(data)
+            try:
+                return s.recv(4096)
+            except ConnectionResetError:
+                return b""
+    answer = say(broker.grpc_port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ") and f"127.0.0.1:{broker.http_port}".encode() in answer
+    assert say(broker.grpc_port, bytes.fromhex("00000014001200030000000100046d65")) == b""
+    assert say(broker.grpc_port, bytes.fromhex("16030100c8010000c40303")) == b""
+    assert say(broker.kafka_port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == b""
+    for line in (f"Kafka is served on {broker.address}", "without TLS", f"gRPC is served on {broker.grpc_address}"):
+        wait_until(lambda: line in broker.log(), line)
+
+
 def test_calls_are_counted(broker, client):
     client.cluster.GetCluster(rpc.cluster.GetClusterRequest())
     wait_until(lambda: broker.metric("runnel_grpc_requests_total"), "the call being counted")
     text = broker.http("/metrics")[1]
     assert 'runnel_grpc_requests_total{method="ClusterService/GetCluster",code="OK"} 1' in text, text
     assert broker.metric("runnel_grpc_connections") == 1 and "runnel_grpc_request_seconds" in text
+
+
+def test_the_first_client_of_the_page(broker, tmp_path):
+    """As docs/grpc.md prints it; what it installs is here already."""
+    (shell,), (client,) = (docs.blocks("docs/grpc.md", language) for language in ("sh", "python"))
+    generate = shell.splitlines()[1].replace("python3", sys.executable, 1).replace("=. ", f"={tmp_path} ")
+    subprocess.run(["bash", "-c", generate], cwd=docs.ROOT, check=True, timeout=60)
+    code = client.replace("127.0.0.1:9093", broker.grpc_address)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert done.stdout.splitlines() == [
+        "stored from offset 0", "0 ada hello", "1 grace world", "2 records, next 2"], done.stderr
+
+
+def test_the_page_names_every_reason():
+    source = "".join(file.read_text() for file in sorted(docs.ROOT.glob("crates/grpc/src/**/*.rs")))
+    known = set(re.findall(r'Code::\w+, "([A-Z_]+)"', source)) | set(re.findall(r'const \w+: &str = "([A-Z_]+)";', source))
+    table = (docs.ROOT / "docs/grpc.md").read_text().split("| reason |")[1].split("## Limits")[0]
+    named = {name for row in table.splitlines() for name in re.findall(r"`([A-Z_]+)`", row.split(" | ")[0])}
+    assert named == known

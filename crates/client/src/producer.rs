@@ -27,6 +27,9 @@ use batch::size_of;
 /// Records that may wait on their way to the session.
 const MAILBOX: usize = 4096;
 
+/// The config of a topic that bounds a batch.
+const MAX_BATCH: &str = "max.message.bytes";
+
 /// Settings of a [`Producer`].
 #[derive(Debug, Clone)]
 pub struct ProducerOptions {
@@ -85,8 +88,17 @@ impl Future for Delivery {
     }
 }
 
-/// The number of partitions of each topic seen.
-type Topics = Arc<Mutex<BTreeMap<String, (Arc<str>, i32)>>>;
+/// What is known of a topic.
+#[derive(Debug)]
+struct Topic {
+    name: Arc<str>,
+    partitions: i32,
+    /// No batch may be larger; unless one record is.
+    max_batch_bytes: usize,
+}
+
+/// Every topic seen.
+type Topics = Arc<Mutex<BTreeMap<String, Arc<Topic>>>>;
 
 /// Appends records, in batches, over a session that is opened anew when it breaks.
 ///
@@ -112,12 +124,13 @@ impl Producer {
         Self { client, mailbox, buffer: Arc::new(Semaphore::new(buffer_bytes)), buffer_bytes, topics }
     }
 
-    /// Hands in a record. Waits while the buffer is full, or for the number of partitions of a topic not seen before.
+    /// Hands in a record. Waits while the buffer is full, or for news of a topic not seen before.
     pub async fn send(&self, topic: &str, target: Target, record: Record) -> Result<Delivery> {
-        let (topic, partitions) = self.topic(topic).await?;
+        let topic = self.topic(topic).await?;
+        let partitions = topic.partitions;
         let partition = match (target, &record.key) {
             (Target::Partition(partition), _) if !(0..partitions).contains(&partition) => {
-                let text = format!("topic `{topic}` has partitions 0 to {}, not {partition}", partitions - 1);
+                let text = format!("topic `{}` has partitions 0 to {}, not {partition}", topic.name, partitions - 1);
                 return Err(Error::new(ErrorKind::NotFound, text));
             }
             (Target::Partition(partition), _) => Some(partition),
@@ -130,7 +143,7 @@ impl Producer {
         let room = Arc::clone(&self.buffer).acquire_many_owned(permits).await.map_err(|_| closed())?;
         let (reply, delivery) = oneshot::channel();
         let entry = batch::Entry { record, bytes, reply, room };
-        let command = session::Command::Append { topic, partitions, partition, entry };
+        let command = session::Command::Append { topic, partition, entry };
         self.mailbox.send(command).await.map_err(|_| closed())?;
         Ok(Delivery(delivery))
     }
@@ -142,15 +155,20 @@ impl Producer {
         done.await.map_err(|_| closed())
     }
 
-    async fn topic(&self, name: &str) -> Result<(Arc<str>, i32)> {
+    async fn topic(&self, name: &str) -> Result<Arc<Topic>> {
         let known = || self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known().get(name) {
-            return Ok(found.clone());
+            return Ok(Arc::clone(found));
         }
-        let topic = self.client.topic(name).await?;
-        let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-        let found = (Arc::from(name), count);
-        known().insert(name.to_owned(), found.clone());
+        let partitions = self.client.topic(name).await?.partitions.len();
+        let configs = self.client.topic_configs(name).await?;
+        let limit = configs.iter().find(|config| config.name == MAX_BATCH).and_then(|config| config.value.as_deref());
+        let found = Arc::new(Topic {
+            name: Arc::from(name),
+            partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+            max_batch_bytes: limit.and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX),
+        });
+        known().insert(name.to_owned(), Arc::clone(&found));
         Ok(found)
     }
 }

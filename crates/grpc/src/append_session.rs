@@ -23,7 +23,7 @@ use crate::append::{Outcomes, append, prepare, replies, timeout};
 use crate::batches::{self, Share};
 use crate::budget::Lease;
 use crate::door::Door;
-use crate::error::Failure;
+use crate::error::{Failure, RECORD_LIST_TOO_LARGE};
 use crate::init_producer::identify;
 use crate::session::{self, Life, Outbox, first, max_frame};
 use window::{Size, Window};
@@ -149,7 +149,7 @@ impl Session {
         let refused = |failure| Started::Done(vec![(Share { partition, records: Vec::new() }, Err(failure))]);
         if batch.partition.is_none() && batch.records.len() > self.max_frame / INDEX_BYTES {
             let why = "the reply would be larger than max_frame_bytes: send fewer records, or name their partition";
-            return refused(Failure::new(Code::InvalidArgument, "RECORD_LIST_TOO_LARGE", why));
+            return refused(Failure::new(Code::InvalidArgument, RECORD_LIST_TOO_LARGE, why));
         }
         let prepared = match prepare(&self.door, batch).await {
             Ok(prepared) => prepared,

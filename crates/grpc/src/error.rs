@@ -130,6 +130,8 @@ impl From<Failure> for Status {
 pub(crate) const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 /// A message, or a batch, is larger than what is taken.
 pub(crate) const MESSAGE_TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
+/// There are too many records.
+pub(crate) const RECORD_LIST_TOO_LARGE: &str = "RECORD_LIST_TOO_LARGE";
 /// A record does not fit into the largest message that the client takes.
 pub(crate) const FRAME_TOO_SMALL: &str = "FRAME_TOO_SMALL";
 
@@ -152,7 +154,7 @@ pub(crate) const fn meaning(kind: ErrorKind) -> (Code, &'static str, Option<Dura
         ErrorKind::InvalidTimestamp => (Code::InvalidArgument, "INVALID_TIMESTAMP", None),
         ErrorKind::UnsupportedFormat => (Code::InvalidArgument, "UNSUPPORTED_FORMAT", None),
         ErrorKind::MessageTooLarge => (Code::InvalidArgument, MESSAGE_TOO_LARGE, None),
-        ErrorKind::RecordListTooLarge => (Code::InvalidArgument, "RECORD_LIST_TOO_LARGE", None),
+        ErrorKind::RecordListTooLarge => (Code::InvalidArgument, RECORD_LIST_TOO_LARGE, None),
         ErrorKind::OffsetOutOfRange => (Code::OutOfRange, "OFFSET_OUT_OF_RANGE", None),
         // A test-and-set that failed: whoever knows why may begin again.
         ErrorKind::OffsetMismatch { .. } => (Code::Aborted, "OFFSET_MISMATCH", None),

@@ -17,13 +17,21 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::budget::Lease;
-use crate::error::{Failure, MESSAGE_TOO_LARGE};
+use crate::error::{Failure, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE};
+use crate::guard::{Guard, Path};
 
 /// Bytes before each message: a flag and a length.
 const PREFIX: usize = 5;
 
+/// Batches, records and headers that one message may hold, and the memory that each takes once it is decoded.
+const MAX_ELEMENTS: usize = 200_000;
+const ELEMENT_BYTES: usize = 128;
+
+/// Memory that a message takes besides: what it makes the broker do.
+const MESSAGE_BYTES: usize = 1024;
+
 /// Where in the stream of messages a body stands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Framing {
     prefix: [u8; PREFIX],
     /// Bytes of the prefix that have come.
@@ -32,12 +40,26 @@ struct Framing {
     left: usize,
     /// Size of the message.
     message: usize,
+    guard: Guard,
+}
+
+/// Why a message is refused.
+#[derive(Debug, PartialEq, Eq)]
+enum Refused {
+    /// It was announced with so many bytes.
+    Bytes(usize),
+    Elements,
 }
 
 impl Framing {
-    /// Takes in the next bytes and says which messages are complete; fails with the size of a message that is larger
-    /// than `max`.
-    fn advance(&mut self, mut bytes: &[u8], max: usize, mut complete: impl FnMut(usize)) -> Result<(), usize> {
+    const fn new(path: Path) -> Self {
+        Self { prefix: [0; PREFIX], seen: 0, left: 0, message: 0, guard: Guard::new(path) }
+    }
+
+    /// Takes in the next bytes; says which messages are complete, with the memory that they take, and returns the
+    /// memory that these bytes take.
+    fn advance(&mut self, mut bytes: &[u8], max: usize, mut complete: impl FnMut(usize)) -> Result<usize, Refused> {
+        let mut takes = bytes.len();
         while !bytes.is_empty() {
             if self.left == 0 {
                 let (now, later) = bytes.split_at(bytes.len().min(PREFIX - self.seen));
@@ -45,25 +67,40 @@ impl Framing {
                 self.seen += now.len();
                 bytes = later;
                 if self.seen == PREFIX {
-                    let [_, length @ ..] = self.prefix;
-                    self.message = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-                    self.left = self.message;
-                    self.seen = 0;
-                    match self.message {
-                        0 => complete(PREFIX),
-                        larger if larger > max => return Err(larger),
-                        _ => {}
+                    self.begin(max)?;
+                    takes += MESSAGE_BYTES;
+                    if self.left == 0 {
+                        complete(PREFIX + MESSAGE_BYTES);
                     }
                 }
             } else {
-                let now = bytes.len().min(self.left);
-                self.left -= now;
-                if self.left == 0 {
-                    complete(PREFIX + self.message);
+                let (now, later) = bytes.split_at(bytes.len().min(self.left));
+                let before = self.guard.elements();
+                self.guard.advance(now);
+                if self.guard.elements() > MAX_ELEMENTS {
+                    return Err(Refused::Elements);
                 }
-                bytes = &bytes[now..];
+                takes += (self.guard.elements() - before) * ELEMENT_BYTES;
+                self.left -= now.len();
+                bytes = later;
+                if self.left == 0 {
+                    let decoded = MESSAGE_BYTES + self.guard.elements() * ELEMENT_BYTES;
+                    complete(PREFIX + self.message + decoded);
+                }
             }
         }
+        Ok(takes)
+    }
+
+    fn begin(&mut self, max: usize) -> Result<(), Refused> {
+        let [_, length @ ..] = self.prefix;
+        self.message = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if self.message > max {
+            return Err(Refused::Bytes(self.message));
+        }
+        self.left = self.message;
+        self.seen = 0;
+        self.guard.begin(self.message);
         Ok(())
     }
 
@@ -88,8 +125,9 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(inner: Body, lease: Arc<Lease>, max_message: usize, patience: Duration) -> Self {
-        let (framing, overdue, waiting) = (Framing::default(), None, None);
+    /// `path` leads to what is counted in each message.
+    pub(crate) fn new(inner: Body, lease: Arc<Lease>, path: Path, max_message: usize, patience: Duration) -> Self {
+        let (framing, overdue, waiting) = (Framing::new(path), None, None);
         Self { inner, lease, framing, max_message, patience, overdue, waiting, ended: false }
     }
 
@@ -123,13 +161,19 @@ impl Intake {
     /// Asks for the room that the bytes need.
     fn take(&mut self, bytes: Bytes) -> Result<(), Failure> {
         let max = self.max_message;
-        let lease = &self.lease;
-        self.framing.advance(&bytes, max, |message| lease.arrived(message)).map_err(|announced| {
-            let why = format!("a message of {announced} bytes was announced; this method takes up to {max}");
-            Failure::new(Code::InvalidArgument, MESSAGE_TOO_LARGE, why).with("limit", max)
+        let takes = self.framing.advance(&bytes, max, |message| self.lease.arrived(message));
+        let takes = takes.map_err(|refused| match refused {
+            Refused::Bytes(announced) => {
+                let why = format!("a message of {announced} bytes was announced; this method takes up to {max}");
+                Failure::new(Code::InvalidArgument, MESSAGE_TOO_LARGE, why).with("limit", max)
+            }
+            Refused::Elements => {
+                let why = format!("a message holds at most {MAX_ELEMENTS} records and headers: send them in several");
+                Failure::new(Code::InvalidArgument, RECORD_LIST_TOO_LARGE, why).with("limit", MAX_ELEMENTS)
+            }
         })?;
-        let (lease, len, message) = (Arc::clone(&self.lease), bytes.len(), self.framing.message);
-        self.waiting = Some((Box::pin(async move { lease.grow(len, message).await }), bytes));
+        let (lease, message) = (Arc::clone(&self.lease), self.framing.message);
+        self.waiting = Some((Box::pin(async move { lease.grow(takes, message).await }), bytes));
         Ok(())
     }
 
@@ -174,22 +218,48 @@ impl HttpBody for Intake {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::guard;
 
     #[test]
     fn messages_are_told_apart_however_they_are_cut() {
         let stream = [&[0, 0, 0, 0, 3][..], b"abc", &[0, 0, 0, 0, 0], &[1, 0, 0, 1, 0], &[7; 256]].concat();
         for size in [1, 2, 3, 7, 300] {
-            let mut framing = Framing::default();
-            let mut complete = Vec::new();
+            let mut framing = Framing::new(guard::NOTHING);
+            let (mut complete, mut takes) = (Vec::new(), 0);
             for piece in stream.chunks(size) {
-                assert_eq!(framing.advance(piece, 256, |message| complete.push(message)), Ok(()));
+                takes += framing.advance(piece, 256, |message| complete.push(message - MESSAGE_BYTES)).unwrap();
             }
             assert!(framing.is_between_messages());
             assert_eq!(complete, [8, 5, 261], "in pieces of {size}");
+            assert_eq!(takes, stream.len() + 3 * MESSAGE_BYTES);
         }
-        let refuse = |stream: &[u8], max| Framing::default().advance(stream, max, |_| ());
-        assert_eq!(refuse(&stream, 255), Err(256));
-        assert_eq!(refuse(&[0, 0xff, 0xff, 0xff, 0xff], 1 << 20), Err(0xffff_ffff));
+        let refuse = |stream: &[u8], max| Framing::new(guard::NOTHING).advance(stream, max, |_| ());
+        assert_eq!(refuse(&stream, 255), Err(Refused::Bytes(256)));
+        assert_eq!(refuse(&[0, 0xff, 0xff, 0xff, 0xff], 1 << 20), Err(Refused::Bytes(0xffff_ffff)));
+    }
+
+    #[test]
+    fn records_cost_more_than_their_bytes_and_are_limited() {
+        let of = |records: usize| {
+            let batch = [vec![0x0a, 0, 0, 0], [0x1a, 0].repeat(records)].concat();
+            let len = u32::try_from(batch.len()).unwrap_or(u32::MAX).to_be_bytes();
+            (len, batch)
+        };
+        let message = |records: usize| {
+            let (len, mut batch) = of(records);
+            // The length of the batch as three bytes of a varint.
+            let inner = batch.len() - 4;
+            for (at, shift) in [(1, 0), (2, 7), (3, 14)] {
+                let more = if at < 3 { 0x80 } else { 0 };
+                batch[at] = u8::try_from((inner >> shift) & 0x7f).unwrap_or(0) | more;
+            }
+            [&[0][..], &len, &batch].concat()
+        };
+        let advance = |message: &[u8]| Framing::new(guard::PRODUCE).advance(message, 1 << 20, |_| ());
+        let small = message(1000);
+        assert_eq!(advance(&small), Ok(small.len() + MESSAGE_BYTES + 1001 * ELEMENT_BYTES));
+        assert_eq!(advance(&message(MAX_ELEMENTS)), Err(Refused::Elements));
     }
 }

@@ -17,6 +17,7 @@
 mod budget;
 mod door;
 mod error;
+mod guard;
 mod intake;
 mod metrics;
 mod observe;

@@ -76,8 +76,8 @@ impl<S> Observed<S> {
     fn metered(&self, mut request: Request<Body>, method: &str, lease: Arc<Lease>) -> Request<Body> {
         let options = &self.door.options;
         request.extensions_mut().insert(Arc::clone(&lease));
-        let max = services::max_message(method, options);
-        request.map(|body| Body::new(Intake::new(body, lease, max, options.patience)))
+        let (path, max) = services::limits(method, options);
+        request.map(|body| Body::new(Intake::new(body, lease, path, max, options.patience)))
     }
 }
 

@@ -25,7 +25,7 @@ use crate::socket::Socket;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Time after the grace of a stop in which what is ending may end; then connections are cut.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long a client that dialled the wrong port may take to read why, and how much it may still send.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -30,6 +30,7 @@ use tower::layer::util::{Identity, Stack};
 use crate::budget::Lease;
 use crate::door::Door;
 use crate::error::Error;
+use crate::guard;
 use crate::health::Health;
 use crate::observe::Observe;
 use crate::options::Options;
@@ -76,9 +77,13 @@ pub(crate) fn method(path: &str) -> &'static str {
     known.and_then(|known| known.rsplit_once('.')).map_or("other", |(_, name)| name)
 }
 
-/// Largest message of a method of that name.
-pub(crate) fn max_message(method: &str, options: &Options) -> usize {
-    if method.starts_with("ProducerService/") { options.max_message_bytes } else { MAX_PLAIN_MESSAGE }
+/// Where the messages of a method of that name have records, and how large they may be.
+pub(crate) fn limits(method: &str, options: &Options) -> (guard::Path, usize) {
+    match method {
+        "ProducerService/Produce" => (guard::PRODUCE, options.max_message_bytes),
+        "ProducerService/AppendSession" => (guard::APPEND_SESSION, options.max_message_bytes),
+        _ => (guard::NOTHING, MAX_PLAIN_MESSAGE),
+    }
 }
 
 /// The services, with the limits of their connections.

@@ -18,7 +18,7 @@ use crate::error::Failure;
 const WAITING: usize = 1;
 
 /// Time after the grace in which a session may still end by itself: clients that do not read are cut then.
-const OVERTIME: Duration = Duration::from_secs(1);
+const OVERTIME: Duration = Duration::from_millis(500);
 
 /// Largest message that a client takes if it does not say: stock clients refuse more than 4 MiB.
 const MAX_FRAME: usize = 1 << 20;

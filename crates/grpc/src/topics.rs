@@ -13,6 +13,9 @@ use crate::error::Failure;
 /// Topics on a page.
 const MAX_PAGE: usize = 1000;
 
+/// Partitions that a request may name: each gets an answer, which is larger than its name.
+const MAX_NAMED: usize = 2000;
+
 /// A page is closed when it is larger; stock clients refuse messages over 4 MiB.
 const MAX_PAGE_BYTES: usize = 1 << 20;
 
@@ -82,6 +85,9 @@ impl Door {
         let known = self.describe(topic, false).await?;
         if named.is_empty() {
             return Ok(known.partitions.iter().map(|partition| partition.partition).collect());
+        }
+        if named.len() > MAX_NAMED {
+            return Err(Failure::invalid(format!("a request names at most {MAX_NAMED} partitions; none means all")));
         }
         Ok(named)
     }

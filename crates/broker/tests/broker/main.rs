@@ -14,5 +14,6 @@ mod offsets;
 mod outage;
 mod producers;
 mod random;
+mod seal;
 mod support;
 mod topics;

@@ -10,8 +10,11 @@ use tokio::time::Instant;
 use super::Delivered;
 use crate::{Error, Result};
 
-/// What a record costs beside its key, value and headers.
-const OVERHEAD: usize = 32;
+/// What a batch costs in the log beside its records.
+pub(super) const BATCH_OVERHEAD: usize = 61;
+/// What a record costs there at most beside its key, value and headers, and a header beside its own.
+const RECORD_OVERHEAD: usize = 36;
+const HEADER_OVERHEAD: usize = 10;
 
 /// A record, who waits for it, and the room that it takes in the buffer.
 #[derive(Debug)]
@@ -80,9 +83,10 @@ impl Batch {
     }
 }
 
-/// What a record counts against batch sizes, windows and the buffer.
+/// What a record counts against batch sizes, windows and the buffer: never less than what it takes in the log.
 pub(super) fn size_of(record: &Record) -> usize {
     let part = |bytes: &Option<_>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    let headers: usize = record.headers.iter().map(|header| header.key.len() + part(&header.value)).sum();
-    OVERHEAD + part(&record.key) + part(&record.value) + headers
+    let headers: usize =
+        record.headers.iter().map(|header| HEADER_OVERHEAD + header.key.len() + part(&header.value)).sum();
+    RECORD_OVERHEAD + part(&record.key) + part(&record.value) + headers
 }

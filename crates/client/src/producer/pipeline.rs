@@ -15,8 +15,8 @@ use runnel_proto::produce::v1::append_session_response::Ack;
 use runnel_proto::produce::v1::{AppendBatch, AppendCredit, ProducerIdentity, ProducerSequence};
 use tokio::time::{Duration, Instant};
 
-use super::ProducerOptions;
-use super::batch::{Batch, Entry, Sequence};
+use super::batch::{BATCH_OVERHEAD, Batch, Entry, Sequence};
+use super::{ProducerOptions, Topic};
 use crate::backoff::Backoff;
 use crate::{Error, ErrorKind};
 
@@ -92,23 +92,17 @@ impl Pipeline {
     }
 
     /// Takes in a record.
-    pub(super) fn push(
-        &mut self,
-        now: Instant,
-        topic: Arc<str>,
-        partitions: i32,
-        partition: Option<i32>,
-        entry: Entry,
-    ) {
-        let partition = partition.unwrap_or_else(|| self.sticky(&topic, partitions, entry.bytes));
-        let limit = self.options.batch_bytes;
-        let queue = self.queues.entry((Arc::clone(&topic), partition)).or_default();
+    pub(super) fn push(&mut self, now: Instant, topic: &Topic, partition: Option<i32>, entry: Entry) {
+        let limit = self.options.batch_bytes.min(topic.max_batch_bytes.saturating_sub(BATCH_OVERHEAD));
+        let partition = partition.unwrap_or_else(|| self.sticky(topic, entry.bytes, limit));
+        let name = &topic.name;
+        let queue = self.queues.entry((Arc::clone(name), partition)).or_default();
         if let Some(full) = queue.open.take_if(|open| open.bytes + entry.bytes > limit) {
             queue.ready.push_back(full);
         }
         let open = queue.open.get_or_insert_with(|| {
             self.next_id += 1;
-            Batch::new(self.next_id - 1, topic, partition, now)
+            Batch::new(self.next_id - 1, Arc::clone(name), partition, now)
         });
         open.push(entry);
         if let Some(full) = queue.open.take_if(|open| open.bytes >= limit) {
@@ -117,18 +111,17 @@ impl Pipeline {
     }
 
     /// The partition of a keyless record: the same until the batch there is full or sent, then the next.
-    fn sticky(&mut self, topic: &Arc<str>, partitions: i32, bytes: usize) -> i32 {
-        let limit = self.options.batch_bytes;
-        let partition = self.sticky.entry(Arc::clone(topic)).or_insert(self.first_partition);
-        let queue = self.queues.get_mut(&(Arc::clone(topic), *partition));
-        let has_room = |open: &Batch| open.bytes + bytes <= limit && open.partition < partitions;
+    fn sticky(&mut self, topic: &Topic, bytes: usize, limit: usize) -> i32 {
+        let partition = self.sticky.entry(Arc::clone(&topic.name)).or_insert(self.first_partition);
+        let queue = self.queues.get_mut(&(Arc::clone(&topic.name), *partition));
+        let has_room = |open: &Batch| open.bytes + bytes <= limit && open.partition < topic.partitions;
         match queue {
             Some(queue) if queue.open.as_ref().is_some_and(has_room) => {}
             queue => {
                 if let Some(queue) = queue {
                     queue.ready.extend(queue.open.take());
                 }
-                *partition = partition.wrapping_add(1).rem_euclid(partitions.max(1));
+                *partition = partition.wrapping_add(1).rem_euclid(topic.partitions.max(1));
             }
         }
         *partition

@@ -14,14 +14,14 @@ use tonic::Streaming;
 
 use super::batch::Entry;
 use super::pipeline::Pipeline;
-use super::{ProducerOptions, Topics};
+use super::{ProducerOptions, Topic, Topics};
 use crate::backoff::Backoff;
 use crate::{Client, Error, ErrorKind, Result};
 
 /// What the handle asks for.
 #[derive(Debug)]
 pub(super) enum Command {
-    Append { topic: Arc<str>, partitions: i32, partition: Option<i32>, entry: Entry },
+    Append { topic: Arc<Topic>, partition: Option<i32>, entry: Entry },
     Flush(oneshot::Sender<()>),
 }
 
@@ -194,8 +194,8 @@ impl Driver {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Append { topic, partitions, partition, entry } => {
-                self.pipeline.push(Instant::now(), topic, partitions, partition, entry);
+            Command::Append { topic, partition, entry } => {
+                self.pipeline.push(Instant::now(), &topic, partition, entry);
             }
             Command::Flush(reply) => self.flushes.push((self.pipeline.flush(), reply)),
         }

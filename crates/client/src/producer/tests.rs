@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::batch::{Entry, size_of};
 use super::pipeline::Pipeline;
-use super::{Delivered, ProducerOptions};
+use super::{Delivered, ProducerOptions, Topic};
 use crate::{Error, ErrorKind, Result};
 
 const IDENTITY: ProducerIdentity = ProducerIdentity { id: 7, epoch: 0 };
@@ -26,6 +26,7 @@ struct Rig {
     now: Instant,
     answered: u64,
     buffer: Arc<Semaphore>,
+    topic: Topic,
     deliveries: Vec<oneshot::Receiver<Result<Delivered>>>,
 }
 
@@ -33,7 +34,14 @@ fn rig() -> Rig {
     let options = ProducerOptions { batch_bytes: 1, ..ProducerOptions::default() };
     let mut pipeline = Pipeline::new(options, 0);
     pipeline.on_opened(WINDOW, Some(IDENTITY));
-    Rig { pipeline, now: Instant::now(), answered: 0, buffer: Arc::new(Semaphore::new(100)), deliveries: Vec::new() }
+    Rig {
+        pipeline,
+        now: Instant::now(),
+        answered: 0,
+        buffer: Arc::new(Semaphore::new(100)),
+        topic: Topic { name: "t".into(), partitions: 3, max_batch_bytes: usize::MAX },
+        deliveries: Vec::new(),
+    }
 }
 
 impl Rig {
@@ -42,7 +50,7 @@ impl Rig {
         let (reply, delivery) = oneshot::channel();
         let room = Arc::clone(&self.buffer).try_acquire_owned().unwrap();
         let entry = Entry { bytes: size_of(&record), record, reply, room };
-        self.pipeline.push(self.now, "t".into(), 3, partition, entry);
+        self.pipeline.push(self.now, &self.topic, partition, entry);
         self.deliveries.push(delivery);
     }
 
@@ -216,7 +224,7 @@ fn what_waits_too_long_fails_and_nothing_uncertain_gets_a_new_number() {
 #[test]
 fn keyless_records_move_on_with_each_batch() {
     let mut rig = rig();
-    let options = ProducerOptions { batch_bytes: 110, linger: Duration::ZERO, ..ProducerOptions::default() };
+    let options = ProducerOptions { batch_bytes: 120, linger: Duration::ZERO, ..ProducerOptions::default() };
     rig.pipeline = Pipeline::new(options, 0);
     rig.pipeline.on_opened(WINDOW, Some(IDENTITY));
     let value = "x".repeat(20);
@@ -264,4 +272,16 @@ fn a_reply_out_of_turn_breaks_the_session() {
     rig.sent();
     let ack = Ack { batch: 1, ..Ack::default() };
     assert_eq!(rig.pipeline.on_ack(rig.now, ack).unwrap_err().kind(), ErrorKind::Internal);
+}
+
+#[test]
+fn no_batch_is_larger_than_its_topic_takes() {
+    let mut rig = rig();
+    rig.pipeline = Pipeline::new(ProducerOptions { linger: Duration::ZERO, ..ProducerOptions::default() }, 0);
+    rig.pipeline.on_opened(WINDOW, Some(IDENTITY));
+    rig.topic.max_batch_bytes = 200;
+    let value = "x".repeat(20);
+    (0..5).for_each(|_| rig.push(Some(0), &value));
+    let sent = std::iter::from_fn(|| rig.pipeline.take(rig.now)).map(|batch| batch.records.len());
+    assert_eq!(sent.collect::<Vec<_>>(), [2, 2, 1]);
 }

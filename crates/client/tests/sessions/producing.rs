@@ -15,13 +15,10 @@ async fn keys_choose_their_partition_and_keep_their_order() {
         let key = format!("key-{}", n % 10);
         deliveries.push((n, key.clone(), producer.send("t", Target::Key, record(Some(&key), n)).await.unwrap()));
     }
+    within(producer.flush()).await.unwrap();
     let mut logs = Vec::new();
     for partition in 0..3 {
         logs.push(read(&client, "t", partition).await);
-    }
-    within(producer.flush()).await.unwrap();
-    for partition in 0..3 {
-        logs[usize::try_from(partition).unwrap()] = read(&client, "t", partition).await;
     }
     for (n, key, delivery) in deliveries {
         let delivered = within(delivery).await.unwrap();

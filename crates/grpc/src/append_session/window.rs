@@ -14,6 +14,10 @@ impl Size {
         Self { records: self.records.saturating_add(other.records), bytes: self.bytes.saturating_add(other.bytes) }
     }
 
+    fn minus(self, other: Self) -> Self {
+        Self { records: self.records.saturating_sub(other.records), bytes: self.bytes.saturating_sub(other.bytes) }
+    }
+
     fn within(self, limit: Self) -> bool {
         self.records <= limit.records && self.bytes <= limit.bytes
     }
@@ -50,8 +54,7 @@ impl Window {
         let freed = self.unanswered.pop_front()?;
         let number = self.answered;
         self.answered += 1;
-        // Summed anew, so that saturation cannot leave a trace; the queue is short.
-        self.used = self.unanswered.iter().copied().fold(Size::default(), Size::plus);
+        self.used = self.used.minus(freed);
         Some((number, freed))
     }
 }

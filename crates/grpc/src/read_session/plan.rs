@@ -29,10 +29,11 @@ pub(crate) struct Planned {
 pub(crate) async fn plan(door: &Door, ranges: Vec<ReadRange>, policy: OutOfRange) -> Result<Vec<Planned>, Failure> {
     let mut wanted = Vec::new();
     let mut seen = BTreeSet::new();
-    for range in ranges {
+    for mut range in ranges {
         let topic = door.describe(&range.topic, false).await?;
         let all = topic.partitions.iter().map(|partition| partition.partition);
-        let partitions = if range.partitions.is_empty() { all.collect() } else { range.partitions.clone() };
+        let named = std::mem::take(&mut range.partitions);
+        let partitions = if named.is_empty() { all.collect() } else { named };
         for partition in partitions {
             if !seen.insert((topic.id, partition)) {
                 let why = format!("partition {partition} of `{}` is asked for twice", range.topic);

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
-use crate::support::{Server, batch, record, start, within};
+use crate::support::{Server, batch, quick, record, start, within};
 
 struct Session {
     requests: Option<mpsc::Sender<AppendSessionRequest>>,
@@ -75,7 +75,7 @@ fn reason(status: &Status) -> String {
 #[tokio::test]
 async fn every_batch_is_answered_in_order_over_topics_and_partitions() {
     let broker = MemoryBroker::with_topic("t", 2);
-    let server = start(&broker, Options::default()).await;
+    let server = start(&broker, quick()).await;
     let (mut session, opened) = Session::open(&server, Open { idempotent: true, ..Open::default() }).await;
     assert!(opened.window.unwrap().bytes >= 1 << 20);
     let producer = opened.producer;
@@ -107,7 +107,7 @@ async fn every_batch_is_answered_in_order_over_topics_and_partitions() {
 #[tokio::test]
 async fn nothing_is_read_past_the_window_but_what_is_larger_goes_alone() {
     let broker = MemoryBroker::with_topic("t", 1);
-    let server = start(&broker, Options { session_window_records: 3, ..Options::default() }).await;
+    let server = start(&broker, Options { session_window_records: 3, ..quick() }).await;
     let (mut session, opened) = Session::open(&server, Open::default()).await;
     assert_eq!(opened.window.unwrap().records, 3);
     let gate = broker.hold();
@@ -138,7 +138,7 @@ async fn nothing_is_read_past_the_window_but_what_is_larger_goes_alone() {
 
 #[tokio::test]
 async fn a_session_ends_when_it_breaks_the_rules_but_not_before_its_replies() {
-    let server = start(&MemoryBroker::with_topic("t", 1), Options::default()).await;
+    let server = start(&MemoryBroker::with_topic("t", 1), quick()).await;
     let mut session = Session::begin(&server, Asked::Batch(batch(&["v"]))).await;
     let status = session.reply().await.unwrap().unwrap_err();
     assert_eq!((status.code(), reason(&status)), (Code::InvalidArgument, "INVALID_REQUEST".to_owned()));
@@ -159,7 +159,7 @@ async fn a_session_ends_when_it_breaks_the_rules_but_not_before_its_replies() {
 #[tokio::test]
 async fn a_reply_that_would_not_fit_is_refused_before_it_is_appended() {
     let broker = MemoryBroker::with_topic("t", 4);
-    let server = start(&broker, Options::default()).await;
+    let server = start(&broker, quick()).await;
     let (mut session, _) = Session::open(&server, Open { max_frame_bytes: Some(1024), ..Open::default() }).await;
     let records = (0..300).map(|n| record(Some(&n.to_string()), "v")).collect();
     session.send(AppendBatch { partition: None, records, ..batch(&[]) }).await;
@@ -173,7 +173,7 @@ async fn a_reply_that_would_not_fit_is_refused_before_it_is_appended() {
 #[tokio::test]
 async fn a_stop_drains_sessions_and_answers_what_is_under_way() {
     let broker = MemoryBroker::with_topic("t", 1);
-    let server = start(&broker, Options { drain_grace: Duration::from_millis(300), ..Options::default() }).await;
+    let server = start(&broker, Options { drain_grace: Duration::from_millis(300), ..quick() }).await;
     let (mut session, _) = Session::open(&server, Open::default()).await;
     let gate = broker.hold();
     session.send(batch(&["v"])).await;
@@ -191,11 +191,8 @@ async fn a_stop_drains_sessions_and_answers_what_is_under_way() {
 
 #[tokio::test]
 async fn an_old_session_is_asked_to_open_anew() {
-    let options = Options {
-        max_session_age: Duration::from_millis(50),
-        drain_grace: Duration::from_millis(50),
-        ..Options::default()
-    };
+    let options =
+        Options { max_session_age: Duration::from_millis(50), drain_grace: Duration::from_millis(50), ..quick() };
     let server = start(&MemoryBroker::with_topic("t", 1), options).await;
     let (mut session, _) = Session::open(&server, Open::default()).await;
     assert!(matches!(session.reply().await, Some(Ok(Message::Drain(_)))));
@@ -206,7 +203,7 @@ async fn an_old_session_is_asked_to_open_anew() {
 #[tokio::test]
 async fn a_client_that_never_reads_is_not_read_for_ever_and_disturbs_nobody() {
     let broker = MemoryBroker::with_topic("t", 1);
-    let options = Options { drain_grace: Duration::from_millis(100), session_window_records: 50, ..Options::default() };
+    let options = Options { drain_grace: Duration::from_millis(100), session_window_records: 50, ..quick() };
     let server = start(&broker, options).await;
     let (session, _) = Session::open(&server, Open::default()).await;
     let requests = session.requests.clone().unwrap();
@@ -232,7 +229,7 @@ async fn a_client_that_never_reads_is_not_read_for_ever_and_disturbs_nobody() {
 #[tokio::test]
 async fn a_session_goes_on_behind_a_batch_that_fails() {
     let broker = MemoryBroker::with_topic("t", 1);
-    let server = start(&broker, Options::default()).await;
+    let server = start(&broker, quick()).await;
     let (mut session, _) = Session::open(&server, Open::default()).await;
     broker.fail("t", ErrorKind::Throttled);
     session.send(batch(&["v"])).await;

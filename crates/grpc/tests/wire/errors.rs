@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runnel_api::ErrorKind;
-use runnel_grpc::Options;
+use runnel_proto::admin::v1::{ConfigChange, CreateTopicRequest, ListTopicsRequest, UpdateTopicConfigsRequest};
 use runnel_proto::consume::v1::{FetchRequest, ListOffsetsRequest, Position};
 use runnel_proto::produce::v1::append_outcome::Outcome;
 use runnel_proto::produce::v1::{AppendBatch, ProduceRequest, ProducerIdentity, ProducerSequence};
@@ -12,7 +12,7 @@ use runnel_testkit::MemoryBroker;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{batch, record, start};
+use crate::support::{batch, quick, record, start};
 
 /// Code, reason and retry of a status, and the facts beside them.
 fn told(status: &Status) -> (Code, String, Option<Duration>) {
@@ -71,7 +71,7 @@ const KINDS: &[(ErrorKind, Code, &str, Option<Duration>)] = &[
 #[tokio::test]
 async fn every_kind_has_a_code_a_reason_and_the_same_in_a_part_of_an_answer() {
     let broker = MemoryBroker::with_topic("t", 1);
-    let server = start(&broker, Options::default()).await;
+    let server = start(&broker, quick()).await;
     let (mut producer, mut consumer) = (server.producer().await, server.consumer().await);
     for &(kind, code, reason, retry) in KINDS {
         broker.fail("t", kind);
@@ -101,7 +101,7 @@ async fn every_kind_has_a_code_a_reason_and_the_same_in_a_part_of_an_answer() {
 
 #[tokio::test]
 async fn requests_that_make_no_sense() {
-    let server = start(&MemoryBroker::with_topic("t", 2), Options::default()).await;
+    let server = start(&MemoryBroker::with_topic("t", 2), quick()).await;
     let mut producer = server.producer().await;
     let sequence = |id, epoch, base_sequence| {
         Some(ProducerSequence { producer: Some(ProducerIdentity { id, epoch }), base_sequence })
@@ -128,16 +128,27 @@ async fn requests_that_make_no_sense() {
     let far = AppendBatch { records: far.into(), ..batch(&[]) };
     let status = producer.produce(ProduceRequest { batch: Some(far), timeout_ms: None }).await.unwrap_err();
     assert_eq!(told(&status).1, "INVALID_TIMESTAMP");
-    let nowhere = Some(Position { position: None });
-    let list = ListOffsetsRequest { topic: "t".to_owned(), partitions: vec![], position: nowhere };
-    let status = server.consumer().await.list_offsets(list).await.unwrap_err();
-    assert_eq!(told(&status).1, "INVALID_REQUEST");
+    let list = ListOffsetsRequest { topic: "t".to_owned(), partitions: vec![], position: None };
+    for list in [
+        ListOffsetsRequest { position: Some(Position { position: None }), ..list.clone() },
+        ListOffsetsRequest { partitions: vec![0; 2001], ..list },
+    ] {
+        let status = server.consumer().await.list_offsets(list).await.unwrap_err();
+        assert_eq!(told(&status).1, "INVALID_REQUEST");
+    }
+    let page = ListTopicsRequest { page_size: -1, page_token: String::new() };
+    assert_eq!(told(&server.topics().await.list_topics(page).await.unwrap_err()).1, "INVALID_REQUEST");
+    let change = ConfigChange { name: "retention.ms".to_owned(), ..ConfigChange::default() };
+    let update = UpdateTopicConfigsRequest { name: "t".to_owned(), changes: vec![change], validate_only: false };
+    assert_eq!(told(&server.topics().await.update_topic_configs(update).await.unwrap_err()).1, "INVALID_REQUEST");
+    let create = CreateTopicRequest { replication_factor: Some(1 << 20), ..CreateTopicRequest::default() };
+    assert_eq!(told(&server.topics().await.create_topic(create).await.unwrap_err()).1, "INVALID_REQUEST");
     server.stop().await;
 }
 
 #[tokio::test]
 async fn facts_come_with_the_reason() {
-    let server = start(&MemoryBroker::with_topic("t", 1), Options::default()).await;
+    let server = start(&MemoryBroker::with_topic("t", 1), quick()).await;
     let mut producer = server.producer().await;
     producer.produce(ProduceRequest { batch: Some(batch(&["a", "b"])), timeout_ms: None }).await.unwrap();
     let late = AppendBatch { expected_offset: Some(1), ..batch(&["c"]) };

@@ -1,10 +1,8 @@
 //! Calls with one answer: what goes in comes out, and the answers say what they must.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use bytes::Bytes;
-use runnel_grpc::Options;
 use runnel_proto::admin::v1::{
     ConfigChange, ConfigSource, CreateTopicRequest, DeleteTopicRequest, GetTopicConfigsRequest, GetTopicRequest,
     ListTopicsRequest, SealSegmentsRequest, UpdateTopicConfigsRequest, config_change::Op,
@@ -19,7 +17,7 @@ use runnel_proto::produce::v1::{
 use runnel_proto::record::v1::{Compression, Durability, Header, Record, StoredRecord, TimestampType};
 use runnel_testkit::MemoryBroker;
 
-use crate::support::{NOW, batch, record, start, within};
+use crate::support::{NOW, batch, quick, record, start, within};
 
 fn produce(batch: AppendBatch) -> ProduceRequest {
     ProduceRequest { batch: Some(batch), timeout_ms: None }
@@ -42,7 +40,7 @@ fn appended(outcome: &AppendOutcome) -> &Appended {
 
 #[tokio::test]
 async fn records_come_back_as_they_were_in_every_codec() {
-    let server = start(&MemoryBroker::with_topic("t", 1), Options::default()).await;
+    let server = start(&MemoryBroker::with_topic("t", 1), quick()).await;
     let (mut producer, mut consumer) = (server.producer().await, server.consumer().await);
     let header =
         |key: &str, value: Option<&'static [u8]>| Header { key: key.to_owned(), value: value.map(Bytes::from_static) };
@@ -88,20 +86,24 @@ async fn records_come_back_as_they_were_in_every_codec() {
 
 #[tokio::test]
 async fn keys_decide_the_partition_and_each_partition_answers() {
-    let server = start(&MemoryBroker::with_topic("t", 6), Options::default()).await;
+    let server = start(&MemoryBroker::with_topic("t", 6), quick()).await;
     let mut producer = server.producer().await;
     let keys = [Some("abcde"), None, Some("21"), None, Some("abcde")];
     let records: Vec<_> = keys.map(|key| record(key, "v")).into();
     let mut keyless = Vec::new();
-    for turn in 0..3 {
+    for _ in 0..3 {
         let batch = AppendBatch { topic: "t".to_owned(), records: records.clone(), ..AppendBatch::default() };
         let outcomes = producer.produce(produce(batch)).await.unwrap().into_inner().outcomes;
         let of = |index: u32| outcomes.iter().find(|outcome| outcome.records.contains(&index)).unwrap();
         // As kafka-clients says: see runnel_record::partitioner.
-        assert_eq!((of(0).partition, of(0).records.as_slice()), (1, &[0, 4][..]));
-        assert_eq!((of(1).records.as_slice(), of(2).partition), (&[1, 3][..], 0));
-        if turn == 0 {
-            assert_eq!(appended(of(0)).next_offset, 2);
+        assert_eq!([0, 4, 2].map(|index| of(index).partition), [1, 1, 0]);
+        assert_eq!(of(1).partition, of(3).partition, "what has no key stays together");
+        let mut answered: Vec<_> = outcomes.iter().flat_map(|outcome| outcome.records.clone()).collect();
+        answered.sort_unstable();
+        assert_eq!(answered, [0, 1, 2, 3, 4]);
+        for outcome in &outcomes {
+            let stored = appended(outcome).next_offset - appended(outcome).base_offset;
+            assert_eq!(usize::try_from(stored).unwrap(), outcome.records.len());
         }
         keyless.push(of(1).partition);
     }
@@ -111,7 +113,7 @@ async fn keys_decide_the_partition_and_each_partition_answers() {
 
 #[tokio::test]
 async fn a_topic_is_created_when_it_is_first_written_to_not_when_it_is_read() {
-    let server = start(&MemoryBroker::new(), Options::default()).await;
+    let server = start(&MemoryBroker::new(), quick()).await;
     let missing = server.consumer().await.fetch(fetch(0, None)).await.unwrap_err();
     assert_eq!(missing.code(), tonic::Code::NotFound);
     server.producer().await.produce(produce(batch(&["v"]))).await.unwrap();
@@ -121,7 +123,7 @@ async fn a_topic_is_created_when_it_is_first_written_to_not_when_it_is_read() {
 
 #[tokio::test]
 async fn retries_with_a_sequence_are_stored_once_and_offsets_can_be_expected() {
-    let server = start(&MemoryBroker::with_topic("t", 1), Options::default()).await;
+    let server = start(&MemoryBroker::with_topic("t", 1), quick()).await;
     let mut client = server.producer().await;
     let producer = client.init_producer(InitProducerRequest { current: None }).await.unwrap().into_inner().producer;
     let sequence = |base_sequence| Some(ProducerSequence { producer, base_sequence });
@@ -137,7 +139,7 @@ async fn retries_with_a_sequence_are_stored_once_and_offsets_can_be_expected() {
 
 #[tokio::test]
 async fn a_fetch_begins_ends_and_waits_as_asked() {
-    let server = start(&MemoryBroker::with_topic("t", 1), Options::default()).await;
+    let server = start(&MemoryBroker::with_topic("t", 1), quick()).await;
     let (mut producer, mut consumer) = (server.producer().await, server.consumer().await);
     producer.produce(produce(batch(&["0", "1", "2", "3"]))).await.unwrap();
     let mut offsets = async |request: FetchRequest| {
@@ -168,7 +170,7 @@ async fn a_fetch_begins_ends_and_waits_as_asked() {
 
 #[tokio::test]
 async fn offsets_are_listed_for_each_partition() {
-    let server = start(&MemoryBroker::with_topic("t", 2), Options::default()).await;
+    let server = start(&MemoryBroker::with_topic("t", 2), quick()).await;
     server.producer().await.produce(produce(batch(&["a", "b"]))).await.unwrap();
     let mut consumer = server.consumer().await;
     let mut list = async |partitions: Vec<i32>, position: Option<Named>| {
@@ -191,7 +193,7 @@ async fn offsets_are_listed_for_each_partition() {
 
 #[tokio::test]
 async fn topics_are_administered() {
-    let server = start(&MemoryBroker::new(), Options::default()).await;
+    let server = start(&MemoryBroker::new(), quick()).await;
     let mut topics = server.topics().await;
     let configs = HashMap::from([("retention.ms".to_owned(), "5".to_owned())]);
     let wanted =
@@ -242,7 +244,7 @@ async fn topics_are_administered() {
 
 #[tokio::test]
 async fn segments_are_sealed_partition_by_partition() {
-    let server = start(&MemoryBroker::with_topic("t", 2), Options::default()).await;
+    let server = start(&MemoryBroker::with_topic("t", 2), quick()).await;
     server.producer().await.produce(produce(batch(&["a", "b"]))).await.unwrap();
     let request = SealSegmentsRequest { topic: "t".to_owned(), wait: true, ..SealSegmentsRequest::default() };
     let sealed = server.segments().await.seal_segments(request).await.unwrap().into_inner().partitions;
@@ -254,7 +256,7 @@ async fn segments_are_sealed_partition_by_partition() {
 #[tokio::test]
 async fn the_cluster_and_its_health_are_described() {
     let broker = MemoryBroker::with_topic("t", 1);
-    let server = start(&broker, Options { drain_grace: Duration::ZERO, ..Options::default() }).await;
+    let server = start(&broker, quick()).await;
     let mut cluster = server.cluster().await;
     let described = cluster.get_cluster(GetClusterRequest {}).await.unwrap().into_inner();
     assert_eq!((described.node_id, described.nodes[0].name.as_str()), (0, "memory"));

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
-use crate::support::{NOW, Server, batch, start, within};
+use crate::support::{NOW, Server, batch, quick, start, within};
 
 const PLENTY: Option<ReadCredit> = Some(ReadCredit { records: 1 << 40, bytes: 1 << 40 });
 
@@ -108,7 +108,7 @@ async fn topic(partitions: usize, options: Options) -> Server {
 
 #[tokio::test]
 async fn from_the_start_to_the_end_and_on() {
-    let server = topic(1, Options::default()).await;
+    let server = topic(1, quick()).await;
     produce(&server, 0, &["a", "b"]).await;
     produce(&server, 0, &["c"]).await;
     let mut session = Session::open(&server, open(range())).await;
@@ -120,7 +120,7 @@ async fn from_the_start_to_the_end_and_on() {
 
 #[tokio::test]
 async fn every_start_and_every_stop() {
-    let server = topic(1, Options::default()).await;
+    let server = topic(1, quick()).await;
     produce(&server, 0, &["0", "1", "2", "3"]).await;
     produce(&server, 0, &["4", "5"]).await;
     let latest = || position(Named::Latest(Latest {}));
@@ -146,7 +146,7 @@ async fn every_start_and_every_stop() {
 
 #[tokio::test]
 async fn records_flow_as_far_as_there_is_credit() {
-    let server = topic(1, Options::default()).await;
+    let server = topic(1, quick()).await;
     produce(&server, 0, &["0", "1", "2", "3", "4", "5"]).await;
     let credit = Some(ReadCredit { records: 2, bytes: 100 });
     let ask = Open { credit, heartbeat_ms: Some(100), ..open(range()) };
@@ -165,7 +165,7 @@ async fn records_flow_as_far_as_there_is_credit() {
 
 #[tokio::test]
 async fn many_partitions_and_heartbeats_with_the_end_of_the_log() {
-    let server = topic(3, Options::default()).await;
+    let server = topic(3, quick()).await;
     for partition in 0..3 {
         produce(&server, partition, &["a", "b"]).await;
     }
@@ -183,7 +183,7 @@ async fn many_partitions_and_heartbeats_with_the_end_of_the_log() {
 
 #[tokio::test]
 async fn what_cannot_be_read_has_a_reason() {
-    let server = topic(1, Options::default()).await;
+    let server = topic(1, quick()).await;
     produce(&server, 0, &["a"]).await;
     produce(&server, 0, &["v".repeat(3000).as_str()]).await;
     let offset = |offset| ReadRange { start: position(Named::Offset(offset)), ..range() };
@@ -213,7 +213,7 @@ async fn what_cannot_be_read_has_a_reason() {
 #[tokio::test]
 async fn a_topic_created_anew_under_the_name_is_another_one() {
     let broker = MemoryBroker::with_topic("t", 1);
-    let server = start(&broker, Options::default()).await;
+    let server = start(&broker, quick()).await;
     let ask = Open { heartbeat_ms: Some(100), ..open(range()) };
     let mut session = Session::open(&server, ask).await;
     assert_eq!(session.replies(2).await, ["opened t0:0..", "caught up 0:0"]);
@@ -230,14 +230,14 @@ async fn a_topic_created_anew_under_the_name_is_another_one() {
 #[tokio::test]
 async fn a_stop_drains_and_so_does_age() {
     let grace = Duration::from_millis(100);
-    let server = topic(1, Options { drain_grace: grace, ..Options::default() }).await;
+    let server = topic(1, Options { drain_grace: grace, ..quick() }).await;
     let mut session = Session::open(&server, open(range())).await;
     assert_eq!(session.replies(2).await, ["opened t0:0..", "caught up 0:0"]);
     server.shutdown.trigger();
     assert_eq!(session.replies(2).await, ["drain 100", "end"]);
     server.ended().await;
 
-    let old = Options { drain_grace: grace, max_session_age: Duration::from_millis(50), ..Options::default() };
+    let old = Options { drain_grace: grace, max_session_age: Duration::from_millis(50), ..quick() };
     let server = topic(1, old).await;
     let mut session = Session::open(&server, open(range())).await;
     assert_eq!(session.replies(4).await, ["opened t0:0..", "caught up 0:0", "drain 100", "end"]);
@@ -247,13 +247,14 @@ async fn a_stop_drains_and_so_does_age() {
 #[tokio::test]
 async fn clients_that_never_read_hold_a_bounded_part_and_disturb_nobody() {
     let broker = MemoryBroker::with_topic("t", 1);
-    let server = start(&broker, Options { drain_grace: Duration::from_millis(50), ..Options::default() }).await;
+    let server = start(&broker, Options { drain_grace: Duration::from_millis(50), ..quick() }).await;
     let value = "v".repeat(100_000);
-    for _ in 0..40 {
-        produce(&server, 0, &[value.as_str(); 5]).await;
+    for _ in 0..20 {
+        let request = ProduceRequest { batch: Some(batch(&[value.as_str(); 5])), timeout_ms: None };
+        server.producer().await.produce(request).await.unwrap();
     }
     let mut silent = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..10 {
         silent.push(Session::open(&server, open(range())).await);
     }
     let mut session =
@@ -264,7 +265,7 @@ async fn clients_that_never_read_hold_a_bounded_part_and_disturb_nobody() {
             records += batch.records.len();
         }
     }
-    assert_eq!(records, 200);
+    assert_eq!(records, 100);
     server.shutdown.trigger();
     server.ended().await;
     for mut session in silent {
@@ -275,7 +276,7 @@ async fn clients_that_never_read_hold_a_bounded_part_and_disturb_nobody() {
 
 #[tokio::test]
 async fn a_call_that_is_not_a_session_is_none() {
-    let server = topic(1, Options { patience: Duration::from_millis(100), ..Options::default() }).await;
+    let server = topic(1, Options { patience: Duration::from_millis(100), ..quick() }).await;
     let (requests, stream) = mpsc::channel::<ReadSessionRequest>(1);
     let mut replies = server.consumer().await.read_session(ReceiverStream::new(stream)).await.unwrap().into_inner();
     let status = within(replies.message()).await.unwrap_err();

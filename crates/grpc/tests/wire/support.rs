@@ -22,6 +22,11 @@ use tonic::transport::{Channel, Endpoint};
 /// The broker's time.
 pub(crate) const NOW: i64 = 1_700_000_000_000;
 
+/// The defaults, but for a stop that does not wait for sessions.
+pub(crate) fn quick() -> Options {
+    Options { drain_grace: Duration::from_millis(20), ..Options::default() }
+}
+
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) shutdown: Shutdown,

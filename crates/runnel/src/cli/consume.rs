@@ -4,12 +4,16 @@ mod format;
 mod position;
 
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
+use std::pin::pin;
 
 use clap::{Args, ValueEnum};
 use runnel_client::proto::consume::v1::ReadRange;
 use runnel_client::proto::consume::v1::read_session_response::{Batch, Gap};
 use runnel_client::{Client, Consumer, ConsumerOptions, Event};
 use runnel_runtime::SystemClock;
+use tokio::io::Interest;
+use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::record_json::Line;
@@ -67,10 +71,12 @@ async fn consume(args: &ConsumeArgs, client: Client) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut consumer = Consumer::open(client, vec![range], ConsumerOptions::default()).await?;
     let mut printer = Printer { args, out: BufWriter::new(io::stdout().lock()) };
+    let mut reader_left = pin!(reader_left());
     while left > 0 {
         let event = tokio::select! {
             event = consumer.next() => event?,
             _ = interrupt.recv() => break,
+            () = &mut reader_left => break,
         };
         match event {
             Some(Event::Batch(batch)) => left -= printer.batch(&batch, left)?,
@@ -80,6 +86,18 @@ async fn consume(args: &ConsumeArgs, client: Client) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Resolves when a pipe that is our stdout lost its reader, which nobody would tell us before the next record.
+async fn reader_left() {
+    // Only watched, never written to: writing goes on as before.
+    let watched = io::stdout().as_fd().try_clone_to_owned().and_then(pipe::Sender::from_owned_fd_unchecked);
+    match watched {
+        // Either way nobody reads any more.
+        Ok(stdout) => drop(stdout.ready(Interest::ERROR).await),
+        // A file, which has no reader to lose.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 fn report(gap: &Gap) {

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use runnel_client::proto::record::v1::{Compression, Header};
 use runnel_client::{Client, ProducerOptions};
 
+use super::Failure;
 use super::remote::Remote;
 
 #[derive(Debug, Args)]
@@ -66,6 +67,9 @@ fn header(text: &str) -> Result<Header, String> {
 }
 
 pub(crate) fn run(args: &ProduceArgs, remote: &Remote) -> anyhow::Result<()> {
+    if args.input == Input::Json && args.key_separator.is_some() {
+        return Err(Failure::Usage("a record in JSON has its key: --key-separator is for lines".to_owned()).into());
+    }
     let source = match &args.file {
         Some(path) => file::open(path, args.key.clone(), !args.no_progress && std::io::stderr().is_terminal())?,
         None => input::stdin(args.input, args.key_separator.clone()),

@@ -41,3 +41,22 @@ pub(crate) fn exit_code(error: &Error) -> u8 {
         _ => 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use runnel_client::proto::error::v1 as wire;
+
+    use super::*;
+
+    #[test]
+    fn every_failure_has_its_exit_code_and_only_silence_gets_a_hint() {
+        // Codes of google.rpc.Code.
+        for (code, expected) in [(3, 1), (4, 5), (5, 3), (6, 1), (7, 4), (14, 1), (16, 4)] {
+            let reason = "SOME_REASON".to_owned();
+            let error = Error::from(wire::Error { code, reason, ..wire::Error::default() });
+            assert_eq!(exit_code(&error), expected, "{error:?}");
+            assert_eq!(hint(&error), None);
+        }
+        assert!(hint(&Error::from(wire::Error { code: 14, ..wire::Error::default() })).is_some());
+    }
+}
