@@ -28,6 +28,7 @@ CODECS = {"kafkajs": ["none", "gzip"], "@platformatic/kafka": ["none", "gzip", "
 # What a library cannot do at all.
 ONLY_PRODUCES = {"kafkajs"}
 CHOOSES_NO_PARTITION = {"rskafka"}
+ASKS_FOR_NO_TOPIC = {"rskafka", "franz-go", "@platformatic/kafka"}  # unless told
 HASHES_KEYS_ITS_OWN_WAY = {"sarama"}
 HEADERS_ARE_A_MAP = {"rskafka"}
 NO_NULL_IN_HEADERS = {"kafka-python", "kafkajs", "rskafka"}
@@ -124,15 +125,23 @@ def fresh(name, client):
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_producer(broker, driver, client):
-    """With its defaults, then with every codec that it offers."""
+    """With its defaults, with every codec that it offers, and as an idempotent producer."""
     topic, codecs = fresh("written", client), [None, *CODECS.get(client, ALL_CODECS)]
     records = odd_records(client not in HEADERS_ARE_A_MAP, client not in NO_NULL_IN_HEADERS)
     log.create_topic(broker.address, topic, PARTITIONS)
     for codec in codecs:
         driver(client).produce(broker.address, topic, records, codec)
+    driver(client).produce(broker.address, topic, records, idempotent=True)
     read = log.read_all(broker.address, topic)
     log.assert_contiguous(read)
-    assert without_offsets(read) == as_read(records * len(codecs))
+    assert without_offsets(read) == as_read(records * (len(codecs) + 1))
+
+
+@pytest.mark.parametrize("client", [c for c in CLIENTS if c not in ASKS_FOR_NO_TOPIC])
+def test_the_first_record_makes_the_topic(broker, driver, client):
+    topic = fresh("made", client)
+    driver(client).produce(broker.address, topic, [(None, None, b"first", [], None)])
+    assert [r.value for r in log.flat(log.read_all(broker.address, topic))] == [b"first"]
 
 
 @pytest.mark.parametrize("client", [c for c in CLIENTS if c not in ONLY_PRODUCES])
@@ -236,7 +245,8 @@ def test_versions_are_those_in_the_document(spied, driver, client):
     asked, topic = driver(client), "spied"
     spied.take()
     asked.ask("create", spied.address, topic, partitions=1, config={})
-    asked.produce(spied.address, topic, [(0, b"k", b"v", [], BASE_TIME)])
+    for idempotent in (False, True):
+        asked.produce(spied.address, topic, [(0, b"k", b"v", [], BASE_TIME)], idempotent=idempotent)
     if client not in ONLY_PRODUCES:
         for start in ({}, {"time": BASE_TIME}):
             assert len(list(asked.consume(spied.address, topic, [0], 1, **start))) == 1

@@ -13,7 +13,7 @@ function headersOf (record) {
 }
 
 async function produce (request) {
-  const producer = client(request).producer()
+  const producer = client(request).producer(request.idempotent ? { idempotent: true } : {})
   await producer.connect()
   const messages = request.records.map(record => ({
     key: decode(record.key),

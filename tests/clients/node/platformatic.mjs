@@ -12,6 +12,7 @@ async function produce (request) {
   const producer = new Producer({
     ...common(request),
     ...(request.codec ? { compression: request.codec } : {}),
+    ...(request.idempotent ? { idempotent: true } : {}),
     ...(request.java_keys ? { partitioner: compatibilityPartitioner } : {})
   })
   const messages = request.records.map(record => ({

@@ -15,6 +15,8 @@ def wait(coroutine):
 
 def produce(request):
     settings = {"compression_type": request["codec"]} if request["codec"] not in (None, "none") else {}
+    if request["idempotent"]:
+        settings["enable_idempotence"] = True
 
     async def run():
         async with aiokafka.AIOKafkaProducer(bootstrap_servers=request["bootstrap"], **settings) as client:

@@ -12,6 +12,8 @@ def produce(request):
         settings["compression.type"] = request["codec"]
     if request["java_keys"]:
         settings["partitioner"] = "murmur2_random"
+    if request["idempotent"]:
+        settings["enable.idempotence"] = True
     client, errors = confluent_kafka.Producer(settings), []
     for record in request["records"]:
         optional = {name: record[name] for name in ("partition", "timestamp") if record[name] is not None}

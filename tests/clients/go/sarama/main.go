@@ -33,6 +33,11 @@ func produce(request *contract.Request, _ contract.Answer) error {
 	if request.Codec != "" {
 		config.Producer.Compression = codecs[request.Codec]
 	}
+	if request.Idempotent {
+		config.Producer.Idempotent = true
+		config.Producer.RequiredAcks = sarama.WaitForAll
+		config.Net.MaxOpenRequests = 1
+	}
 	var messages []*sarama.ProducerMessage
 	for _, r := range request.Records {
 		message := &sarama.ProducerMessage{Topic: request.Topic, Key: bytes(r.Key), Value: bytes(r.Value)}

@@ -21,6 +21,7 @@ pub enum Request {
         records: Vec<Record>,
         codec: Option<String>,
         java_keys: bool,
+        idempotent: bool,
     },
     Consume {
         bootstrap: String,

@@ -19,8 +19,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> Result<()> {
     serve(async |request| match request {
-        Request::Produce { bootstrap, topic, records, codec, java_keys } => {
-            produce(&bootstrap, &topic, &records, codec.as_deref(), java_keys).await
+        Request::Produce { bootstrap, topic, records, codec, java_keys, idempotent } => {
+            let mut settings = settings(&bootstrap);
+            if let Some(codec) = codec {
+                settings.set("compression.type", codec);
+            }
+            if java_keys {
+                settings.set("partitioner", "murmur2_random");
+            }
+            if idempotent {
+                settings.set("enable.idempotence", "true");
+            }
+            produce(&settings, &topic, &records).await
         }
         Request::Consume { bootstrap, topic, partitions, offset, time, count } => {
             consume(&bootstrap, &topic, &partitions, offset, time, count)
@@ -42,14 +52,7 @@ fn settings(bootstrap: &str) -> ClientConfig {
     settings
 }
 
-async fn produce(bootstrap: &str, topic: &str, records: &[Record], codec: Option<&str>, java_keys: bool) -> Result<()> {
-    let mut settings = settings(bootstrap);
-    if let Some(codec) = codec {
-        settings.set("compression.type", codec);
-    }
-    if java_keys {
-        settings.set("partitioner", "murmur2_random");
-    }
+async fn produce(settings: &ClientConfig, topic: &str, records: &[Record]) -> Result<()> {
     let producer: FutureProducer = settings.create()?;
     let mut sent = Vec::new();
     for record in records {
