@@ -49,6 +49,9 @@ COMMANDS = {
     "kafka-clients": java,
 }
 
+CLIENTS = list(COMMANDS)
+ONLY_PRODUCE = {"kafkajs"}  # it consumes in a group only
+
 
 class Driver:
     """One driver; a request that takes longer than a minute ends it."""
