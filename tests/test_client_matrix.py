@@ -10,7 +10,7 @@ import pytest
 
 from harness import log
 from harness.broker import Broker
-from harness.drivers import CLIENTS, ONLY_PRODUCE
+from harness.drivers import CLIENTS, NO_CONFIG_OF_TOPICS, ONLY_PRODUCE
 
 # Codecs that a library offers without a plugin. @platformatic/kafka needs Node 22 for zstd; these run on Node 20.
 ALL_CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -22,7 +22,6 @@ ASKS_FOR_NO_TOPIC = {"rskafka", "franz-go", "@platformatic/kafka"}  # unless tol
 HASHES_KEYS_ITS_OWN_WAY = {"sarama"}
 HEADERS_ARE_A_MAP = {"rskafka"}
 NO_NULL_IN_HEADERS = {"kafka-python", "kafkajs", "rskafka"}
-NO_CONFIG_OF_TOPICS = {"rskafka"}
 
 # Topics that the consumers read, and the codecs of their batches; headers hold nulls only in the last.
 PREPARED = {"mixed": ["none", "gzip", "snappy", "lz4"], "zstd": ["zstd"], "nulls": ["none"]}
@@ -171,12 +170,15 @@ def test_keys_choose_the_partition_that_they_choose_in_java(broker, driver, clie
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_admin(broker, driver, client):
-    """A topic is made, described, deleted, and made again under its name: nobody sees the old records."""
+    """A topic is made, altered, described, deleted, and made again under its name: nobody sees the old records."""
     topic, asked = fresh("admin", client), driver(client)
     config = {} if client in NO_CONFIG_OF_TOPICS else {"retention.ms": "3600000"}
     for life in (b"first", b"second"):
         asked.ask("create", broker.address, topic, partitions=3, config=config)
         produce_reference(broker, topic, [(1, None, life, [], BASE_TIME)] * 5)
+        if client not in NO_CONFIG_OF_TOPICS:
+            config = config | {"max.message.bytes": "2000000"}
+            asked.ask("alter", broker.address, topic, config=config)
         described, = asked.ask("describe", broker.address, topic)
         assert config.items() <= described.pop("config").items()
         assert described == {"partitions": 3, "earliest": [0, 0, 0], "latest": [0, 5, 0]}

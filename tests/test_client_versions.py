@@ -8,7 +8,7 @@ import re
 import pytest
 
 from harness.broker import Broker
-from harness.drivers import CLIENTS, ONLY_PRODUCE
+from harness.drivers import CLIENTS, NO_CONFIG_OF_TOPICS, ONLY_PRODUCE
 from harness.process import free_port
 from harness.spy import Spy
 
@@ -17,7 +17,8 @@ TIME = 1_700_000_000_000
 
 API_NAMES = {0: "Produce", 1: "Fetch", 2: "ListOffsets", 3: "Metadata", 8: "OffsetCommit", 9: "OffsetFetch",
              10: "FindCoordinator", 18: "ApiVersions", 19: "CreateTopics", 20: "DeleteTopics", 22: "InitProducerId",
-             23: "OffsetForLeaderEpoch", 32: "DescribeConfigs", 60: "DescribeCluster", 75: "DescribeTopicPartitions"}
+             23: "OffsetForLeaderEpoch", 32: "DescribeConfigs",
+             33: "AlterConfigs", 44: "IncrementalAlterConfigs", 60: "DescribeCluster", 75: "DescribeTopicPartitions"}
 
 # A client that was given the name of a group may look for its coordinator, or be done before it does.
 OPTIONAL = {"FindCoordinator"}
@@ -45,6 +46,8 @@ def test_versions_are_those_in_the_document(spied, driver, client):
     if client not in ONLY_PRODUCE:
         for start in ({}, {"time": TIME}):
             assert len(list(asked.consume(spied.address, topic, [0], 1, **start))) == 1
+    if client not in NO_CONFIG_OF_TOPICS:
+        asked.ask("alter", spied.address, topic, config={"retention.ms": "3600000"})
     asked.ask("describe", spied.address, topic)
     asked.ask("delete", spied.address, topic)
     seen = collections.defaultdict(list)

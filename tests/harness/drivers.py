@@ -50,7 +50,10 @@ COMMANDS = {
 }
 
 CLIENTS = list(COMMANDS)
-ONLY_PRODUCE = {"kafkajs"}  # it consumes in a group only
+
+# What a library cannot do, as far as several tests must know; docs/kafka-compatibility.md tells the rest.
+ONLY_PRODUCE = {"kafkajs"}
+NO_CONFIG_OF_TOPICS = {"rskafka"}
 
 
 class Driver:

@@ -58,6 +58,14 @@ def create(request):
     client.create_topics([topic])[topic.topic].result(SECONDS)
 
 
+def alter(request):
+    client = administrator(request)
+    entries = [admin.ConfigEntry(name, value, incremental_operation=admin.AlterConfigOpType.SET)
+               for name, value in request["config"].items()]
+    resource = admin.ConfigResource(admin.RESOURCE_TOPIC, request["topic"], incremental_configs=entries)
+    client.incremental_alter_configs([resource])[resource].result(SECONDS)
+
+
 def describe(request):
     client, name = administrator(request), request["topic"]
     partitions = sorted(client.list_topics(name, timeout=SECONDS).topics[name].partitions)
@@ -75,4 +83,4 @@ def delete(request):
     client.delete_topics([request["topic"]])[request["topic"]].result(SECONDS)
 
 
-serve(produce=produce, consume=consume, create=create, describe=describe, delete=delete)
+serve(produce=produce, consume=consume, create=create, alter=alter, describe=describe, delete=delete)

@@ -37,6 +37,11 @@ pub enum Request {
         partitions: i32,
         config: BTreeMap<String, String>,
     },
+    Alter {
+        bootstrap: String,
+        topic: String,
+        config: BTreeMap<String, String>,
+    },
     Describe {
         bootstrap: String,
         topic: String,

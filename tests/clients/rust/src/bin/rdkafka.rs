@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clients::{Bytes, Record, Request, say, serve};
 use futures::future::join_all;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
@@ -37,6 +37,12 @@ fn main() -> Result<()> {
         }
         Request::Create { bootstrap, topic, partitions, config } => {
             create(&bootstrap, &topic, partitions, &config).await
+        }
+        Request::Alter { bootstrap, topic, config } => {
+            let change = AlterConfig::new(ResourceSpecifier::Topic(&topic));
+            let change = config.iter().fold(change, |change, (name, value)| change.set(name, value));
+            let results = admin(&bootstrap)?.alter_configs([&change], &AdminOptions::new()).await?;
+            results.into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| code.into()))
         }
         Request::Describe { bootstrap, topic } => describe(&bootstrap, &topic).await,
         Request::Delete { bootstrap, topic } => {
