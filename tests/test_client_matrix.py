@@ -6,6 +6,7 @@ The reference is confluent-kafka, which the other tests use as well.
 import collections
 import random
 
+import pyarrow.parquet
 import pytest
 
 from harness import log
@@ -109,6 +110,28 @@ def test_producer(broker, driver, client):
     read = log.read_all(broker.address, topic)
     log.assert_contiguous(read)
     assert without_offsets(read) == as_read(records * (len(codecs) + 1))
+
+
+def test_codecs_arrive(make_broker, driver):
+    """A client that is told to compress does: some leave it where they do not like what ApiVersions lists."""
+    broker = make_broker().start()
+    for client in CLIENTS:
+        log.create_topic(broker.address, fresh("coded", client), len(ALL_CODECS))
+        for codec in CODECS.get(client, ALL_CODECS):
+            records = [(ALL_CODECS.index(codec), None, b"x" * 1000, [], None)] * 100
+            driver(client).produce(broker.address, fresh("coded", client), records, codec)
+    assert broker.stop() == 0
+    for client in CLIENTS:
+        seen = {partition: attributes & 7 for file in broker.parquet_files(fresh("coded", client))
+                for partition, attributes in codec_columns(file)}
+        assert seen == {i: i for i, codec in enumerate(ALL_CODECS) if codec in CODECS.get(client, ALL_CODECS)}, client
+
+
+def codec_columns(file):
+    """(partition, attributes of the batch) of each row; the attributes hold the codec that the client used."""
+    columns = ["kafka_partition", "kafka_batch_attributes"]
+    table = pyarrow.parquet.ParquetFile(file).read(columns)
+    return zip(*(table[name].to_pylist() for name in columns))
 
 
 @pytest.mark.parametrize("client", [c for c in CLIENTS if c not in ASKS_FOR_NO_TOPIC])
