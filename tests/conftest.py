@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from harness.broker import Broker
+from harness.drivers import Driver
 from harness.s3 import S3Server
 
 
@@ -57,3 +58,18 @@ def storage(request, tmp_path):
         return Storage({"STORAGE__URL": f"file://{tmp_path}/lake"}, tmp_path / "lake")
     server = request.getfixturevalue("s3")
     return Storage(server.settings("s3://lake/some/prefix"), server.data / "lake/some/prefix")
+
+
+@pytest.fixture(scope="session")
+def driver():
+    """The driver of a client library, by its name; each is started when it is first asked for, and kept."""
+    started = {}
+
+    def get(client):
+        if client not in started:
+            started[client] = Driver(client)
+        return started[client]
+
+    yield get
+    for one in started.values():
+        one.stop()

@@ -4,38 +4,29 @@ Each library's driver (tests/clients/) writes what a reference consumer reads, a
 The reference is confluent-kafka, which the other tests use as well.
 """
 import collections
-import itertools
-import json
-import pathlib
 import random
-import re
 
+import pyarrow.parquet
 import pytest
 
-from harness import drivers, log
+from harness import log
 from harness.broker import Broker
-from harness.process import free_port
-from harness.spy import Spy
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-
-CLIENTS = list(drivers.COMMANDS)
+from harness.drivers import CLIENTS, NO_CONFIG_OF_TOPICS, ONLY_PRODUCE
 
 # Codecs that a library offers without a plugin. @platformatic/kafka needs Node 22 for zstd; these run on Node 20.
 ALL_CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 CODECS = {"kafkajs": ["none", "gzip"], "@platformatic/kafka": ["none", "gzip", "snappy", "lz4"]}
 
 # What a library cannot do at all.
-ONLY_PRODUCES = {"kafkajs"}
 CHOOSES_NO_PARTITION = {"rskafka"}
+ASKS_FOR_NO_TOPIC = {"rskafka", "franz-go", "@platformatic/kafka"}  # unless told
 HASHES_KEYS_ITS_OWN_WAY = {"sarama"}
 HEADERS_ARE_A_MAP = {"rskafka"}
 NO_NULL_IN_HEADERS = {"kafka-python", "kafkajs", "rskafka"}
-NO_CONFIG_OF_TOPICS = {"rskafka"}
 
 # Topics that the consumers read, and the codecs of their batches; headers hold nulls only in the last.
 PREPARED = {"mixed": ["none", "gzip", "snappy", "lz4"], "zstd": ["zstd"], "nulls": ["none"]}
-UNREADABLE = {("@platformatic/kafka", "zstd"), ("rskafka", "nulls")}
+UNREADABLE = {("@platformatic/kafka", "zstd"), ("rskafka", "zstd"), ("rskafka", "nulls")}
 
 BINARY = bytes(range(256))
 PARTITIONS = 12
@@ -75,24 +66,9 @@ def without_offsets(read):
 
 
 @pytest.fixture(scope="module")
-def driver():
-    """Starts each driver when it is first asked for, and keeps it."""
-    started = {}
-
-    def get(client):
-        if client not in started:
-            started[client] = drivers.Driver(client)
-        return started[client]
-
-    yield get
-    for one in started.values():
-        one.stop()
-
-
-@pytest.fixture(scope="module")
 def broker(tmp_path_factory):
     """One broker for all clients. Of each prepared topic a part is in the bucket and a part only in the log."""
-    broker = Broker(tmp_path_factory.mktemp("matrix")).start()
+    broker = Broker(tmp_path_factory.mktemp("matrix"), {"SEGMENT__MAX_AGE": "1h"}).start()
     try:
         for topic in PREPARED:
             log.create_topic(broker.address, topic, PARTITIONS)
@@ -124,18 +100,48 @@ def fresh(name, client):
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_producer(broker, driver, client):
-    """With its defaults, then with every codec that it offers."""
+    """With its defaults, with every codec that it offers, and as an idempotent producer."""
     topic, codecs = fresh("written", client), [None, *CODECS.get(client, ALL_CODECS)]
     records = odd_records(client not in HEADERS_ARE_A_MAP, client not in NO_NULL_IN_HEADERS)
     log.create_topic(broker.address, topic, PARTITIONS)
     for codec in codecs:
         driver(client).produce(broker.address, topic, records, codec)
+    driver(client).produce(broker.address, topic, records, idempotent=True)
     read = log.read_all(broker.address, topic)
     log.assert_contiguous(read)
-    assert without_offsets(read) == as_read(records * len(codecs))
+    assert without_offsets(read) == as_read(records * (len(codecs) + 1))
 
 
-@pytest.mark.parametrize("client", [c for c in CLIENTS if c not in ONLY_PRODUCES])
+def test_codecs_arrive(make_broker, driver):
+    """A client that is told to compress does: some leave it where they do not like what ApiVersions lists."""
+    broker = make_broker().start()
+    for client in CLIENTS:
+        log.create_topic(broker.address, fresh("coded", client), len(ALL_CODECS))
+        for codec in CODECS.get(client, ALL_CODECS):
+            records = [(ALL_CODECS.index(codec), None, b"x" * 1000, [], None)] * 100
+            driver(client).produce(broker.address, fresh("coded", client), records, codec)
+    assert broker.stop() == 0
+    for client in CLIENTS:
+        seen = {partition: attributes & 7 for file in broker.parquet_files(fresh("coded", client))
+                for partition, attributes in codec_columns(file)}
+        assert seen == {i: i for i, codec in enumerate(ALL_CODECS) if codec in CODECS.get(client, ALL_CODECS)}, client
+
+
+def codec_columns(file):
+    """(partition, attributes of the batch) of each row; the attributes hold the codec that the client used."""
+    columns = ["kafka_partition", "kafka_batch_attributes"]
+    table = pyarrow.parquet.ParquetFile(file).read(columns)
+    return zip(*(table[name].to_pylist() for name in columns))
+
+
+@pytest.mark.parametrize("client", [c for c in CLIENTS if c not in ASKS_FOR_NO_TOPIC])
+def test_the_first_record_makes_the_topic(broker, driver, client):
+    topic = fresh("made", client)
+    driver(client).produce(broker.address, topic, [(None, None, b"first", [], None)])
+    assert [r.value for r in log.flat(log.read_all(broker.address, topic))] == [b"first"]
+
+
+@pytest.mark.parametrize("client", [c for c in CLIENTS if c not in ONLY_PRODUCE])
 def test_consumer(broker, driver, client):
     """From offset 0 in the bucket, through what is only in the log, into records that are written while it reads."""
     for topic in PREPARED:
@@ -159,7 +165,7 @@ def headers_as_map(read):
                 for r in records] for p, records in read.items()}
 
 
-@pytest.mark.parametrize("client", [c for c in CLIENTS if c not in ONLY_PRODUCES])
+@pytest.mark.parametrize("client", [c for c in CLIENTS if c not in ONLY_PRODUCE])
 def test_seek(broker, driver, client):
     """To an offset inside of a batch, and to a time; in the bucket and in the log."""
     whole = log.read_all(broker.address, "mixed")[0]
@@ -187,16 +193,19 @@ def test_keys_choose_the_partition_that_they_choose_in_java(broker, driver, clie
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_admin(broker, driver, client):
-    """A topic is made, described, deleted, and made again under its name: nobody sees the old records."""
+    """A topic is made, altered, described, deleted, and made again under its name: nobody sees the old records."""
     topic, asked = fresh("admin", client), driver(client)
     config = {} if client in NO_CONFIG_OF_TOPICS else {"retention.ms": "3600000"}
     for life in (b"first", b"second"):
         asked.ask("create", broker.address, topic, partitions=3, config=config)
         produce_reference(broker, topic, [(1, None, life, [], BASE_TIME)] * 5)
+        if client not in NO_CONFIG_OF_TOPICS:
+            config = config | {"max.message.bytes": "2000000"}
+            asked.ask("alter", broker.address, topic, config=config)
         described, = asked.ask("describe", broker.address, topic)
         assert config.items() <= described.pop("config").items()
         assert described == {"partitions": 3, "earliest": [0, 0, 0], "latest": [0, 5, 0]}
-        if client not in ONLY_PRODUCES:
+        if client not in ONLY_PRODUCE:
             read = asked.consume(broker.address, topic, [0, 1, 2], 5)
             assert [(r.partition, r.offset, r.value) for r in read] == [(1, i, life) for i in range(5)]
         asked.ask("delete", broker.address, topic)
@@ -209,74 +218,3 @@ def topics(broker):
         return client.list_topics(timeout=log.SECONDS).topics
     finally:
         client.close()
-
-
-API_NAMES = {0: "Produce", 1: "Fetch", 2: "ListOffsets", 3: "Metadata", 8: "OffsetCommit", 9: "OffsetFetch",
-             10: "FindCoordinator", 18: "ApiVersions", 19: "CreateTopics", 20: "DeleteTopics", 22: "InitProducerId",
-             23: "OffsetForLeaderEpoch", 32: "DescribeConfigs", 60: "DescribeCluster", 75: "DescribeTopicPartitions"}
-
-# A client that was given the name of a group may look for its coordinator, or be done before it does.
-OPTIONAL = {"FindCoordinator"}
-
-
-@pytest.fixture(scope="module")
-def spied(tmp_path_factory):
-    """(the address that clients dial, what they then ask for)."""
-    port = free_port()
-    broker = Broker(tmp_path_factory.mktemp("spied"), {"KAFKA__ADVERTISE": f"127.0.0.1:{port}"}).start()
-    spy = Spy(port, broker.kafka_port)
-    yield spy
-    spy.stop()
-    broker.kill()
-    assert not broker.unexpected_errors()
-
-
-@pytest.mark.parametrize("client", CLIENTS)
-def test_versions_are_those_in_the_document(spied, driver, client):
-    asked, topic = driver(client), "spied"
-    spied.take()
-    asked.ask("create", spied.address, topic, partitions=1, config={})
-    asked.produce(spied.address, topic, [(0, b"k", b"v", [], BASE_TIME)])
-    if client not in ONLY_PRODUCES:
-        for start in ({}, {"time": BASE_TIME}):
-            assert len(list(asked.consume(spied.address, topic, [0], 1, **start))) == 1
-    asked.ask("describe", spied.address, topic)
-    asked.ask("delete", spied.address, topic)
-    seen = collections.defaultdict(list)
-    for key, version in sorted(spied.take()):
-        seen[API_NAMES[key]].append(str(version))
-    shown = document("client", "ApiVersions")[client]
-    cells = {api: ", ".join(seen[api]) for api in {**shown, **seen}}
-    for api in OPTIONAL - seen.keys():
-        cells[api] = shown[api]
-    assert cells == shown, f"the row is now: | {' | '.join([client, *cells.values()])} |"
-
-
-def document(*header):
-    """The table of the document whose header begins so: {first cell: {column: cell}}."""
-    text = (ROOT / "docs/kafka-compatibility.md").read_text()
-    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines() if line.startswith("|")]
-    start = next(i for i, row in enumerate(rows) if tuple(row[:len(header)]) == header)
-    table = itertools.takewhile(lambda row: len(row) == len(rows[start]), rows[start + 2:])
-    return {row[0]: dict(zip(rows[start][1:], row[1:])) for row in table}
-
-
-def pinned():
-    """The version of each library, from the file that pins it."""
-    files = {name: (ROOT / "tests" / name).read_text() for name in (
-        "requirements.txt", "clients/go/go.mod", "clients/rust/Cargo.lock", "clients/node/package-lock.json")}
-    java = (ROOT / "crates/xtask/src/install/kafka.rs").read_text()
-    node = json.loads(files["clients/node/package-lock.json"])["packages"]
-    python = dict(re.findall(r"^([\w-]+)(?:\[.*\])?==(\S+)$", files["requirements.txt"], re.MULTILINE))
-    rust = dict(re.findall(r'^name = "(\w+)"\nversion = "(.*)"$', files["clients/rust/Cargo.lock"], re.MULTILINE))
-    go = dict(re.findall(r"^\t(\S+) v(\S+)$", files["clients/go/go.mod"], re.MULTILINE))
-    return {name: python[name] for name in ("confluent-kafka", "kafka-python", "aiokafka")} | {
-        name: rust[name] for name in ("rdkafka", "rskafka")} | {
-        name: node[f"node_modules/{name}"]["version"] for name in ("kafkajs", "@platformatic/kafka")} | {
-        "franz-go": go["github.com/twmb/franz-go"], "sarama": go["github.com/IBM/sarama"],
-        "kafka-clients": re.search(r"kafka-clients</artifactId><version>([^<]+)", java)[1]}
-
-
-def test_the_document_names_the_versions_that_are_run():
-    shown = {client: row["version"] for client, row in document("client", "language").items()}
-    assert {client: shown[client] for client in CLIENTS} == pinned()

@@ -136,6 +136,22 @@ def test_groups_get_a_clear_error(broker):
     assert message.error().code() == confluent_kafka.KafkaError._UNSUPPORTED_FEATURE, message.error()
 
 
+def test_living_producers_go_on_in_a_topic_made_again(broker):
+    """They learn of its new id by an error. An idempotent one goes on counting: the new topic takes the first it sees."""
+    idempotent = log.producer(broker.address, enable_idempotence=True)
+    other = kafka.KafkaProducer(bootstrap_servers=broker.address)
+    for life in ("first", "second"):
+        log.create_topic(broker.address, "again")
+        for i in range(5):
+            idempotent.produce("again", f"{life} {i}")
+            assert idempotent.flush(60) == 0
+            other.send("again", f"{life} {i}".encode()).get(60)
+        expected = [f"{life} {i}".encode() for i in range(5) for _ in range(2)]
+        assert [r.value for r in log.flat(log.read_all(broker.address, "again"))] == expected
+        log.delete_topic(broker.address, "again")
+    other.close()
+
+
 def test_timestamps_and_lookups(broker):
     """ListOffsets by time finds the first record at or after it, before and after shipping."""
     log.create_topic(broker.address, "timed")

@@ -101,7 +101,8 @@ def test_the_view_that_the_cli_prints_is_the_log(broker):
     assert found == [(r.partition, r.offset, r.value) for r in consumed]
 
 
-def test_the_files_become_an_iceberg_table_without_copying(broker, tmp_path):
+def test_the_files_become_an_iceberg_table_without_copying(broker, tmp_path, monkeypatch):
+    monkeypatch.setenv("POLARS_ICEBERG_PLANNER", "pyiceberg")  # not a package of its own for that
     log.create_topic(broker.address, "iced", 2)
     log.produce(broker.address, "iced", RECORDS)
     consumed = log.flat(log.read_all(broker.address, "iced"))

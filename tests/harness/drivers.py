@@ -49,6 +49,12 @@ COMMANDS = {
     "kafka-clients": java,
 }
 
+CLIENTS = list(COMMANDS)
+
+# What a library cannot do, as far as several tests must know; docs/kafka-compatibility.md tells the rest.
+ONLY_PRODUCE = {"kafkajs"}
+NO_CONFIG_OF_TOPICS = {"rskafka"}
+
 
 class Driver:
     """One driver; a request that takes longer than a minute ends it."""
@@ -74,12 +80,13 @@ class Driver:
         """All answers to a request."""
         return list(self.answers(*args, **fields))
 
-    def produce(self, bootstrap, topic, records, codec=None, java_keys=False):
+    def produce(self, bootstrap, topic, records, codec=None, **asked):
         """Produces (partition, key, value, headers, timestamp)."""
         fields = [{"partition": partition, "key": encode(key), "value": encode(value), "timestamp": timestamp,
                    "headers": [[name, encode(data)] for name, data in headers]}
                   for partition, key, value, headers, timestamp in records]
-        self.ask("produce", bootstrap, topic, records=fields, codec=codec, java_keys=java_keys)
+        settings = {"java_keys": False, "idempotent": False} | asked
+        self.ask("produce", bootstrap, topic, records=fields, codec=codec, **settings)
 
     def consume(self, bootstrap, topic, partitions, count, offset=None, time=None):
         """Starts reading; yields each `log.Record` as it comes."""

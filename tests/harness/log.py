@@ -24,6 +24,12 @@ def create_topic(address, topic, partitions=1, config=None):
     client.create_topics([new])[topic].result(SECONDS)
 
 
+def delete_topic(address, topic):
+    """Deletes a topic and waits for the answer."""
+    client = admin.AdminClient({"bootstrap.servers": address})
+    client.delete_topics([topic])[topic].result(SECONDS)
+
+
 def producer(address, **settings):
     """A librdkafka producer with its own defaults but for `settings` (`linger_ms` for `linger.ms`)."""
     dotted = {k.replace("_", "."): v for k, v in settings.items()}

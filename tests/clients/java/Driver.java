@@ -14,6 +14,8 @@ import java.util.Map;
 import java.util.concurrent.Future;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
@@ -54,6 +56,7 @@ public final class Driver {
             case "produce" -> produce(request);
             case "consume" -> consume(request);
             case "create" -> create(request);
+            case "alter" -> alter(request);
             case "describe" -> describe(request);
             case "delete" -> delete(request);
             default -> throw new IllegalArgumentException("no such verb");
@@ -143,6 +146,16 @@ public final class Driver {
         try (Admin admin = Admin.create(settings(request))) {
             var topic = new NewTopic(request.get("topic").asText(), request.get("partitions").asInt(), (short) 1).configs(config);
             admin.createTopics(List.of(topic)).all().get();
+        }
+    }
+
+    private static void alter(JsonNode request) throws Exception {
+        var resource = new ConfigResource(ConfigResource.Type.TOPIC, request.get("topic").asText());
+        List<AlterConfigOp> changes = new ArrayList<>();
+        request.get("config").properties().forEach(entry -> changes.add(
+                new AlterConfigOp(new ConfigEntry(entry.getKey(), entry.getValue().asText()), AlterConfigOp.OpType.SET)));
+        try (Admin admin = Admin.create(settings(request))) {
+            admin.incrementalAlterConfigs(Map.of(resource, changes)).all().get();
         }
     }
 

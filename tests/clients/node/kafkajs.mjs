@@ -13,7 +13,7 @@ function headersOf (record) {
 }
 
 async function produce (request) {
-  const producer = client(request).producer()
+  const producer = client(request).producer(request.idempotent ? { idempotent: true } : {})
   await producer.connect()
   const messages = request.records.map(record => ({
     key: decode(record.key),
@@ -37,12 +37,19 @@ async function withAdmin (request, work) {
   }
 }
 
+const entries = config => Object.entries(config).map(([name, value]) => ({ name, value }))
+
 const create = request => withAdmin(request, admin => admin.createTopics({
   topics: [{
     topic: request.topic,
     numPartitions: request.partitions,
-    configEntries: Object.entries(request.config).map(([name, value]) => ({ name, value }))
+    configEntries: entries(request.config)
   }]
+}))
+
+const alter = request => withAdmin(request, admin => admin.alterConfigs({
+  validateOnly: false,
+  resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: request.topic, configEntries: entries(request.config) }]
 }))
 
 const describe = request => withAdmin(request, async admin => {
@@ -62,4 +69,4 @@ const describe = request => withAdmin(request, async admin => {
 
 const remove = request => withAdmin(request, admin => admin.deleteTopics({ topics: [request.topic] }))
 
-await serve({ produce, create, describe, delete: remove })
+await serve({ produce, create, alter, describe, delete: remove })

@@ -1,6 +1,9 @@
 // Driver of @platformatic/kafka; the contract is in ../README.md.
 // Its streams join a group; without one there are `listOffsets` and `fetch`, which this driver uses.
-import { Admin, compatibilityPartitioner, ConfigResourceTypes, Consumer, ListOffsetTimestamps, Producer } from '@platformatic/kafka'
+import {
+  Admin, compatibilityPartitioner, ConfigResourceTypes, Consumer, IncrementalAlterConfigOperationTypes, ListOffsetTimestamps,
+  Producer
+} from '@platformatic/kafka'
 import { decode, encode, say, serve } from './contract.mjs'
 
 const common = request => ({ clientId: 'driver', bootstrapBrokers: [request.bootstrap] })
@@ -12,6 +15,7 @@ async function produce (request) {
   const producer = new Producer({
     ...common(request),
     ...(request.codec ? { compression: request.codec } : {}),
+    ...(request.idempotent ? { idempotent: true } : {}),
     ...(request.java_keys ? { partitioner: compatibilityPartitioner } : {})
   })
   const messages = request.records.map(record => ({
@@ -77,6 +81,15 @@ const create = request => withAdmin(request, admin => admin.createTopics({
   configs: Object.entries(request.config).map(([name, value]) => ({ name, value }))
 }))
 
+const alter = request => withAdmin(request, admin => admin.incrementalAlterConfigs({
+  resources: [{
+    resourceType: ConfigResourceTypes.TOPIC,
+    resourceName: request.topic,
+    configs: Object.entries(request.config).map(([name, value]) =>
+      ({ name, configOperation: IncrementalAlterConfigOperationTypes.SET, value }))
+  }]
+}))
+
 const describe = request => withAdmin(request, async admin => {
   const { topics } = await admin.metadata({ topics: [request.topic] })
   const partitions = topics.get(request.topic).partitionsCount
@@ -102,4 +115,4 @@ const describe = request => withAdmin(request, async admin => {
 
 const remove = request => withAdmin(request, admin => admin.deleteTopics({ topics: [request.topic] }))
 
-await serve({ produce, consume, create, describe, delete: remove })
+await serve({ produce, consume, create, alter, describe, delete: remove })

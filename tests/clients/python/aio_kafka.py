@@ -15,6 +15,8 @@ def wait(coroutine):
 
 def produce(request):
     settings = {"compression_type": request["codec"]} if request["codec"] not in (None, "none") else {}
+    if request["idempotent"]:
+        settings["enable_idempotence"] = True
 
     async def run():
         async with aiokafka.AIOKafkaProducer(bootstrap_servers=request["bootstrap"], **settings) as client:
@@ -72,6 +74,11 @@ def create(request):
     with_admin(request, lambda client: client.create_topics([topic]))
 
 
+def alter(request):
+    resource = ConfigResource(ConfigResourceType.TOPIC, request["topic"], request["config"])
+    with_admin(request, lambda client: client.alter_configs([resource]))
+
+
 def describe(request):
     name = request["topic"]
     topic, = with_admin(request, lambda client: client.describe_topics([name]))
@@ -90,4 +97,4 @@ def delete(request):
     with_admin(request, lambda client: client.delete_topics([request["topic"]]))
 
 
-serve(produce=produce, consume=consume, create=create, describe=describe, delete=delete)
+serve(produce=produce, consume=consume, create=create, alter=alter, describe=describe, delete=delete)

@@ -12,6 +12,8 @@ def produce(request):
         settings["compression.type"] = request["codec"]
     if request["java_keys"]:
         settings["partitioner"] = "murmur2_random"
+    if request["idempotent"]:
+        settings["enable.idempotence"] = True
     client, errors = confluent_kafka.Producer(settings), []
     for record in request["records"]:
         optional = {name: record[name] for name in ("partition", "timestamp") if record[name] is not None}
@@ -56,6 +58,14 @@ def create(request):
     client.create_topics([topic])[topic.topic].result(SECONDS)
 
 
+def alter(request):
+    client = administrator(request)
+    entries = [admin.ConfigEntry(name, value, incremental_operation=admin.AlterConfigOpType.SET)
+               for name, value in request["config"].items()]
+    resource = admin.ConfigResource(admin.RESOURCE_TOPIC, request["topic"], incremental_configs=entries)
+    client.incremental_alter_configs([resource])[resource].result(SECONDS)
+
+
 def describe(request):
     client, name = administrator(request), request["topic"]
     partitions = sorted(client.list_topics(name, timeout=SECONDS).topics[name].partitions)
@@ -73,4 +83,4 @@ def delete(request):
     client.delete_topics([request["topic"]])[request["topic"]].result(SECONDS)
 
 
-serve(produce=produce, consume=consume, create=create, describe=describe, delete=delete)
+serve(produce=produce, consume=consume, create=create, alter=alter, describe=describe, delete=delete)

@@ -46,6 +46,10 @@ def create(request):
                                                    topic_configs=request["config"])])
 
 
+def alter(request):
+    administrator(request).alter_configs([ConfigResource(ConfigResourceType.TOPIC, request["topic"], request["config"])])
+
+
 def describe(request):
     client, name = administrator(request), request["topic"]
     topic, = client.describe_topics([name])
@@ -61,4 +65,4 @@ def delete(request):
     administrator(request).delete_topics([request["topic"]])
 
 
-serve(produce=produce, consume=consume, create=create, describe=describe, delete=delete)
+serve(produce=produce, consume=consume, create=create, alter=alter, describe=describe, delete=delete)

@@ -51,12 +51,18 @@ pub(crate) fn install() -> Result<()> {
     Ok(())
 }
 
-/// The text of every file below `dir`, by name.
+/// What a developer's own builds leave beside the sources.
+const LEFTOVERS: [&str; 2] = ["node_modules", "target"];
+
+/// The text of every source file below `dir`, by name.
 fn collect(dir: &Path, text: &mut String) -> Result<()> {
     let entries = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     paths.sort();
     for path in paths {
+        if LEFTOVERS.iter().any(|name| path.ends_with(name)) {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, text)?;
         } else {
@@ -75,7 +81,9 @@ fn go(sources: &Path, out: &Path) -> Result<()> {
 fn node(sources: &Path, out: &Path) -> Result<()> {
     for entry in fs::read_dir(sources)? {
         let file = entry?;
-        fs::copy(file.path(), out.join(file.file_name()))?;
+        if file.file_type()?.is_file() {
+            fs::copy(file.path(), out.join(file.file_name()))?;
+        }
     }
     process::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(out))
 }

@@ -14,9 +14,10 @@ type Request struct {
 	Bootstrap string
 	Topic     string
 
-	Records  []Record
-	Codec    string
-	JavaKeys bool `json:"java_keys"`
+	Records    []Record
+	Codec      string
+	JavaKeys   bool `json:"java_keys"`
+	Idempotent bool
 
 	Partitions json.RawMessage
 	Offset     *int64

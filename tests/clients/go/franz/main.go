@@ -18,7 +18,7 @@ var codecs = map[string]kgo.CompressionCodec{
 
 func main() {
 	contract.Serve(map[string]func(*contract.Request, contract.Answer) error{
-		"produce": produce, "consume": consume, "create": create, "describe": describe, "delete": remove,
+		"produce": produce, "consume": consume, "create": create, "alter": alter, "describe": describe, "delete": remove,
 	})
 }
 
@@ -101,6 +101,20 @@ func create(request *contract.Request, _ contract.Answer) error {
 	return withAdmin(request, func(ctx context.Context, admin *kadm.Client) error {
 		_, err := admin.CreateTopic(ctx, request.PartitionCount(), 1, request.Config, request.Topic)
 		return err
+	})
+}
+
+func alter(request *contract.Request, _ contract.Answer) error {
+	return withAdmin(request, func(ctx context.Context, admin *kadm.Client) error {
+		var changes []kadm.AlterConfig
+		for name, value := range request.Config {
+			changes = append(changes, kadm.AlterConfig{Op: kadm.SetConfig, Name: name, Value: value})
+		}
+		changed, err := admin.AlterTopicConfigs(ctx, changes, request.Topic)
+		if err != nil {
+			return err
+		}
+		return changed[0].Err
 	})
 }
 

@@ -16,7 +16,7 @@ var codecs = map[string]sarama.CompressionCodec{
 
 func main() {
 	contract.Serve(map[string]func(*contract.Request, contract.Answer) error{
-		"produce": produce, "consume": consume, "create": create, "describe": describe, "delete": remove,
+		"produce": produce, "consume": consume, "create": create, "alter": alter, "describe": describe, "delete": remove,
 	})
 }
 
@@ -32,6 +32,11 @@ func produce(request *contract.Request, _ contract.Answer) error {
 	config.Producer.Return.Successes = true // a synchronous producer demands it
 	if request.Codec != "" {
 		config.Producer.Compression = codecs[request.Codec]
+	}
+	if request.Idempotent {
+		config.Producer.Idempotent = true
+		config.Producer.RequiredAcks = sarama.WaitForAll
+		config.Net.MaxOpenRequests = 1
 	}
 	var messages []*sarama.ProducerMessage
 	for _, r := range request.Records {
@@ -123,6 +128,17 @@ func create(request *contract.Request, _ contract.Answer) error {
 	return withAdmin(request, func(_ sarama.Client, admin sarama.ClusterAdmin) error {
 		detail := sarama.TopicDetail{NumPartitions: request.PartitionCount(), ReplicationFactor: 1, ConfigEntries: request.Config}
 		return admin.CreateTopic(request.Topic, &detail, false)
+	})
+}
+
+func alter(request *contract.Request, _ contract.Answer) error {
+	return withAdmin(request, func(_ sarama.Client, admin sarama.ClusterAdmin) error {
+		changes := make(map[string]sarama.IncrementalAlterConfigsEntry)
+		for name, value := range request.Config {
+			changes[name] = sarama.IncrementalAlterConfigsEntry{
+				Operation: sarama.IncrementalAlterConfigsOperationSet, Value: value}
+		}
+		return admin.IncrementalAlterConfig(sarama.TopicResource, request.Topic, changes, false)
 	})
 }
 

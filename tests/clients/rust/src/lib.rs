@@ -21,6 +21,7 @@ pub enum Request {
         records: Vec<Record>,
         codec: Option<String>,
         java_keys: bool,
+        idempotent: bool,
     },
     Consume {
         bootstrap: String,
@@ -34,6 +35,11 @@ pub enum Request {
         bootstrap: String,
         topic: String,
         partitions: i32,
+        config: BTreeMap<String, String>,
+    },
+    Alter {
+        bootstrap: String,
+        topic: String,
         config: BTreeMap<String, String>,
     },
     Describe {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clients::{Bytes, Record, Request, say, serve};
 use futures::future::join_all;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
@@ -19,14 +19,30 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> Result<()> {
     serve(async |request| match request {
-        Request::Produce { bootstrap, topic, records, codec, java_keys } => {
-            produce(&bootstrap, &topic, &records, codec.as_deref(), java_keys).await
+        Request::Produce { bootstrap, topic, records, codec, java_keys, idempotent } => {
+            let mut settings = settings(&bootstrap);
+            if let Some(codec) = codec {
+                settings.set("compression.type", codec);
+            }
+            if java_keys {
+                settings.set("partitioner", "murmur2_random");
+            }
+            if idempotent {
+                settings.set("enable.idempotence", "true");
+            }
+            produce(&settings, &topic, &records).await
         }
         Request::Consume { bootstrap, topic, partitions, offset, time, count } => {
             consume(&bootstrap, &topic, &partitions, offset, time, count)
         }
         Request::Create { bootstrap, topic, partitions, config } => {
             create(&bootstrap, &topic, partitions, &config).await
+        }
+        Request::Alter { bootstrap, topic, config } => {
+            let change = AlterConfig::new(ResourceSpecifier::Topic(&topic));
+            let change = config.iter().fold(change, |change, (name, value)| change.set(name, value));
+            let results = admin(&bootstrap)?.alter_configs([&change], &AdminOptions::new()).await?;
+            results.into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| code.into()))
         }
         Request::Describe { bootstrap, topic } => describe(&bootstrap, &topic).await,
         Request::Delete { bootstrap, topic } => {
@@ -42,14 +58,7 @@ fn settings(bootstrap: &str) -> ClientConfig {
     settings
 }
 
-async fn produce(bootstrap: &str, topic: &str, records: &[Record], codec: Option<&str>, java_keys: bool) -> Result<()> {
-    let mut settings = settings(bootstrap);
-    if let Some(codec) = codec {
-        settings.set("compression.type", codec);
-    }
-    if java_keys {
-        settings.set("partitioner", "murmur2_random");
-    }
+async fn produce(settings: &ClientConfig, topic: &str, records: &[Record]) -> Result<()> {
     let producer: FutureProducer = settings.create()?;
     let mut sent = Vec::new();
     for record in records {

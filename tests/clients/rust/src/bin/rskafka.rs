@@ -25,6 +25,7 @@ fn main() -> Result<()> {
             let controller = connect(&bootstrap).await?.controller_client()?;
             Ok(controller.create_topic(topic, partitions, 1, PATIENCE_MS).await?)
         }
+        Request::Alter { .. } => bail!("it changes no settings"),
         Request::Describe { bootstrap, topic } => describe(&bootstrap, &topic).await,
         Request::Delete { bootstrap, topic } => {
             Ok(connect(&bootstrap).await?.controller_client()?.delete_topic(topic, PATIENCE_MS).await?)
