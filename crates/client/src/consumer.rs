@@ -158,6 +158,8 @@ impl Consumer {
     }
 
     fn on_reply(&mut self, reply: Option<Reply>) -> Option<Event> {
+        // It works again, which a session that was only opened does not show.
+        self.broken = None;
         match reply? {
             Reply::Batch(batch) => {
                 self.backoff.reset();
@@ -210,7 +212,6 @@ impl Consumer {
         match self.connect().await {
             Ok(session) => {
                 self.session = Some(session);
-                self.broken = None;
                 Ok(())
             }
             Err(error) => self.broke(error),

@@ -67,10 +67,10 @@ fn inline(value: &Value) -> String {
 
 /// Plain where no reader could take it for something else.
 fn text(string: &str) -> String {
-    const WORDS: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "null", "nan"];
+    const WORDS: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
     let plain = string.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && string.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
-        && !(WORDS.contains(&string.to_ascii_lowercase().as_str()) || string.len() == 1);
+        && !WORDS.contains(&string.to_ascii_lowercase().as_str());
     if plain { string.to_owned() } else { Value::from(string).to_string() }
 }
 
@@ -83,10 +83,10 @@ mod tests {
     #[test]
     fn blocks_nest_and_doubtful_strings_are_quoted() {
         let value = json!({
-            "a": [{"name": "x-1", "n": 1}, {"name": "yes", "n": null}], "b": {}, "c": [[1, 2], []], "d": {"e": "1.5"},
+            "a": [{"name": "x-1", "k": 1}, {"name": "yes", "k": null}], "b": {}, "c": [[1, 2], []], "d": {"e": "1.5"},
             "f": "two\nlines", "g": "k: v", "h": "",
         });
-        let expected = "a:\n  - n: 1\n    name: x-1\n  - n: null\n    name: \"yes\"\nb: {}\nc:\n  -\n    - 1\n    - 2\n  - []\n\
+        let expected = "a:\n  - k: 1\n    name: x-1\n  - k: null\n    name: \"yes\"\nb: {}\nc:\n  -\n    - 1\n    - 2\n  - []\n\
                         d:\n  e: \"1.5\"\nf: \"two\\nlines\"\ng: \"k: v\"\nh: \"\"\n";
         assert_eq!(to_string(&value), expected);
         assert_eq!(to_string(&json!([])), "[]\n");
