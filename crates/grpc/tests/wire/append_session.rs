@@ -240,3 +240,16 @@ async fn a_session_goes_on_behind_a_batch_that_fails() {
     assert_eq!(base(&session.ack().await), 0);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_session_gives_back_what_its_batches_held() {
+    let options = Options { max_message_bytes: 1 << 20, max_inflight_bytes: 1 << 20, ..quick() };
+    let server = start(&MemoryBroker::with_topic("t", 1), options).await;
+    let (mut session, _) = Session::open(&server, Open::default()).await;
+    let value = "v".repeat(100_000);
+    for n in 0..30 {
+        session.send(batch(&[value.as_str()])).await;
+        assert_eq!(base(&session.ack().await), n);
+    }
+    server.stop().await;
+}

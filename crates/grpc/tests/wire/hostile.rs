@@ -179,6 +179,28 @@ async fn large_messages_that_hold_the_budget_do_not_stop_small_ones() {
 }
 
 #[tokio::test]
+async fn requests_past_the_budget_wait_and_are_told_to_retry() {
+    let broker = MemoryBroker::with_topic("t", 1);
+    let server = start(&broker, Options { max_message_bytes: 2 << 20, max_inflight_bytes: 2 << 20, ..hasty() }).await;
+    let value = "v".repeat(1_200_000);
+    let large = || ProduceRequest { batch: Some(batch(&[value.as_str()])), timeout_ms: None };
+    let gate = broker.hold();
+    let (mut producer, request) = (server.producer().await, large());
+    let first = tokio::spawn(async move { producer.produce(request).await });
+    while broker.appends().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let status = server.producer().await.produce(large()).await.unwrap_err();
+    let details = status.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "THROTTLED");
+    assert!(details.retry_info().is_some());
+    drop(gate);
+    within(first).await.unwrap().unwrap();
+    server.producer().await.produce(large()).await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn connections_past_the_limit_are_closed() {
     let server = start(&MemoryBroker::new(), Options { max_connections: 2, ..hasty() }).await;
     let held = [server.channel().await, server.channel().await];

@@ -284,3 +284,17 @@ async fn a_call_that_is_not_a_session_is_none() {
     drop(requests);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_session_gives_back_what_its_credits_held() {
+    let options = Options { max_message_bytes: 1 << 20, max_inflight_bytes: 1 << 20, ..quick() };
+    let server = topic(1, options).await;
+    let mut session = Session::open(&server, Open { credit: None, ..open(range()) }).await;
+    assert_eq!(session.replies(2).await, ["opened t0:0..", "caught up 0:0"]);
+    for _ in 0..3000 {
+        within(session.credit(1, 1)).await;
+    }
+    produce(&server, 0, &["v"]).await;
+    assert_eq!(session.reply().await, "t0:0..1/1");
+    server.stop().await;
+}
