@@ -1,5 +1,6 @@
 //! The command line.
 
+mod completion;
 mod config;
 mod segment;
 mod serve;
@@ -28,6 +29,8 @@ enum Command {
     Topic(topic::TopicArgs),
     /// Look at segments straight in the bucket; needs no running broker.
     Segment(segment::SegmentArgs),
+    /// Print the script that completes commands in a shell.
+    Completion(completion::CompletionArgs),
 }
 
 /// Where settings come from.
@@ -78,5 +81,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(args) => config::run(&args),
         Command::Topic(args) => topic::run(&args),
         Command::Segment(args) => segment::run(&args),
+        Command::Completion(args) => completion::run(&args),
     }
 }
