@@ -1,0 +1,263 @@
+//! Reading records.
+//!
+//! [`Consumer`] is the handle and talks to the broker; `cursors.rs` knows where each partition stands.
+
+mod cursors;
+
+use std::time::Duration;
+
+use runnel_proto::consume::v1 as wire;
+use runnel_proto::consume::v1::consumer_service_client::ConsumerServiceClient;
+use runnel_proto::consume::v1::read_session_request::{Message as Ask, Open};
+use runnel_proto::consume::v1::read_session_response::{Batch, CaughtUp, Gap, Message as Reply};
+use runnel_proto::record::v1::StoredRecord;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::Streaming;
+
+use crate::backoff::Backoff;
+use crate::offsets::MAX_MESSAGE;
+use crate::{Client, Error, ErrorKind, Result};
+use cursors::Cursors;
+
+/// A session without a sign of life for this many heartbeats is broken.
+const MISSED_HEARTBEATS: u32 = 3;
+
+/// Without a message for this long, all that is owed is given back.
+const LULL: Duration = Duration::from_millis(100);
+
+/// Settings of a [`Consumer`].
+#[derive(Debug, Clone)]
+pub struct ConsumerOptions {
+    /// Records that may be under way at most.
+    pub credit_records: u64,
+    /// Bytes that may be under way at most.
+    pub credit_bytes: u64,
+    /// Largest message that is taken; a larger record is an error.
+    pub max_frame_bytes: u32,
+    /// Silence after which the broker says that it is there.
+    pub heartbeat: Duration,
+    /// What to do about a position outside the log.
+    pub out_of_range: wire::OutOfRange,
+    /// How long a broken session may take to come back.
+    pub patience: Duration,
+}
+
+impl Default for ConsumerOptions {
+    fn default() -> Self {
+        Self {
+            credit_records: 50_000,
+            credit_bytes: 16 << 20,
+            max_frame_bytes: 16 << 20,
+            heartbeat: Duration::from_secs(10),
+            out_of_range: wire::OutOfRange::Error,
+            patience: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a consumer hears.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Records of one partition, in order.
+    Batch(Batch),
+    /// A partition was read up to what was committed.
+    CaughtUp(CaughtUp),
+    /// Offsets that hold no records were passed over.
+    Gap(Gap),
+}
+
+/// Reads partitions, in a session that is opened anew where it stopped when it breaks.
+#[derive(Debug)]
+pub struct Consumer {
+    client: Client,
+    options: ConsumerOptions,
+    cursors: Cursors,
+    session: Option<Session>,
+    /// Taken by the caller, not yet given back to the broker as credit.
+    owed: wire::ReadCredit,
+    backoff: Backoff,
+    /// Since when the session is broken, and when to open it anew.
+    broken: Option<(Instant, Instant)>,
+}
+
+/// The way out holds one request for many batches, so it needs no bound.
+#[derive(Debug)]
+struct Session {
+    requests: mpsc::UnboundedSender<wire::ReadSessionRequest>,
+    replies: Streaming<wire::ReadSessionResponse>,
+}
+
+impl Consumer {
+    /// Opens a session over `ranges`. Fails at once if that fails; from then on breaks are mended.
+    pub async fn open(client: Client, ranges: Vec<wire::ReadRange>, options: ConsumerOptions) -> Result<Self> {
+        let mut consumer = Self {
+            client,
+            options,
+            cursors: Cursors::new(ranges),
+            session: None,
+            owed: wire::ReadCredit::default(),
+            backoff: Backoff::default(),
+            broken: None,
+        };
+        consumer.session = Some(consumer.connect().await?);
+        Ok(consumer)
+    }
+
+    /// Where reading stands: (topic, partition, next offset).
+    pub fn positions(&self) -> impl Iterator<Item = (&str, i32, i64)> {
+        self.cursors.positions()
+    }
+
+    /// The next event; nothing once every partition has reached its stop.
+    ///
+    /// What an earlier call returned counts as worked off. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<Option<Event>> {
+        loop {
+            if self.session.is_none() {
+                if self.cursors.are_finished() {
+                    return Ok(None);
+                }
+                self.reconnect().await?;
+            }
+            match self.receive().await {
+                Ok(Some(reply)) => {
+                    if let Some(event) = self.on_reply(reply.message) {
+                        return Ok(Some(event));
+                    }
+                }
+                Ok(None) if self.session.is_some() => return Ok(None),
+                Ok(None) => {}
+                Err(error) => self.broke(error)?,
+            }
+        }
+    }
+
+    /// The next message of the session; nothing at its end.
+    async fn receive(&mut self) -> Result<Option<wire::ReadSessionResponse>> {
+        self.replenish();
+        let silence = self.options.heartbeat.saturating_mul(MISSED_HEARTBEATS);
+        let Some(session) = &mut self.session else { return Ok(None) };
+        let received = match timeout(LULL, session.replies.message()).await {
+            Ok(received) => received,
+            Err(_) => {
+                // A record larger than what is left of the credit is sent only while none of it is used.
+                if self.owed != wire::ReadCredit::default() {
+                    send(&session.requests, Ask::Credit(std::mem::take(&mut self.owed)));
+                }
+                timeout(silence, session.replies.message()).await.map_err(|_| {
+                    Error::new(ErrorKind::Unavailable, format!("the broker has been silent for {silence:?}"))
+                })?
+            }
+        };
+        match received {
+            Ok(reply) => Ok(reply),
+            Err(status) => Err(self.client.session_error(&status).await),
+        }
+    }
+
+    fn on_reply(&mut self, reply: Option<Reply>) -> Option<Event> {
+        // It works again, which a session that was only opened does not show.
+        self.broken = None;
+        match reply? {
+            Reply::Batch(batch) => {
+                self.backoff.reset();
+                self.owed.records += batch.records.len() as u64;
+                self.owed.bytes += batch.records.iter().map(size_of).sum::<u64>();
+                self.cursors.read(&batch.topic, batch.partition, batch.records.len(), batch.next_offset);
+                Some(Event::Batch(batch))
+            }
+            Reply::CaughtUp(caught_up) => Some(Event::CaughtUp(caught_up)),
+            Reply::Gap(gap) => {
+                self.cursors.read(&gap.topic, gap.partition, 0, gap.to_offset);
+                Some(Event::Gap(gap))
+            }
+            Reply::Drain(_) => {
+                // What is under way is read again from where we stand.
+                let now = Instant::now();
+                self.session = None;
+                self.broken = Some((now, now));
+                None
+            }
+            Reply::Heartbeat(_) | Reply::Opened(_) => None,
+        }
+    }
+
+    /// Gives credit back, half of it at a time.
+    fn replenish(&mut self) {
+        let half =
+            self.owed.records * 2 >= self.options.credit_records || self.owed.bytes * 2 >= self.options.credit_bytes;
+        if let (true, Some(session)) = (half, &self.session) {
+            send(&session.requests, Ask::Credit(std::mem::take(&mut self.owed)));
+        }
+    }
+
+    /// The session is gone: mend it if that may help.
+    fn broke(&mut self, error: Error) -> Result<()> {
+        self.session = None;
+        let now = Instant::now();
+        let since = self.broken.map_or(now, |(since, _)| since);
+        if !error.is_retryable() || now - since > self.options.patience {
+            return Err(error);
+        }
+        self.broken = Some((since, now + self.backoff.next(error.retry_after())));
+        Ok(())
+    }
+
+    async fn reconnect(&mut self) -> Result<()> {
+        if let Some((_, at)) = self.broken {
+            sleep_until(at).await;
+        }
+        match self.connect().await {
+            Ok(session) => {
+                self.session = Some(session);
+                Ok(())
+            }
+            Err(error) => self.broke(error),
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Session> {
+        let (requests, outgoing) = mpsc::unbounded_channel();
+        let heartbeat = u32::try_from(self.options.heartbeat.as_millis()).unwrap_or(u32::MAX);
+        let open = Open {
+            ranges: self.cursors.ranges(),
+            credit: Some(wire::ReadCredit { records: self.options.credit_records, bytes: self.options.credit_bytes }),
+            max_frame_bytes: Some(self.options.max_frame_bytes),
+            heartbeat_ms: Some(heartbeat),
+            out_of_range: self.options.out_of_range.into(),
+        };
+        send(&requests, Ask::Open(open));
+        let call = |channel| async {
+            let mut service = ConsumerServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+            service.read_session(UnboundedReceiverStream::new(outgoing)).await
+        };
+        let mut replies = self.client.call(call).await?;
+        let deadline = self.client.options().deadline;
+        let first = timeout(deadline, replies.message())
+            .await
+            .map_err(|_| Error::new(ErrorKind::Unavailable, format!("no session was opened within {deadline:?}")))?;
+        match first {
+            Ok(Some(wire::ReadSessionResponse { message: Some(Reply::Opened(opened)) })) => {
+                self.cursors.opened(opened.partitions);
+                self.owed = wire::ReadCredit::default();
+                Ok(Session { requests, replies })
+            }
+            Ok(_) => Err(Error::new(ErrorKind::Unavailable, "the broker opened no session")),
+            Err(status) => Err(self.client.session_error(&status).await),
+        }
+    }
+}
+
+/// What a record costs of the credit.
+fn size_of(record: &StoredRecord) -> u64 {
+    let part = |bytes: &Option<_>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers: usize = record.headers.iter().map(|header| header.key.len() + part(&header.value)).sum();
+    (part(&record.key) + part(&record.value) + headers) as u64
+}
+
+/// The receiving end lives as long as the call; if that is gone, its replies tell.
+fn send(requests: &mpsc::UnboundedSender<wire::ReadSessionRequest>, message: Ask) {
+    drop(requests.send(wire::ReadSessionRequest { message: Some(message) }));
+}

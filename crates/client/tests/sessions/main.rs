@@ -1,0 +1,7 @@
+//! The client against the real front door, over a broker in memory and a wire that breaks.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod calls;
+mod consuming;
+mod producing;
+mod support;
