@@ -1,11 +1,21 @@
 //! The command line.
 
+mod bench;
+mod cluster;
 mod completion;
 mod config;
+mod confirm;
+mod consume;
+mod output;
+mod produce;
+mod record_json;
+mod remote;
 mod segment;
 mod serve;
+mod time;
 mod topic;
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,6 +25,16 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "runnel", version, about, max_term_width = 100)]
 pub(crate) struct Cli {
+    /// gRPC addresses of brokers, separated by commas; any broker of the cluster does.
+    #[arg(
+        long,
+        global = true,
+        env = "RUNNEL_BOOTSTRAP",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:9093"
+    )]
+    bootstrap: Vec<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -25,10 +45,18 @@ enum Command {
     Serve(Settings),
     /// Print, check and explain settings.
     Config(config::ConfigArgs),
-    /// Repair a topic of a stopped broker.
+    /// Create, show, change and delete topics; repair one of a stopped broker.
     Topic(topic::TopicArgs),
-    /// Look at segments straight in the bucket; needs no running broker.
+    /// Write records: lines, JSON or a file.
+    Produce(produce::ProduceArgs),
+    /// Read records.
+    Consume(consume::ConsumeArgs),
+    /// Look at segments straight in the bucket, without a broker; ship them now.
     Segment(segment::SegmentArgs),
+    /// Show the brokers and how they are.
+    Cluster(cluster::ClusterArgs),
+    /// Measure a running broker.
+    Bench(bench::BenchArgs),
     /// Print the script that completes commands in a shell.
     Completion(completion::CompletionArgs),
 }
@@ -55,32 +83,51 @@ impl Settings {
 pub(crate) enum Failure {
     /// The thing asked for does not exist.
     NotFound(String),
+    /// The command makes no sense.
+    Usage(String),
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NotFound(what) => f.write_str(what),
+            Self::NotFound(what) | Self::Usage(what) => f.write_str(what),
         }
     }
 }
 
 impl std::error::Error for Failure {}
 
-/// 1 error, 2 usage (clap's own), 3 not found.
-pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+/// Says what went wrong and returns the exit code: 1 error, 2 usage, 3 not found, 4 denied, 5 timeout.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    // Whoever read our output has had enough.
+    if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error:#}");
+    if let Some(error) = error.downcast_ref::<runnel_client::Error>() {
+        if let Some(hint) = remote::hint(error) {
+            eprintln!("{hint}");
+        }
+        return ExitCode::from(remote::exit_code(error));
+    }
     match error.downcast_ref::<Failure>() {
         Some(Failure::NotFound(_)) => ExitCode::from(3),
+        Some(Failure::Usage(_)) => ExitCode::from(2),
         None => ExitCode::FAILURE,
     }
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    let remote = remote::Remote { bootstrap: cli.bootstrap };
     match cli.command {
         Command::Serve(settings) => serve::run(&settings),
         Command::Config(args) => config::run(&args),
-        Command::Topic(args) => topic::run(&args),
-        Command::Segment(args) => segment::run(&args),
+        Command::Topic(args) => topic::run(&args, &remote),
+        Command::Produce(args) => produce::run(&args, &remote),
+        Command::Consume(args) => consume::run(&args, &remote),
+        Command::Segment(args) => segment::run(&args, &remote),
+        Command::Cluster(args) => cluster::run(&args, &remote),
+        Command::Bench(args) => bench::run(&args, &remote),
         Command::Completion(args) => completion::run(&args),
     }
 }

@@ -12,9 +12,6 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            cli::exit_code(&error)
-        }
+        Err(error) => cli::report(&error),
     }
 }

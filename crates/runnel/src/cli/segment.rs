@@ -1,12 +1,15 @@
-//! `runnel segment list|show|verify`: straight from the bucket, without a broker.
+//! `runnel segment list|show|verify`: straight from the bucket, without a broker; `seal` asks one.
 
 mod catalog;
 mod print;
+mod seal;
 mod verify;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Settings;
+use super::output::Output;
+use super::remote::Remote;
 use catalog::Catalog;
 
 #[derive(Debug, Args)]
@@ -41,6 +44,8 @@ enum SegmentCommand {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// Close the open segments of a topic, so that all that is committed ships now. Asks a running broker.
+    Seal(seal::SealArgs),
 }
 
 /// Which segments.
@@ -59,34 +64,24 @@ struct Wanted {
 enum ListOutput {
     Table,
     Json,
+    Yaml,
     Paths,
     Duckdb,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    Table,
-    Json,
+pub(crate) fn run(args: &SegmentArgs, remote: &Remote) -> anyhow::Result<()> {
+    match &args.command {
+        SegmentCommand::List { wanted, output } => offline(async || print::list(&wanted.catalog().await?, *output)),
+        SegmentCommand::Show { wanted, output } => offline(async || print::show(&wanted.catalog().await?, *output)),
+        SegmentCommand::Verify { wanted, output } => {
+            offline(async || verify::verify(&wanted.catalog().await?, *output).await)
+        }
+        SegmentCommand::Seal(args) => remote.run(|client| seal::run(args, client)),
+    }
 }
 
-pub(crate) fn run(args: &SegmentArgs) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match &args.command {
-            SegmentCommand::List { wanted, output } => {
-                let catalog = wanted.catalog().await?;
-                print::list(&catalog, *output)
-            }
-            SegmentCommand::Show { wanted, output } => {
-                let catalog = wanted.catalog().await?;
-                print::show(&catalog, *output)
-            }
-            SegmentCommand::Verify { wanted, output } => {
-                let catalog = wanted.catalog().await?;
-                verify::verify(&catalog, *output).await
-            }
-        }
-    })
+fn offline(look: impl AsyncFnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(look())
 }
 
 impl Wanted {

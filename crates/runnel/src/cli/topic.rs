@@ -1,14 +1,15 @@
-//! `runnel topic accept-loss`: the way out of a corrupt range in the log.
+//! `runnel topic`: topics of a running broker, and one repair of a stopped one.
 
-use std::io::{IsTerminal, Write};
-use std::sync::Arc;
+mod accept_loss;
+mod alter;
+mod create;
+mod delete;
+mod describe;
+mod list;
 
 use clap::{Args, Subcommand};
-use runnel_broker::{Ports, accept_loss};
-use runnel_runtime::disk::StdDisk;
-use runnel_runtime::{FailPoints, SystemClock};
 
-use super::{Failure, Settings};
+use super::remote::Remote;
 
 #[derive(Debug, Args)]
 pub(crate) struct TopicArgs {
@@ -18,51 +19,36 @@ pub(crate) struct TopicArgs {
 
 #[derive(Debug, Subcommand)]
 enum TopicCommand {
+    /// Create a topic.
+    Create(create::CreateArgs),
+    /// List the topics.
+    List(list::ListArgs),
+    /// Show a topic: its partitions, where their logs stand, and which configs are not the default.
+    Describe(describe::DescribeArgs),
+    /// Change configs of a topic: all changes or none.
+    Alter(alter::AlterArgs),
+    /// Delete a topic. Without --yes it asks.
+    Delete(delete::DeleteArgs),
     /// Give up what lies behind a corrupt range of the write-ahead log, so that the partition takes writes again. The
     /// broker must be stopped. Without --yes it says what would be lost and asks.
-    AcceptLoss {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        #[arg(short, long)]
-        partition: i32,
-        /// Do it without asking.
-        #[arg(long)]
-        yes: bool,
-        #[command(flatten)]
-        settings: Settings,
-    },
+    AcceptLoss(accept_loss::AcceptLossArgs),
 }
 
-pub(crate) fn run(args: &TopicArgs) -> anyhow::Result<()> {
-    let TopicCommand::AcceptLoss { topic, partition, yes, settings } = &args.command;
-    let options = settings.load()?.broker_options()?;
-    let ports = Ports { clock: Arc::new(SystemClock), disk: Arc::new(StdDisk), fail: FailPoints::default() };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let look = |accept| runtime.block_on(accept_loss(&options, &ports, topic, *partition, accept));
-    let Some(loss) = look(false)? else {
-        return Err(Failure::NotFound(format!("nothing of {topic}-{partition} is corrupt in this log")).into());
-    };
-    eprintln!(
-        "{topic}-{partition} cannot be read from offset {} on. Accepting the loss gives up offsets {} to {} and opens the \
-         partition there in a new epoch. This cannot be undone.",
-        loss.from, loss.from, loss.known_end
-    );
-    if !yes && !confirmed()? {
-        anyhow::bail!("nothing was changed (use --yes to go on without being asked)");
+pub(crate) fn run(args: &TopicArgs, remote: &Remote) -> anyhow::Result<()> {
+    match &args.command {
+        TopicCommand::Create(args) => remote.run(|client| create::run(args, client)),
+        TopicCommand::List(args) => remote.run(|client| list::run(args, client)),
+        TopicCommand::Describe(args) => remote.run(|client| describe::run(args, client)),
+        TopicCommand::Alter(args) => remote.run(|client| alter::run(args, client)),
+        TopicCommand::Delete(args) => remote.run(|client| delete::run(args, client)),
+        TopicCommand::AcceptLoss(args) => accept_loss::run(args),
     }
-    look(true)?;
-    eprintln!("the loss is accepted: start the broker");
-    Ok(())
 }
 
-fn confirmed() -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(false);
+/// `name=value`.
+fn config(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not NAME=VALUE")),
     }
-    eprint!("Type `yes` to go on: ");
-    std::io::stderr().flush()?;
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
-    Ok(line.trim() == "yes")
 }

@@ -2,56 +2,50 @@
 
 use std::io::Write;
 
-use serde_json::json;
+use runnel_format::manifest::SegmentRef;
+use serde_json::{Value, json};
 
-use super::catalog::Catalog;
-use super::{ListOutput, Output};
+use super::ListOutput;
+use super::catalog::{Catalog, Listed};
 use crate::cli::Failure;
+use crate::cli::output::{self, Output, Table, count};
 
 pub(super) fn list(catalog: &Catalog, output: ListOutput) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
     match output {
-        ListOutput::Table => {
-            writeln!(
-                out,
-                "{:>9}  {:>12}  {:>12}  {:>9}  {:>12}  FILE",
-                "PARTITION", "BASE", "NEXT", "RECORDS", "BYTES"
-            )?;
-            for (listed, s) in catalog.segments() {
-                writeln!(
-                    out,
-                    "{:>9}  {:>12}  {:>12}  {:>9}  {:>12}  {}",
-                    listed.partition,
-                    s.base.0,
-                    s.next.0,
-                    s.records,
-                    s.bytes,
-                    catalog.address(listed, s)
-                )?;
-            }
-        }
-        ListOutput::Json => {
-            let rows: Vec<_> = catalog
-                .segments()
-                .map(|(listed, s)| {
-                    json!({
-                        "partition": listed.partition, "base_offset": s.base.0, "next_offset": s.next.0,
-                        "records": s.records, "bytes": s.bytes, "leader_epoch": s.epoch.0,
-                        "min_timestamp_ms": s.min_timestamp.0, "max_timestamp_ms": s.max_timestamp.0,
-                        "crc32c": format!("{:08x}", s.crc32c), "path": catalog.address(listed, s),
-                    })
-                })
-                .collect();
-            writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
-        }
+        ListOutput::Table => output::print(Output::Table, &Value::Null, || list_table(catalog))?,
+        ListOutput::Json => output::print(Output::Json, &list_value(catalog), String::new)?,
+        ListOutput::Yaml => output::print(Output::Yaml, &list_value(catalog), String::new)?,
         ListOutput::Paths => {
+            let mut out = std::io::stdout().lock();
             for (listed, s) in catalog.segments() {
                 writeln!(out, "{}", catalog.address(listed, s))?;
             }
         }
-        ListOutput::Duckdb => write!(out, "{}", duckdb_view(catalog)?)?,
+        ListOutput::Duckdb => write!(std::io::stdout().lock(), "{}", duckdb_view(catalog)?)?,
     }
     Ok(())
+}
+
+fn list_table(catalog: &Catalog) -> String {
+    let mut table = Table::new(["PARTITION", "BASE", "NEXT", "RECORDS", "BYTES", "FILE"]);
+    for (listed, s) in catalog.segments() {
+        let [base, next, records, bytes] =
+            [s.base.0.to_string(), s.next.0.to_string(), s.records.to_string(), s.bytes.to_string()];
+        table.row([listed.partition.to_string(), base, next, records, bytes, catalog.address(listed, s)]);
+    }
+    table.to_string()
+}
+
+fn list_value(catalog: &Catalog) -> Value {
+    let row = |(listed, s): (&Listed, &SegmentRef)| {
+        json!({
+            "partition": listed.partition, "base_offset": s.base.0, "next_offset": s.next.0,
+            "records": s.records, "bytes": s.bytes, "leader_epoch": s.epoch.0,
+            "min_timestamp_ms": s.min_timestamp.0, "max_timestamp_ms": s.max_timestamp.0,
+            "crc32c": format!("{:08x}", s.crc32c), "path": catalog.address(listed, s),
+        })
+    };
+    catalog.segments().map(row).collect()
 }
 
 /// A view over exactly the files that are the log.
@@ -71,52 +65,48 @@ fn duckdb_view(catalog: &Catalog) -> anyhow::Result<String> {
 }
 
 pub(super) fn show(catalog: &Catalog, output: Output) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match output {
-        Output::Table => {
-            let topic = &catalog.topic;
-            writeln!(out, "topic {} ({}), {} partitions", topic.name, topic.id, topic.partitions)?;
-            writeln!(
-                out,
-                "{:>9}  {:>6}  {:>12}  {:>12}  {:>8}  {:>9}  {:>14}",
-                "PARTITION", "EPOCH", "LOG START", "END", "SEGMENTS", "RECORDS", "BYTES"
-            )?;
-            for listed in &catalog.partitions {
-                let root = listed.snapshot.root();
-                let records: u64 = listed.segments.iter().map(|s| u64::from(s.records)).sum();
-                let bytes: u64 = listed.segments.iter().map(|s| s.bytes).sum();
-                writeln!(
-                    out,
-                    "{:>9}  {:>6}  {:>12}  {:>12}  {:>8}  {records:>9}  {bytes:>14}",
-                    listed.partition,
-                    root.epoch.0,
-                    root.log_start.0,
-                    root.end.0,
-                    listed.segments.len(),
-                )?;
-            }
-        }
-        Output::Json => {
-            let partitions: Vec<_> = catalog
-                .partitions
-                .iter()
-                .map(|listed| {
-                    let root = listed.snapshot.root();
-                    let epochs: Vec<_> =
-                        root.epochs.iter().map(|e| json!({"epoch": e.epoch.0, "start_offset": e.start.0})).collect();
-                    json!({
-                        "partition": listed.partition, "leader_epoch": root.epoch.0, "root_version": root.version,
-                        "log_start_offset": root.log_start.0, "end_offset": root.end.0,
-                        "segments": listed.segments.len(), "epochs": epochs,
-                    })
-                })
-                .collect();
-            let topic = &catalog.topic;
-            let all = json!({
-                "topic": topic.name, "topic_id": topic.id.to_string(), "partitions": partitions, "configs": topic.configs,
-            });
-            writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
-        }
+    Ok(output::print(output, &show_value(catalog), || show_table(catalog))?)
+}
+
+fn show_table(catalog: &Catalog) -> String {
+    let mut table = Table::new(["PARTITION", "EPOCH", "LOG START", "END", "SEGMENTS", "RECORDS", "BYTES"]);
+    for listed in &catalog.partitions {
+        let root = listed.snapshot.root();
+        let records: u64 = listed.segments.iter().map(|s| u64::from(s.records)).sum();
+        let bytes: u64 = listed.segments.iter().map(|s| s.bytes).sum();
+        table.row([
+            listed.partition.to_string(),
+            root.epoch.0.to_string(),
+            root.log_start.0.to_string(),
+            root.end.0.to_string(),
+            listed.segments.len().to_string(),
+            records.to_string(),
+            bytes.to_string(),
+        ]);
     }
-    Ok(())
+    let topic = &catalog.topic;
+    format!(
+        "topic {} ({}), {}\n{table}",
+        topic.name,
+        topic.id,
+        count(i64::from(topic.partitions).unsigned_abs(), "partition")
+    )
+}
+
+fn show_value(catalog: &Catalog) -> Value {
+    let partition = |listed: &Listed| {
+        let root = listed.snapshot.root();
+        let epochs: Vec<_> =
+            root.epochs.iter().map(|e| json!({"epoch": e.epoch.0, "start_offset": e.start.0})).collect();
+        json!({
+            "partition": listed.partition, "leader_epoch": root.epoch.0, "root_version": root.version,
+            "log_start_offset": root.log_start.0, "end_offset": root.end.0,
+            "segments": listed.segments.len(), "epochs": epochs,
+        })
+    };
+    let topic = &catalog.topic;
+    json!({
+        "topic": topic.name, "topic_id": topic.id.to_string(), "configs": topic.configs,
+        "partitions": catalog.partitions.iter().map(partition).collect::<Value>(),
+    })
 }

@@ -1,14 +1,14 @@
 //! Reading everything and checking it.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use runnel_format::manifest::SegmentRef;
 use runnel_record::Offset;
 use runnel_segment::Segment;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::Output;
 use super::catalog::{Catalog, Listed};
+use crate::cli::output::{self, Output};
 
 /// What was found wrong with one segment.
 struct Finding {
@@ -72,23 +72,18 @@ async fn check(catalog: &Catalog, listed: &Listed, reference: &SegmentRef) -> an
 }
 
 fn report(output: Output, total: usize, records: u64, findings: &[Finding]) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match output {
-        Output::Table => {
-            for f in findings {
-                writeln!(out, "DAMAGED  partition {}  base {}  {}: {}", f.partition, f.base, f.path, f.problem)?;
-            }
-            writeln!(out, "{} of {total} segments are sound, {records} records", total - findings.len())?;
-        }
-        Output::Json => {
-            let damaged: Vec<_> = findings
-                .iter()
-                .map(|f| json!({"partition": f.partition, "base_offset": f.base.0, "path": f.path, "problem": f.problem}))
-                .collect();
-            let all =
-                json!({"segments": total, "sound": total - findings.len(), "records": records, "damaged": damaged});
-            writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
-        }
-    }
-    Ok(())
+    let sound = total - findings.len();
+    let damaged = findings
+        .iter()
+        .map(|f| json!({"partition": f.partition, "base_offset": f.base.0, "path": f.path, "problem": f.problem}));
+    let all = json!({
+        "segments": total, "sound": sound, "records": records, "damaged": damaged.collect::<Value>(),
+    });
+    let table = || {
+        let lines = findings
+            .iter()
+            .map(|f| format!("DAMAGED  partition {}  base {}  {}: {}\n", f.partition, f.base, f.path, f.problem));
+        lines.chain([format!("{sound} of {total} segments are sound, {records} records\n")]).collect()
+    };
+    Ok(output::print(output, &all, table)?)
 }
