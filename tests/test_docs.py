@@ -1,4 +1,5 @@
 """What the documents say can be done is done here, as they print it; only paths, ports and topics are put in."""
+import os
 import pathlib
 import re
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import pytest
 
 from harness import log
+from harness.broker import binary
+from harness.process import clean_environment
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted(ROOT.glob("docs/**/*.md")), ROOT / "deploy/README.md"]
@@ -60,6 +63,19 @@ def test_the_snippets_about_the_lake(broker, topic):
     for line in "".join(blocks("docs/lake.md", "sh")).splitlines():
         printed = broker.cli(*line.split("#")[0].replace("TOPIC", topic).split()[1:])
         assert all(str(file) in printed for file in broker.parquet_files(topic)), printed
+
+
+def test_the_examples_of_the_command_line(broker, tmp_path):
+    """Each command of the page, in order, prints what the page says; `…` stands for anything."""
+    (tmp_path / "runnel").symlink_to(binary())
+    env = clean_environment() | {"RUNNEL_BOOTSTRAP": broker.grpc_address, "RUNNEL_NODE__DATA_DIR": str(broker.data),
+                                 "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    examples = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", "".join(blocks("docs/cli.md", "console")), re.MULTILINE)
+    assert len(examples) > 20
+    for command, expected in examples:
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+        assert re.fullmatch(re.escape(expected).replace("…", ".*"), done.stdout), f"{command}\n{done.stdout}"
 
 
 def test_the_settings_file_shows_every_setting_and_its_default(make_broker):
