@@ -13,11 +13,12 @@ use tracing::info;
 
 use super::Settings;
 use crate::config::Config;
-use crate::telemetry;
+use crate::{open_files, telemetry};
 
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
     telemetry::start_logs(&config.log)?;
+    open_files::raise_limit();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
 }
 
@@ -43,13 +44,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
 
     let doors = Shutdown::new();
+    let mut kafka_options = config.kafka_options(Some(http_at))?;
+    kafka_options.max_connections = open_files::leave_room(kafka_options.max_connections);
     let kafka = tokio::spawn(runnel_kafka::serve(
         kafka_listener,
         Arc::clone(&broker) as Arc<dyn runnel_api::Broker>,
-        config.kafka_options(Some(http_at))?,
+        kafka_options,
         doors.clone(),
     ));
-    let http = tokio::spawn(runnel_http::serve(http_listener, Arc::clone(&broker) as _, metrics, doors.clone()));
+    let http_options = runnel_http::Options {
+        neighbours: runnel_http::Neighbours { kafka: Some(kafka_at), grpc: None },
+        ..runnel_http::Options::default()
+    };
+    let http = runnel_http::serve(http_listener, Arc::clone(&broker) as _, metrics, http_options, doors.clone());
+    let http = tokio::spawn(http);
     info!(kafka = %kafka_at, http = %http_at, "ready: point any Kafka client at {kafka_at}");
 
     let failed = tokio::select! {
