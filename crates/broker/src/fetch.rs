@@ -15,6 +15,13 @@ use crate::Broker;
 use crate::partition::Partition;
 use crate::tail::TailRead;
 
+/// How long the reads of one pass may take together. A bucket that hangs must not keep a consumer from what is in memory,
+/// and the consumer must hear of it before it gives up (30 s in most clients).
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What every read gets even if those before it took all of [`PATIENCE`]: enough for one from the log or the cache.
+const LEAST: Duration = Duration::from_millis(100);
+
 /// What one pass over the partitions found.
 struct Pass {
     results: Vec<FetchedPartition>,
@@ -59,6 +66,7 @@ impl Broker {
 
     async fn fetch_pass(&self, request: &FetchRequest) -> Pass {
         let mut pass = Pass { results: Vec::with_capacity(request.partitions.len()), bytes: 0, urgent: false };
+        let patience = Instant::now() + PATIENCE;
         for wanted in &request.partitions {
             let left = request.max_bytes.saturating_sub(pass.bytes);
             // Only the very first batch of a response may break its limit (KIP-74).
@@ -67,7 +75,7 @@ impl Broker {
             } else {
                 (left > 0).then_some(wanted.max_bytes.min(left))
             };
-            let outcome = self.fetch_one(wanted, limit, pass.bytes == 0).await;
+            let outcome = self.fetch_one(wanted, limit, pass.bytes == 0, patience).await;
             match &outcome {
                 Ok(fetched) => {
                     pass.bytes += fetched.batches.iter().map(Batch::len).sum::<usize>();
@@ -80,7 +88,13 @@ impl Broker {
         pass
     }
 
-    async fn fetch_one(&self, wanted: &FetchPartition, limit: Option<usize>, first: bool) -> Result<Fetched, Error> {
+    async fn fetch_one(
+        &self,
+        wanted: &FetchPartition,
+        limit: Option<usize>,
+        first: bool,
+        patience: Instant,
+    ) -> Result<Fetched, Error> {
         let partition = self.open_partition(&wanted.topic, wanted.partition).await?;
         partition.check_epoch(wanted.current_leader_epoch)?;
         let fetched = |batches, diverging| {
@@ -95,7 +109,9 @@ impl Broker {
         check_range(&wanted.topic, wanted.offset, partition.log_start(), high_watermark)?;
         let batches = match limit {
             Some(max_bytes) if wanted.offset < high_watermark => {
-                let mut batches = self.read(&partition, wanted.offset, high_watermark, max_bytes).await?;
+                let read = self.read(&partition, wanted.offset, high_watermark, max_bytes);
+                let until = patience.max(Instant::now() + LEAST);
+                let mut batches = tokio::time::timeout_at(until, read).await.map_err(|_| too_slow(wanted))??;
                 if !first {
                     truncate_to(&mut batches, max_bytes);
                 }
@@ -120,7 +136,12 @@ impl Broker {
                     .increment(found.iter().map(|b| b.batch.len() as u64).sum());
                 found.into_iter().map(|b| b.batch).collect()
             }
-            TailRead::Older => self.cold.read(partition, from, upto, max_bytes).await?,
+            TailRead::Older => {
+                // Goes on when its reader has lost patience: the next attempt finds what it brought in the cache.
+                let (cold, partition) = (Arc::clone(&self.cold), Arc::clone(partition));
+                let read = tokio::spawn(async move { cold.read(&partition, from, upto, max_bytes).await });
+                read.await.map_err(|e| Error::new(ErrorKind::Internal, format!("a read failed: {e}")))??
+            }
         };
         // Invariant 22 at the last gate before the wire.
         debug_assert!(batches.iter().all(|b: &Batch| b.next_offset() <= upto));
@@ -144,6 +165,14 @@ fn check_range(topic: &TopicKey, offset: Offset, log_start: Offset, high_waterma
         ));
     }
     Ok(())
+}
+
+fn too_slow(wanted: &FetchPartition) -> Error {
+    let (offset, topic, partition) = (wanted.offset, &wanted.topic, wanted.partition);
+    Error::new(
+        ErrorKind::StorageError,
+        format!("offset {offset} of {topic}-{partition} is in the bucket, which did not answer in time"),
+    )
 }
 
 /// Drops what exceeds the limit when an earlier partition already made the response non-empty.
