@@ -129,6 +129,7 @@ def test_a_full_bucket_disk(small_disk, make_broker):
     wait_until(lambda: broker.metric("runnel_wal_unshipped_bytes") > 11 << 20, "the backlog at its limit")
     acked = len(load.acked)
     assert sum(map(len, log.read_all(broker.address, "t").values())) >= acked, "reads go on"
+    assert broker.metric("runnel_wal_unshipped_bytes") < 13 << 20, "the log takes what it may, no more"
     assert broker.stop() == 0
     broker.start()
     assert sum(map(len, log.read_all(broker.address, "t").values())) >= acked

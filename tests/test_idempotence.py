@@ -4,13 +4,15 @@ from harness.history import Load, check
 
 
 def test_retries_after_lost_answers_are_not_written_twice(broker):
-    """The connection is cut under a pipelining producer, again and again: kill drops answers that were on the way."""
+    """The broker dies under a pipelining producer, again and again, when records are durable and not acknowledged."""
     log.create_topic(broker.address, "once", 2)
     load = Load(broker.address, "once", 2, "a", pause=0.0005).start()
-    for wanted in range(500, 3500, 500):
+    for wanted in range(500, 2500, 500):
         while len(load.acked) < wanted:
             load.ending.wait(0.01)
         broker.kill()
+        broker.start(fail_points="wal.block.synced=abort", wait=False)
+        assert broker.wait_exit() == -6, "no block was written"
         broker.start()
     load.finish()
     check(log.read_all(broker.address, "once"), [load])

@@ -50,6 +50,18 @@ def test_a_crash_in_the_log_under_load(loaded, point):
     finish(broker, load, watcher)
 
 
+@pytest.mark.parametrize("point", ["wal.block.written", "wal.block.synced"])
+def test_an_error_of_the_disk_under_load(loaded, point):
+    """A failed write or sync ends the log and, with a reason, the broker; what was acknowledged is there after it."""
+    broker, load, watcher = loaded
+    broker.expect_error("the local lane has ended")
+    broker.kill()
+    broker.start(fail_points=f"{point}=error", wait=False)
+    assert broker.wait_exit() == 1
+    assert "write-ahead log failed" in broker.log()
+    finish(broker, load, watcher)
+
+
 def test_crashes_during_recovery_after_recovery(loaded):
     """Each recovery dies one step later than the one before it."""
     broker, load, watcher = loaded

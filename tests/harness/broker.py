@@ -1,6 +1,7 @@
 """One broker process on a data directory; it can be stopped, killed and started again on it."""
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import urllib.error
@@ -32,12 +33,13 @@ class Broker:
             "HTTP__LISTEN": f"127.0.0.1:{self.http_port}",
         } | (settings or {})
         self.expected_errors = []
+        self.open_files = None
         self.process = None
 
     def start(self, fail_points=None, wait=True):
         """Starts it; with `wait`, returns when it is ready."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.process = spawn([binary(), "serve"], self.log_file, self._environment(fail_points))
+        self.process = spawn([binary(), "serve"], self.log_file, self._environment(fail_points), self.open_files)
         if wait:
             self.wait_ready()
         return self
@@ -81,6 +83,11 @@ class Broker:
         lines = [line for line in self.http("/metrics")[1].splitlines()
                  if line.startswith((name + " ", name + "{"))]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines) if lines else None
+
+    def memory(self):
+        """Resident bytes."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024
 
     def running(self):
         return self.process is not None and self.process.poll() is None

@@ -1,6 +1,7 @@
 """Child processes that never outlive the test run, and waiting for what they do."""
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -22,12 +23,18 @@ def die_with_parent():
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def spawn(args, log, env=None):
-    """Starts `args` with its output appended to the file `log`; killed by the kernel if we die."""
+def spawn(args, log, env=None, open_files=None):
+    """Starts `args` with its output appended to the file `log`; killed by the kernel if we die. It may have at most
+    `open_files` files open, if that is given."""
+    def prepare():
+        die_with_parent()
+        if open_files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
+
     with open(log, "ab") as out:
         return subprocess.Popen(
             [str(a) for a in args], env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            start_new_session=True, preexec_fn=die_with_parent)
+            start_new_session=True, preexec_fn=prepare)
 
 
 def wait_until(condition, what, seconds=30, every=0.02):

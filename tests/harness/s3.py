@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import pathlib
+import signal
 import urllib.request
 
 from .process import accepts_connections, clean_environment, free_port, spawn, wait_until
@@ -33,6 +34,17 @@ class S3Server:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def hang(self):
+        """From now on it accepts connections and answers nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        """Ends `hang`, or starts it again after `stop`."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+        else:
+            self.start()
 
     def create_bucket(self, name):
         """A bucket must be made through the API; one signed request needs no library."""

@@ -87,7 +87,7 @@ pub struct ConfigEntry {
 }
 
 /// What a configuration belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfigResource {
     /// A topic, by name.
     Topic(String),

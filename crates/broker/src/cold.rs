@@ -107,9 +107,14 @@ impl ColdReader {
             }
         }
         let Some(room) = self.bucket_room.take(max_bytes, wait).await else { return Ok(Default::default()) };
-        let batches = self.read_segments(partition, from, upto, max_bytes).await?;
-        count_bytes("segment", &batches);
-        Ok((batches, room))
+        let (cold, partition) = (Arc::clone(self), Arc::clone(partition));
+        // Goes on when its reader has lost patience: the next attempt finds what it brought in the cache.
+        let read = tokio::spawn(async move {
+            let batches = cold.read_segments(&partition, from, upto, max_bytes).await?;
+            count_bytes("segment", &batches);
+            Ok((batches, room))
+        });
+        read.await.map_err(|e| Error::new(ErrorKind::Internal, format!("a read failed: {e}")))?
     }
 
     async fn read_segments(

@@ -15,6 +15,13 @@ use crate::Broker;
 use crate::partition::Partition;
 use crate::tail::TailRead;
 
+/// How long the reads of one pass may take together. A bucket that hangs must not keep a consumer from what is in memory,
+/// and the consumer must hear of it before it gives up (30 s in most clients).
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What every read gets even if those before it took all of [`PATIENCE`]: enough for one from the log or the cache.
+const LEAST: Duration = Duration::from_millis(100);
+
 /// What one pass over the partitions found.
 struct Pass {
     results: Vec<FetchedPartition>,
@@ -61,6 +68,7 @@ impl Broker {
 
     async fn fetch_pass(&self, request: &FetchRequest) -> Pass {
         let mut pass = Pass { results: Vec::with_capacity(request.partitions.len()), bytes: 0, urgent: false };
+        let patience = Instant::now() + PATIENCE;
         for wanted in &request.partitions {
             let left = request.max_bytes.saturating_sub(pass.bytes);
             // Only the very first batch of a response may break its limit (KIP-74).
@@ -69,7 +77,7 @@ impl Broker {
             } else {
                 (left > 0).then_some(wanted.max_bytes.min(left))
             };
-            let outcome = self.fetch_one(wanted, limit, pass.bytes == 0).await;
+            let outcome = self.fetch_one(wanted, limit, pass.bytes == 0, patience).await;
             match &outcome {
                 Ok(fetched) => {
                     pass.bytes += fetched.batches.iter().map(Batch::len).sum::<usize>();
@@ -82,7 +90,13 @@ impl Broker {
         pass
     }
 
-    async fn fetch_one(&self, wanted: &FetchPartition, limit: Option<usize>, first: bool) -> Result<Fetched, Error> {
+    async fn fetch_one(
+        &self,
+        wanted: &FetchPartition,
+        limit: Option<usize>,
+        first: bool,
+        patience: Instant,
+    ) -> Result<Fetched, Error> {
         let partition = self.open_partition(&wanted.topic, wanted.partition).await?;
         partition.check_epoch(wanted.current_leader_epoch)?;
         let fetched = |batches, room, diverging| {
@@ -98,8 +112,10 @@ impl Broker {
         let (batches, room) = match limit {
             Some(max_bytes) if wanted.offset < high_watermark => {
                 // Only with empty hands is room waited for.
+                let read = self.read(&partition, wanted.offset, high_watermark, max_bytes, first);
+                let until = patience.max(Instant::now() + LEAST);
                 let (mut batches, room) =
-                    self.read(&partition, wanted.offset, high_watermark, max_bytes, first).await?;
+                    tokio::time::timeout_at(until, read).await.map_err(|_| too_slow(wanted))??;
                 if !first {
                     truncate_to(&mut batches, max_bytes);
                 }
@@ -150,6 +166,14 @@ fn check_range(topic: &TopicKey, offset: Offset, log_start: Offset, high_waterma
         ));
     }
     Ok(())
+}
+
+fn too_slow(wanted: &FetchPartition) -> Error {
+    let (offset, topic, partition) = (wanted.offset, &wanted.topic, wanted.partition);
+    Error::new(
+        ErrorKind::StorageError,
+        format!("offset {offset} of {topic}-{partition} is in the bucket, which did not answer in time"),
+    )
 }
 
 /// Drops what exceeds the limit when an earlier partition already made the response non-empty.

@@ -37,6 +37,7 @@ mod watermark;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use runnel_blob::Bucket;
 use runnel_metastore::MetaStore;
@@ -49,6 +50,10 @@ pub use error::StartError;
 pub use examine::{DiskFacts, Standing, Tenant, compare, examine_disk, examine_home};
 pub use options::{CacheOptions, Options, SegmentOptions, TopicOptions, WalOptions};
 pub use stop::StopReport;
+
+/// How long to wait for the bucket where its answer is good to have and can be done without. A bucket that hangs would
+/// otherwise keep producers waiting for as long as a request to it may take.
+const BUCKET_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a broker needs of the machine.
 #[derive(Clone)]

@@ -20,12 +20,12 @@ use runnel_segment::manifest::{IfAbsent, Known, Manifest};
 use runnel_wal::{Recovered, TailEntry};
 use tracing::Instrument;
 
-use crate::Broker;
 use crate::error::{damaged, machine_error, metadata_error, segment_error};
 use crate::home::Agreement;
 use crate::partition::{Driver, Partition, spawn};
 use crate::ship::kept;
 use crate::topics::{Topic, created_key};
+use crate::{BUCKET_PATIENCE, Broker};
 
 /// What the log held when the broker started.
 #[derive(Debug, Default)]
@@ -178,10 +178,11 @@ impl Broker {
         let cached = Manifest::from_cached(bucket, tp, &topic.name, kept, known, fail);
         let mut manifest = cached.map_err(|e| segment_error(&e))?;
         if agreed {
-            match manifest.verify().await {
-                Ok(()) => {}
-                Err(error) if error.kind() == runnel_segment::ErrorKind::Storage => {}
-                Err(error) => return Err(segment_error(&error)),
+            // Without an answer the copy is what there is; it is compared before anything is shipped.
+            match tokio::time::timeout(BUCKET_PATIENCE, manifest.verify()).await {
+                Ok(Ok(())) | Err(_) => {}
+                Ok(Err(error)) if error.kind() == runnel_segment::ErrorKind::Storage => {}
+                Ok(Err(error)) => return Err(segment_error(&error)),
             }
         }
         Ok(manifest)

@@ -11,6 +11,7 @@ use runnel_metastore::{Compare, MetaStore, Op};
 use runnel_record::ProducerId;
 use tokio::sync::Mutex;
 
+use crate::BUCKET_PATIENCE;
 use crate::error::{bucket_error, damaged, metadata_error};
 
 /// Ids of one claim.
@@ -46,7 +47,12 @@ impl ProducerIds {
         if let Some(id) = range.take() {
             return Ok(id);
         }
-        *range = match claim(bucket).await {
+        // A claim that is given up and made all the same wastes its block, no more.
+        let claimed = match tokio::time::timeout(BUCKET_PATIENCE, claim(bucket)).await {
+            Ok(claimed) => claimed,
+            Err(_) => Err(Error::new(ErrorKind::StorageError, "the bucket gives no producer ids: it does not answer")),
+        };
+        *range = match claimed {
             Ok(block) => block,
             Err(unavailable) => take_spare(meta).await?.ok_or(unavailable)?,
         };

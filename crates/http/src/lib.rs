@@ -1,10 +1,16 @@
 //! The HTTP front door: liveness, readiness and metrics, on a plain port of their own.
 //!
-//! Knows the broker only through [`runnel_api`]; the text of `/metrics` comes from a function handed in.
+//! Knows the broker only through [`runnel_api`]; the text of `/metrics` comes from a function handed in. Connections are
+//! few, short-lived and bounded (`listener.rs`): whoever holds one open does not keep a probe from being answered.
+
+mod listener;
+mod options;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,14 +18,24 @@ use axum::routing::get;
 use runnel_api::{Broker, Cluster};
 use runnel_runtime::Shutdown;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use listener::Listener;
+pub use options::{Neighbours, Options};
 
 /// Renders the metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// How long a rendering of the metrics is good for. Whoever asks again and again gets the same text, and costs nothing.
+const METRICS_AGE: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
 struct Door {
     broker: Arc<dyn Broker>,
     metrics: RenderMetrics,
+    /// The last rendering and its time.
+    rendered: Arc<Mutex<Option<(Instant, Bytes)>>>,
 }
 
 /// Serves until `shutdown`; requests under way are answered first.
@@ -27,9 +43,10 @@ pub async fn serve(
     listener: TcpListener,
     broker: Arc<dyn Broker>,
     metrics: RenderMetrics,
+    options: Options,
     shutdown: Shutdown,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(broker, metrics))
+    axum::serve(Listener::new(listener, options)?, router(broker, metrics))
         .with_graceful_shutdown(async move { shutdown.triggered().await })
         .await
 }
@@ -40,7 +57,7 @@ fn router(broker: Arc<dyn Broker>, metrics: RenderMetrics) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))
         .fallback(missing)
-        .with_state(Door { broker, metrics })
+        .with_state(Door { broker, metrics, rendered: Arc::default() })
 }
 
 /// The process answers; it looks at nothing else, so that a bucket outage restarts nobody.
@@ -60,7 +77,17 @@ async fn readyz(State(door): State<Door>) -> Response {
 }
 
 async fn render(State(door): State<Door>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (door.metrics)()).into_response()
+    let mut rendered = door.rendered.lock().await;
+    let text = match &*rendered {
+        Some((at, text)) if at.elapsed() < METRICS_AGE => text.clone(),
+        _ => {
+            let text = Bytes::from((door.metrics)());
+            *rendered = Some((Instant::now(), text.clone()));
+            text
+        }
+    };
+    drop(rendered);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 async fn missing() -> Response {

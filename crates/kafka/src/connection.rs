@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use runnel_runtime::Shutdown;
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -26,6 +25,15 @@ use crate::reply::Reply;
 
 /// How long requests that were started may still be answered once the connection is to close.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Replies from this size on count against [`UNWRITTEN`] and in the shared budget; smaller ones are bounded by the
+/// number of requests.
+const LARGE_REPLY: usize = 16 << 10;
+
+/// Bytes of large replies that may wait to be written before the next request of the connection is started. A fetch
+/// has a lease of its own. Without this, a client that asks for all metadata again and again and never reads would fill
+/// the memory with replies.
+const UNWRITTEN: u32 = 1 << 20;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +65,17 @@ struct Queued {
     request: Started,
     /// Held until the reply is written: the bound on unanswered requests.
     _permit: OwnedSemaphorePermit,
+    /// The same of [`UNWRITTEN`].
+    _bytes: Option<OwnedSemaphorePermit>,
 }
 
-/// Serves `stream` until it ends; says why it did.
-pub(crate) async fn run(stream: TcpStream, ctx: Arc<Context>, shutdown: Shutdown) -> End {
-    let (from, mut to) = stream.into_split();
+/// Serves the requests that come from `from` until the connection ends; says why it did.
+pub(crate) async fn run(
+    from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    ctx: Arc<Context>,
+    shutdown: Shutdown,
+) -> End {
     let (queue, queued) = mpsc::unbounded_channel();
     let patience = ctx.options.idle_timeout;
     let mut reading = std::pin::pin!(async {
@@ -85,22 +99,41 @@ pub(crate) async fn run(stream: TcpStream, ctx: Arc<Context>, shutdown: Shutdown
 
 /// Reads and starts requests until the connection has to end.
 async fn read(
-    from: impl tokio::io::AsyncRead + Unpin,
+    from: impl AsyncRead + Unpin,
     ctx: &Arc<Context>,
     queue: mpsc::UnboundedSender<Queued>,
 ) -> Result<Infallible, End> {
     let max = ctx.options.max_inflight_requests.min(Semaphore::MAX_PERMITS);
     let slots = Arc::new(Semaphore::new(max));
+    let unwritten = Arc::new(Semaphore::new(UNWRITTEN as usize));
     let busy = || slots.available_permits() < max;
     let mut reader = Reader::new(from, ctx.options.max_frame_bytes, ctx.options.idle_timeout);
     loop {
         let frame = reader.next(&ctx.budget, busy).await?;
         let Ok(permit) = Arc::clone(&slots).acquire_owned().await else { return Err(End::Shutdown) };
-        let request = start(ctx, frame).await?;
-        if queue.send(Queued { request, _permit: permit }).is_err() {
+        let mut request = start(ctx, frame).await?;
+        let bytes = match large_reply(ctx, &mut request) {
+            0 => None,
+            bytes => Arc::clone(&unwritten).acquire_many_owned(bytes).await.ok(),
+        };
+        if queue.send(Queued { request, _permit: permit, _bytes: bytes }).is_err() {
             return Err(End::Frames(Ended::Closed));
         }
     }
+}
+
+/// Counts a large reply that is there already in the budget; how much of [`UNWRITTEN`] it takes. One that is still to
+/// come does not wait: replies behind it might have taken everything, and they are written after it.
+fn large_reply(ctx: &Context, request: &mut Started) -> u32 {
+    let Started::Done(Reply::Send(rope)) = request else { return 0 };
+    let length = rope.len();
+    if length < LARGE_REPLY || rope.lease.is_some() {
+        return 0;
+    }
+    let mut lease = ctx.budget.lease();
+    ctx.budget.settle(&mut lease, length);
+    rope.lease = Some(lease);
+    u32::try_from(length).unwrap_or(u32::MAX).min(UNWRITTEN)
 }
 
 /// Starts a request: when this returns, the broker has seen it.
@@ -135,7 +168,7 @@ async fn write(
     mut queued: mpsc::UnboundedReceiver<Queued>,
     patience: Duration,
 ) -> Option<End> {
-    while let Some(Queued { request, _permit }) = queued.recv().await {
+    while let Some(Queued { request, _permit, _bytes }) = queued.recv().await {
         let reply = match request {
             Started::Done(reply) => reply,
             Started::Running(task) => match task.await {

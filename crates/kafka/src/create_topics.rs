@@ -16,6 +16,10 @@ use crate::error::code;
 use crate::reply::{Outcome, first_error};
 use crate::topics;
 
+/// Topics of one request that are answered with their settings. The settings are a hundred times larger than the
+/// request, and nobody who creates more topics at once looks at them.
+const WITH_CONFIGS: usize = 1000;
+
 pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let mut count = BTreeMap::new();
     for topic in &request.topics {
@@ -25,7 +29,10 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: CreateTopic
     for topic in request.topics {
         let result = CreatableTopicResult::default().with_name(topic.name.clone()).with_num_partitions(-1);
         results.push(match count.get(&topic.name) {
-            Some(1) => create(&ctx, version, topic, request.validate_only, result).await,
+            Some(1) => {
+                let created = create(&ctx, version, topic, request.validate_only, result).await;
+                if results.len() < WITH_CONFIGS { created } else { created.with_configs(None) }
+            }
             // Answered once, at the first of them, as Kafka does.
             Some(_) => {
                 count.remove(&topic.name);

@@ -1,5 +1,6 @@
 //! DescribeConfigs (KIP-133, KIP-226, KIP-569).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
@@ -20,11 +21,18 @@ pub(crate) async fn handle(
 ) -> DescribeConfigsResponse {
     let show = Show { synonyms: request.include_synonyms, documentation: request.include_documentation, version };
     let mut results = Vec::with_capacity(request.resources.len());
-    for resource in request.resources {
+    let mut seen = BTreeSet::new();
+    for wanted in request.resources {
+        let resource = resource(wanted.resource_type, &wanted.resource_name);
+        // All settings of a resource are told once: that answer is many times larger than the question.
+        let all = wanted.configuration_keys.as_ref().is_none_or(Vec::is_empty);
+        if all && resource.as_ref().is_ok_and(|resource| !seen.insert(resource.clone())) {
+            continue;
+        }
         let result = DescribeConfigsResult::default()
-            .with_resource_type(resource.resource_type)
-            .with_resource_name(resource.resource_name.clone());
-        results.push(match entries(&ctx, resource).await {
+            .with_resource_type(wanted.resource_type)
+            .with_resource_name(wanted.resource_name.clone());
+        results.push(match entries(&ctx, resource, wanted).await {
             Ok(entries) => result.with_configs(entries.iter().map(|entry| show.entry(entry)).collect()),
             Err(error) => result.with_error_code(code(error.kind).code()).with_error_message(topics::message(&error)),
         });
@@ -32,8 +40,12 @@ pub(crate) async fn handle(
     DescribeConfigsResponse::default().with_results(results)
 }
 
-async fn entries(ctx: &Context, wanted: DescribeConfigsResource) -> Result<Vec<ConfigEntry>, Error> {
-    let resource = resource(wanted.resource_type, &wanted.resource_name)?;
+async fn entries(
+    ctx: &Context,
+    resource: Result<ConfigResource, Error>,
+    wanted: DescribeConfigsResource,
+) -> Result<Vec<ConfigEntry>, Error> {
+    let resource = resource?;
     let names: Option<Vec<String>> =
         wanted.configuration_keys.map(|keys| keys.iter().map(|key| key.to_string()).collect());
     // Old tools send an empty list for "all".

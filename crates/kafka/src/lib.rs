@@ -49,4 +49,4 @@ pub use address::HostPort;
 pub use apis::served_versions;
 pub use error::Error;
 pub use options::{Neighbours, Options};
-pub use server::serve;
+pub use server::{serve, serve_stream};

@@ -1,5 +1,6 @@
 //! Metadata: brokers, topics, leaders.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
@@ -30,7 +31,10 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: MetadataReq
     let topics = match request.topics {
         // Version 0 has no null: there an empty list asks for all.
         Some(topics) if version > 0 || !topics.is_empty() => {
-            let lookups = topics.into_iter().map(|topic| describe(Arc::clone(&ctx.broker), topic, auto_create));
+            // Each once, as in Kafka: the answer to a name that is repeated could be as large as anyone likes.
+            let mut seen = BTreeSet::new();
+            let topics = topics.into_iter().filter(|topic| seen.insert(key(topic)));
+            let lookups = topics.map(|topic| describe(Arc::clone(&ctx.broker), topic, auto_create));
             stream::iter(lookups).buffered(LOOKUPS).collect().await
         }
         _ => ctx.broker.list_topics().await.into_iter().map(found).collect::<Vec<_>>(),
@@ -57,12 +61,15 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: MetadataReq
         })
 }
 
-async fn describe(broker: Arc<dyn Broker>, topic: MetadataRequestTopic, auto_create: bool) -> MetadataResponseTopic {
-    let key = match &topic.name {
+fn key(topic: &MetadataRequestTopic) -> TopicKey {
+    match &topic.name {
         Some(name) => topics::by_name(name),
         None => TopicKey::Id(TopicId(topic.topic_id)),
-    };
-    match broker.describe_topic(&key, auto_create).await {
+    }
+}
+
+async fn describe(broker: Arc<dyn Broker>, topic: MetadataRequestTopic, auto_create: bool) -> MetadataResponseTopic {
+    match broker.describe_topic(&key(&topic), auto_create).await {
         Ok(description) => found(description),
         Err(error) => not_found(topic.name, topic.topic_id, code(error.kind)),
     }

@@ -40,6 +40,11 @@ impl Rope {
         rope
     }
 
+    /// Bytes of the frame so far.
+    pub(crate) fn len(&self) -> usize {
+        self.len + self.tail.len()
+    }
+
     /// Where small fields are written.
     pub(crate) fn buf(&mut self) -> &mut BytesMut {
         &mut self.tail

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use runnel_api::Broker;
 use runnel_runtime::Shutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -44,13 +45,17 @@ pub async fn serve(
         shutdown,
     };
     let mut connections = JoinSet::new();
-    let mut full = false;
+    // Said once each time it begins, not for every connection.
+    let (mut full, mut failing) = (false, false);
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "accepting a Kafka connection failed");
+                    if !failing {
+                        tracing::warn!(%error, "accepting a Kafka connection failed");
+                    }
+                    failing = true;
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -61,9 +66,9 @@ pub async fn serve(
             }
             () = server.shutdown.triggered() => break,
         };
+        failing = false;
         let at_limit = connections.len() >= server.options.max_connections;
         if at_limit {
-            // Said once each time the limit is reached, not for every connection that is turned away.
             if !full {
                 let limit = server.options.max_connections;
                 tracing::warn!(%peer, limit, "too many Kafka connections, closing new ones (kafka.max_connections)");
@@ -78,6 +83,24 @@ pub async fn serve(
         report(ended);
     }
     Ok(())
+}
+
+/// Serves one connection without a socket, as [`serve`] does each that it accepts: for fuzzing.
+pub async fn serve_stream(
+    from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
+    broker: Arc<dyn Broker>,
+    options: Options,
+) {
+    let ctx = Context {
+        broker,
+        sessions: Arc::new(Sessions::new(options.fetch_sessions)),
+        advertised: HostPort { host: "localhost".to_owned(), port: 9092 },
+        budget: Budget::new(options.max_inflight_bytes_per_connection, Shared::new(options.max_inflight_bytes)),
+        options: Arc::new(options),
+    };
+    let end = connection::run(from, to, Arc::new(ctx), Shutdown::new()).await;
+    tracing::debug!(reason = %end, "a connection without a socket ended");
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
@@ -116,7 +139,8 @@ impl Server {
             open.increment(1.0);
             let neighbours = options.neighbours;
             let ctx = Arc::new(Context { broker, options, sessions, advertised: dialled, budget });
-            let end = connection::run(stream, ctx, shutdown).await;
+            let (from, to) = stream.into_split();
+            let end = connection::run(from, to, ctx, shutdown).await;
             open.decrement(1.0);
             log_end(peer, &end, neighbours);
         }

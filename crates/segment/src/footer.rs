@@ -45,16 +45,21 @@ impl Footer {
             End::Need(bytes) => return Ok(Parsed::Need(bytes)),
             End::Checked(end) => end,
         };
+        Ok(Parsed::Footer(Box::new(Self::parse_checked(&end, file_len)?)))
+    }
+
+    /// Parses the last bytes of a file, from the page index on.
+    pub(crate) fn parse_checked(end: &Bytes, file_len: u64) -> Result<Self, Error> {
         let mut reader = ParquetMetaDataReader::new()
             .with_column_index_policy(PageIndexPolicy::Skip)
             .with_offset_index_policy(PageIndexPolicy::Required);
-        reader.try_parse_sized(&end, file_len).map_err(damaged)?;
+        reader.try_parse_sized(end, file_len).map_err(damaged)?;
         let metadata = reader.finish().map_err(damaged)?;
         check_schema(&metadata)?;
         let (keys, table, exceptions) = keys::read(metadata.file_metadata().key_value_metadata())?;
         let runs = table.into_runs(&keys)?;
         let places = place(&runs, &metadata)?;
-        Ok(Parsed::Footer(Box::new(Self { keys, exceptions, metadata, runs, places })))
+        Ok(Self { keys, exceptions, metadata, runs, places })
     }
 
     /// The runs in order.

@@ -18,6 +18,7 @@ mod encode;
 mod error;
 mod exceptions;
 mod footer;
+pub mod fuzz;
 pub mod manifest;
 mod options;
 mod pieces;

@@ -21,6 +21,16 @@ use crate::{Error, SourceBatch};
 pub(crate) fn read_run(footer: &Footer, run: u32, pieces: Pieces) -> Result<Vec<SourceBatch>, Error> {
     let ranges = footer.ranges(run)?;
     check_crc(footer, run, &ranges, &pieces)?;
+    decode(footer, run, ranges, pieces)
+}
+
+/// Decodes a run whose bytes were checked.
+pub(crate) fn decode(
+    footer: &Footer,
+    run: u32,
+    ranges: Vec<Range<u64>>,
+    pieces: Pieces,
+) -> Result<Vec<SourceBatch>, Error> {
     let (found, group, _) = footer.run(run)?;
     let decoder = Decoder { footer, group, rows: found.records as usize, ranges, pieces: Arc::new(pieces) };
     rebuild::batches(&decoder.columns()?, found, &footer.exceptions)

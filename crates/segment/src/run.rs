@@ -43,13 +43,12 @@ fn read_run(bytes: &Bytes) -> Result<Vec<SourceBatch>, runnel_format::Error> {
     while r.remaining() > 0 {
         let append_time = TimestampMs(r.i64()?);
         let body_len = r.u32()? as usize;
-        let header: [u8; HEADER_LEN] = r.array()?;
-        let body = bytes.slice_ref(r.raw(body_len)?);
-        let announced = i32::from_be_bytes([header[8], header[9], header[10], header[11]]);
-        if usize::try_from(announced).ok().and_then(|n| n.checked_sub(HEADER_LEN - 12)) != Some(body_len) {
-            return Err(runnel_format::Error::Corrupt { what: "run", reason: "a batch of another length" });
+        let whole = bytes.slice_ref(r.raw(HEADER_LEN.saturating_add(body_len))?);
+        match Batch::parse(whole) {
+            Ok((batch, rest)) if rest.is_empty() => batches.push(SourceBatch { batch, append_time }),
+            Ok(_) => return Err(runnel_format::Error::Corrupt { what: "run", reason: "a batch of another length" }),
+            Err(_) => return Err(runnel_format::Error::Corrupt { what: "run", reason: "not a batch" }),
         }
-        batches.push(SourceBatch { batch: Batch::from_parts(header, body), append_time });
     }
     Ok(batches)
 }

@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::Settings;
 use crate::config::Config;
-use crate::telemetry;
+use crate::{open_files, telemetry};
 
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
@@ -21,6 +21,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let entered = runtime.enter();
     let traces = telemetry::start(&config)?;
     drop(entered);
+    open_files::raise_limit();
     let served = runtime.block_on(serve(config));
     // Last, so that the spans of the stop itself are sent too.
     if let Some(traces) = traces {
@@ -55,10 +56,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let doors = Shutdown::new();
     // Sessions are told to drain while the broker still ships.
     let sessions = doors.child();
+    let mut kafka_options = config.kafka_options(Some(grpc_at), Some(http_at))?;
+    kafka_options.max_connections = open_files::leave_room(kafka_options.max_connections);
     let kafka = tokio::spawn(runnel_kafka::serve(
         kafka_listener,
         Arc::clone(&broker) as Arc<dyn runnel_api::Broker>,
-        config.kafka_options(Some(grpc_at), Some(http_at))?,
+        kafka_options,
         doors.clone(),
     ));
     let grpc = tokio::spawn(runnel_grpc::serve(
@@ -68,7 +71,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         config.grpc_options(Some(kafka_at), Some(http_at))?,
         sessions.clone(),
     ));
-    let http = tokio::spawn(runnel_http::serve(http_listener, Arc::clone(&broker) as _, metrics, doors.clone()));
+    let http_options = runnel_http::Options {
+        neighbours: runnel_http::Neighbours { kafka: Some(kafka_at), grpc: Some(grpc_at) },
+        ..runnel_http::Options::default()
+    };
+    let http = runnel_http::serve(http_listener, Arc::clone(&broker) as _, metrics, http_options, doors.clone());
+    let http = tokio::spawn(http);
     info!(kafka = %kafka_at, grpc = %grpc_at, http = %http_at, "ready: point any Kafka client at {kafka_at}");
 
     let failed = tokio::select! {

@@ -47,6 +47,7 @@ const TABLE: &[Row] = &[
     fenced(7, "client", &["proto", "record"]),
     row(8, "runnel", &[]),
     row(DEV, "bench", &[]),
+    row(DEV, "fuzz", &["testkit"]),
     row(DEV, "testkit", &[]),
     row(DEV, "xtask", &[]),
 ];

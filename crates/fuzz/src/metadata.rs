@@ -1,0 +1,88 @@
+//! Values of the metadata store, of registers and of the data directory, and the state of producers.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use runnel_format::manifest::EpochStart;
+use runnel_format::meta::{
+    BrokerSession, ClusterRecord, Identity, NameClaim, PartitionRecord, ProducerBlocks, Tombstone, TopicRecord,
+};
+use runnel_format::producer::{ProducerEntry, ProducerSnapshot, RememberedBatch};
+use runnel_record::{LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId};
+use uuid::Uuid;
+
+use crate::sealed::{check, payload};
+
+/// The first byte picks the kind.
+pub(crate) fn run(input: &[u8]) {
+    let Some((kind, input)) = input.split_first() else { return };
+    let samples = samples();
+    let envelope = &samples[usize::from(*kind) % samples.len()];
+    match usize::from(*kind) % samples.len() {
+        0 => check(envelope, input, Identity::decode, Identity::encode),
+        1 => check(envelope, input, ClusterRecord::decode, ClusterRecord::encode),
+        2 => check(envelope, input, ProducerBlocks::decode, ProducerBlocks::encode),
+        3 => check(envelope, input, TopicRecord::decode, TopicRecord::encode),
+        4 => check(envelope, input, NameClaim::decode, NameClaim::encode),
+        5 => check(envelope, input, Tombstone::decode, Tombstone::encode),
+        6 => check(envelope, input, PartitionRecord::decode, PartitionRecord::encode),
+        _ => check(envelope, input, ProducerSnapshot::decode, ProducerSnapshot::encode),
+    }
+}
+
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    (0u8..).zip(samples()).map(|(kind, value)| [&[kind][..], &payload(&value)].concat()).collect()
+}
+
+/// One of each kind.
+fn samples() -> [Bytes; 8] {
+    let (id, name) = (TopicId(Uuid::from_u128(0xab)), || "orders".to_owned());
+    let session = BrokerSession { session: 9, disk_id: Uuid::from_u128(2), node_name: "node-1".into(), started_ms: 5 };
+    [
+        Identity {
+            cluster_id: Uuid::from_u128(1),
+            node_name: "node-1".into(),
+            node_id: 0,
+            disk_id: Uuid::from_u128(2),
+            storage_url: "s3://lake/prefix".into(),
+        }
+        .encode(),
+        ClusterRecord { cluster_id: Uuid::from_u128(1), era: 0, format: 1, session: Some(session) }.encode(),
+        ProducerBlocks { next: 3000 }.encode(),
+        TopicRecord {
+            name: name(),
+            id,
+            partitions: 12,
+            replication_factor: 1,
+            configs: BTreeMap::from([("retention.ms".into(), "1".into()), ("segment.ms".into(), "2".into())]),
+            created_ms: 5,
+        }
+        .encode(),
+        NameClaim { id }.encode(),
+        Tombstone { name: name(), id, deleted_ms: 6 }.encode(),
+        PartitionRecord {
+            epoch: LeaderEpoch(4),
+            never_shipped: false,
+            starts: vec![EpochStart { epoch: LeaderEpoch(4), start: Offset(10) }],
+            last_root: Some((crate::manifest::root().encode(), "etag".into())),
+        }
+        .encode(),
+        producers().encode(),
+    ]
+}
+
+pub(crate) fn producers() -> ProducerSnapshot {
+    let batch = |first_sequence, last_sequence, base| RememberedBatch {
+        first_sequence,
+        last_sequence,
+        base_offset: Offset(base),
+        append_time: TimestampMs(7),
+    };
+    let entry =
+        |id, batches: Vec<RememberedBatch>| ProducerEntry { id: ProducerId(id), epoch: 2, written: 20, batches };
+    ProducerSnapshot {
+        offset: Offset(100),
+        last_append_time: TimestampMs(7),
+        producers: vec![entry(5, vec![batch(0, 9, 10), batch(10, 19, 30)]), entry(6, vec![batch(0, 19, 50)])],
+    }
+}
