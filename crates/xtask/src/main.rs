@@ -1,10 +1,11 @@
 //! Development commands, run as `cargo xtask <verb>`.
 //!
 //! Owns: what the tests and the demo need on a machine (`install`), the whole test run (`test`), the rules that the
-//! compiler does not know (`tidy`) and the main job on real data (`demo`). Not part of the product.
+//! compiler does not know (`tidy`), the main job on real data (`demo`) and the comparison with Apache Kafka (`bench`). Not part of the product.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods)] // a command-line tool: it prints, and measures real time
 
+mod bench;
 mod demo;
 mod install;
 mod process;
@@ -33,6 +34,8 @@ enum Verb {
     Tidy,
     /// Run the main job on real data: produce, consume, stop, query the Parquet, start again
     Demo(demo::Args),
+    /// Measure runnel beside Apache Kafka and write docs/performance.md
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Tidy => tidy::run(),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
