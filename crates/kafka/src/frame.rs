@@ -1,7 +1,8 @@
 //! Reads frames as their bytes come.
 //!
 //! A frame is a 4-byte length and that many bytes. The announced length reserves nothing: buffer and budget grow to
-//! at most four times what has arrived, so announcing 90 MiB costs as much as announcing nothing.
+//! at most four times what has arrived, so announcing 90 MiB costs as much as announcing nothing. A client whose last
+//! frame was long gets as much at once, up to 1 MiB: growing step by step would copy half of every produce request.
 
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::budget::{Budget, Lease};
 
 /// What is read, and held, before a client has shown more.
 const FIRST_READ: usize = 16 << 10;
+
+/// What is read, and held, at once after a frame of this length or more: a produce request of Kafka's own client.
+const MAX_FIRST_READ: usize = 1 << 20;
 
 /// Smaller frames are copied out of the read buffer. A slice would keep the whole buffer alive for as long as the log
 /// keeps the few records in it.
@@ -96,11 +100,13 @@ pub(crate) struct Reader<R> {
     buffer: BytesMut,
     max_frame_bytes: usize,
     idle_timeout: Duration,
+    /// Length of the last frame that was complete, within bounds: what the next one gets at once.
+    shown: usize,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     pub(crate) fn new(socket: R, max_frame_bytes: usize, idle_timeout: Duration) -> Self {
-        Self { socket, buffer: BytesMut::new(), max_frame_bytes, idle_timeout }
+        Self { socket, buffer: BytesMut::new(), max_frame_bytes, idle_timeout, shown: FIRST_READ }
     }
 
     /// The next frame. Waits for bytes and for budget; `busy` says whether silence is fine between two frames,
@@ -110,12 +116,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let mut lease = budget.lease_for(length);
         loop {
             let have = self.buffer.len().min(length);
-            let goal = length.min(FIRST_READ.max(have * 4));
+            let goal = length.min(self.shown.max(have * 4));
             let more = goal.saturating_sub(lease.bytes());
             if more > 0 {
                 budget.grow(&mut lease, more).await;
             }
             if have == length {
+                self.shown = length.clamp(FIRST_READ, MAX_FIRST_READ);
                 return Ok(Frame { bytes: self.take(length), lease });
             }
             self.buffer.reserve(goal - have);

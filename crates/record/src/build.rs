@@ -72,6 +72,12 @@ impl BatchBuilder {
         }
     }
 
+    /// Makes room for `bytes` of records, so that several batches are built without growing the buffer step by step;
+    /// they share one allocation then.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.body.reserve(bytes);
+    }
+
     /// Drops what was pushed and starts another batch.
     pub fn reset(&mut self, fields: BatchFields) {
         self.fields = fields;

@@ -11,12 +11,12 @@ mod s3;
 mod system;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 pub(crate) use clients::dir as client_drivers;
-pub(crate) use kafka::libs as kafka_libs;
+pub(crate) use kafka::{VERSION as KAFKA_VERSION, libs as kafka_libs};
 pub(crate) use s3::versitygw;
 
 /// Everything that the tests need.
@@ -36,6 +36,13 @@ pub(crate) fn for_demo(with_s3: bool) -> Result<()> {
         s3::install()?;
     }
     Ok(())
+}
+
+/// What the benchmarks need; returns the folder of Apache Kafka's jars.
+pub(crate) fn for_bench() -> Result<PathBuf> {
+    system::install(&system::TESTS)?;
+    python::install()?;
+    kafka::install_broker()
 }
 
 /// Whether `dir` was completely made from `recipe`.

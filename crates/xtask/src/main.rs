@@ -1,10 +1,12 @@
 //! Development commands, run as `cargo xtask <verb>`.
 //!
 //! Owns: what the tests and the demo need on a machine (`install`), the whole test run (`test`), the rules that the
-//! compiler does not know (`tidy`), the main job on real data (`demo`) and the tarball of a release (`dist`). Not part of the product.
+//! compiler does not know (`tidy`), the main job on real data (`demo`), the comparison with Apache Kafka (`bench`) and the
+//! tarball of a release (`dist`). Not part of the product.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods)] // a command-line tool: it prints, and measures real time
 
+mod bench;
 mod demo;
 mod dist;
 mod install;
@@ -36,6 +38,8 @@ enum Verb {
     Demo(demo::Args),
     /// Make the tarball that is published: binary, completions, settings, systemd unit
     Dist(dist::Args),
+    /// Measure runnel beside Apache Kafka and write docs/performance.md
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Tidy => tidy::run(),
         Verb::Demo(args) => demo::run(&args),
         Verb::Dist(args) => dist::run(&args),
+        Verb::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

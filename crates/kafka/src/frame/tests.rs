@@ -70,6 +70,23 @@ async fn what_was_announced_is_not_reserved() {
 }
 
 #[tokio::test]
+async fn a_long_frame_is_trusted_to_be_followed_by_another_within_a_bound() {
+    for (length, at_once) in [(300_000, 300_000), (3 << 20, MAX_FIRST_READ)] {
+        let (mut near, far) = tokio::io::duplex(16 << 20);
+        let mut reader = Reader::new(far, 100 << 20, IDLE);
+        let budget = budget(200 << 20);
+        near.write_u32(u32::try_from(length).unwrap()).await.unwrap();
+        near.write_all(&vec![0; length]).await.unwrap();
+        reader.next(&budget, || false).await.unwrap();
+        near.write_u32(90 << 20).await.unwrap();
+        near.write_all(&[0; 1000]).await.unwrap();
+        assert!(reader.next(&budget, || false).now_or_never().is_none());
+        let capacity = reader.buffer.capacity();
+        assert!((at_once..2 * at_once).contains(&capacity), "{length}: {capacity}");
+    }
+}
+
+#[tokio::test]
 async fn lengths_that_no_request_has_end_the_connection() {
     assert!(matches!(ended(&[]).await, Ended::Closed));
     assert!(matches!(ended(&[0, 0]).await, Ended::Cut));

@@ -1,5 +1,7 @@
 //! The machine's own file system.
 
+mod direct;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, IoSlice, Result};
 use std::os::unix::fs::FileExt;
@@ -7,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Disk, DiskFile};
+use direct::Direct;
 
 /// The most parts that one `pwritev` takes (`IOV_MAX` on Linux).
 const MAX_PARTS: usize = 1024;
@@ -16,13 +19,17 @@ static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StdDisk;
 
-struct StdFile(File);
+struct StdFile {
+    file: File,
+    direct: Option<Direct>,
+}
 
 impl Disk for StdDisk {
     fn create(&self, path: &Path, len: u64) -> Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        match fill(&file, len).and_then(|()| file.sync_all()) {
-            Ok(()) => Ok(Arc::new(StdFile(file))),
+        let file = StdFile { direct: Direct::open(path, len), file };
+        match file.fill(len).and_then(|()| file.file.sync_all()) {
+            Ok(()) => Ok(Arc::new(file)),
             Err(error) => {
                 fs::remove_file(path).ok(); // what counts is the first error
                 Err(error)
@@ -31,7 +38,9 @@ impl Disk for StdDisk {
     }
 
     fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(StdFile(OpenOptions::new().read(true).write(true).open(path)?)))
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let len = file.metadata()?.len();
+        Ok(Arc::new(StdFile { direct: Direct::open(path, len), file }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
@@ -69,34 +78,46 @@ impl Disk for StdDisk {
     }
 }
 
-/// Reserves `len` bytes and writes zeros over them. Reserving alone leaves unwritten extents: every first write to
-/// one is a journal transaction, which makes a later sync several times slower. Zeros alone find out late that the
-/// disk is full.
-fn fill(file: &File, len: u64) -> Result<()> {
-    #[cfg(target_os = "linux")]
-    if len > 0 {
-        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
-            Err(error) => return Err(error.into()),
+impl StdFile {
+    /// Reserves `len` bytes and writes zeros over them. Reserving alone leaves unwritten extents: every first write to
+    /// one is a journal transaction, which makes a later sync several times slower. Zeros alone find out late that the
+    /// disk is full.
+    fn fill(&self, len: u64) -> Result<()> {
+        #[cfg(target_os = "linux")]
+        if len > 0 {
+            match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len) {
+                Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        if let Some(direct) = &self.direct
+            && direct.fill(len)?
+        {
+            return Ok(());
+        }
+        let mut position = 0;
+        while position < len {
+            let part = usize::try_from(len - position).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+            self.file.write_all_at(&ZEROS[..part], position)?;
+            position += part as u64;
+        }
+        Ok(())
     }
-    let mut position = 0;
-    while position < len {
-        let part = usize::try_from(len - position).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-        file.write_all_at(&ZEROS[..part], position)?;
-        position += part as u64;
-    }
-    Ok(())
 }
 
 impl DiskFile for StdFile {
     fn write_at(&self, parts: &[IoSlice<'_>], mut position: u64) -> Result<()> {
+        if let Some(direct) = &self.direct
+            && direct.write(parts, position)?
+        {
+            return Ok(());
+        }
         for chunk in parts.chunks(MAX_PARTS) {
             let len: usize = chunk.iter().map(|part| part.len()).sum();
-            let written = write_vectored(&self.0, chunk, position)?;
+            let written = write_vectored(&self.file, chunk, position)?;
             if written < len {
                 // Rare: a signal, or a disk nearly full. The rest goes part by part.
-                write_rest(&self.0, chunk, position, written)?;
+                write_rest(&self.file, chunk, position, written)?;
             }
             position += len as u64;
         }
@@ -104,8 +125,13 @@ impl DiskFile for StdFile {
     }
 
     fn read_at(&self, buf: &mut [u8], position: u64) -> Result<usize> {
+        if let Some(direct) = &self.direct
+            && let Some(read) = direct.read(buf, position)?
+        {
+            return Ok(read);
+        }
         loop {
-            match self.0.read_at(buf, position) {
+            match self.file.read_at(buf, position) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return result,
             }
@@ -113,11 +139,11 @@ impl DiskFile for StdFile {
     }
 
     fn sync(&self) -> Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn len(&self) -> Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 }
 

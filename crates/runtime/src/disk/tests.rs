@@ -55,6 +55,37 @@ fn both_disks_conform() {
     conforms(&SimDisk::new(1), Path::new("/"));
 }
 
+/// Whole pages, odd pieces and small pieces take different ways to the disk; all see the same file.
+#[test]
+fn direct_and_cached_access_agree() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("f");
+    let mut expected: Vec<u8> = (0..3 << 20).map(|at: u32| (at % 251) as u8).collect();
+    let file = StdDisk.create(&path, expected.len() as u64).unwrap();
+    let agree = |expected: &[u8], what: &str| {
+        for opened in [&file, &StdDisk.open(&path).unwrap()] {
+            for (start, end) in [(0, expected.len()), (4095, 100_000), (1 << 20, 1 << 20 | 100), (3_000_000, 3 << 20)] {
+                let mut found = vec![1; end - start];
+                opened.read_exact_at(&mut found, start as u64).unwrap();
+                assert!(found == expected[start..end], "{what}: {start} to {end}");
+            }
+        }
+        assert_eq!(file.read_at(&mut vec![0; 64 << 10], expected.len() as u64).unwrap(), 0);
+    };
+    agree(&vec![0; expected.len()], "a new file");
+    for cut in [1, 4096, 1_500_001] {
+        let (head, tail) = expected.split_at(cut);
+        file.write_at(&[IoSlice::new(head), IoSlice::new(tail)], 0).unwrap();
+    }
+    agree(&expected, "whole pages");
+    file.write_at(&[IoSlice::new(&[7; 5000])], 8192).unwrap();
+    expected[8192..13_192].fill(7);
+    agree(&expected, "an odd piece");
+    file.write_at(&[IoSlice::new(&[8; 4096])], 8192).unwrap();
+    expected[8192..12_288].fill(8);
+    agree(&expected, "a page over what was cached");
+}
+
 fn write(file: &Arc<dyn DiskFile>, bytes: &[u8], position: u64) -> Result<()> {
     file.write_at(&[IoSlice::new(bytes)], position)
 }

@@ -17,9 +17,13 @@ const LOG_APPEND_TIME: i16 = 0b1000;
 /// than what was once produced.
 const MAX_PLAIN_BYTES: usize = 8 << 20;
 
+/// Memory for the records of a run is taken at once up to this: what a run has unless a single batch is larger.
+const MAX_RESERVED: u64 = 4 << 20;
+
 /// Rebuilds the batches of a run.
 pub(super) fn batches(columns: &Columns, run: &Run, exceptions: &Exceptions) -> Result<Vec<SourceBatch>, Error> {
     let mut rows = Rows::new(columns, exceptions);
+    rows.builder.reserve(usize::try_from(run.bytes.min(MAX_RESERVED)).unwrap_or(0));
     let bases = &columns.batch_base_offset.values;
     let mut batches = Vec::new();
     let (mut first, mut base) = (0, run.base.0);
@@ -39,6 +43,7 @@ pub(super) fn batches(columns: &Columns, run: &Run, exceptions: &Exceptions) -> 
 struct Rows<'a> {
     columns: &'a Columns,
     exceptions: &'a Exceptions,
+    builder: BatchBuilder,
     keys: Optional<'a, ByteArray>,
     values: Optional<'a, ByteArray>,
     sequences: Optional<'a, i32>,
@@ -62,6 +67,7 @@ impl<'a> Rows<'a> {
         Self {
             columns,
             exceptions,
+            builder: BatchBuilder::new(BatchFields::default()),
             keys: Optional::new(&columns.key),
             values: Optional::new(&columns.value),
             sequences: Optional::new(&columns.sequence),
@@ -96,7 +102,7 @@ impl<'a> Rows<'a> {
             (None, Some(first)) => unwrap_sequence(*first, delta(offsets[0], base)?),
             (None, None) => -1,
         };
-        let mut builder = BatchBuilder::new(BatchFields {
+        self.builder.reset(BatchFields {
             base_offset: Offset(base),
             leader_epoch: LeaderEpoch(shared.leader_epoch),
             attributes: shared.attributes & !CODEC_BITS,
@@ -117,13 +123,13 @@ impl<'a> Rows<'a> {
             let key = self.keys.next()?.map(ByteArray::data);
             let value = self.values.next()?.map(ByteArray::data);
             let headers = self.headers.row(*offset, self.exceptions)?;
-            builder.push(offset_delta, timestamp_delta, key, value, headers).map_err(rebuilding)?;
+            self.builder.push(offset_delta, timestamp_delta, key, value, headers).map_err(rebuilding)?;
         }
-        let codec = match builder.len() {
+        let codec = match self.builder.len() {
             0..=MAX_PLAIN_BYTES => Codec::None,
             _ => Codec::from_attributes(shared.attributes).map_err(rebuilding)?,
         };
-        Ok(SourceBatch { batch: builder.build(codec).map_err(rebuilding)?, append_time })
+        Ok(SourceBatch { batch: self.builder.build(codec).map_err(rebuilding)?, append_time })
     }
 
     fn shared(&mut self, rows: usize) -> Result<Shared, Error> {

@@ -28,7 +28,7 @@ const LANGUAGES: [Language; 4] = [
     Language { name: "go", needs: &system::GO_CLIENTS, pinned: "", build: go },
     Language { name: "node", needs: &system::NODE_CLIENTS, pinned: "", build: node },
     Language { name: "rust", needs: &system::RUST_CLIENTS, pinned: "", build: rust },
-    Language { name: "java", needs: &system::JAVA_CLIENTS, pinned: kafka::POM, build: java },
+    Language { name: "java", needs: &system::JAVA_CLIENTS, pinned: kafka::VERSION, build: java },
 ];
 
 /// Builds what is not built, or was built from other sources.

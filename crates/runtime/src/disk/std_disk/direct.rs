@@ -1,0 +1,134 @@
+//! Writes and reads past the page cache, where the system and the file system can.
+//!
+//! A log is written once and mostly never read from the disk: the newest records are in the broker's own memory. In the
+//! page cache it would cost another copy of every byte, fresh memory for it, and the write-back. What is not made for
+//! this (small, or not of whole pages) goes through the page cache; the kernel keeps both views of a file the same.
+
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, IoSlice, Result};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Positions, lengths and memory must be multiples of this; no disk in use asks for more.
+const ALIGN: usize = 4096;
+
+/// What goes to the disk at once, and the buffer that a thread keeps for it.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Files shorter than this are not worth a second descriptor.
+const MIN_FILE_BYTES: u64 = 64 << 10;
+
+/// Shorter reads profit from what the page cache reads along.
+const MIN_READ: usize = 32 << 10;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A file opened a second time, for direct access.
+pub(super) struct Direct(File);
+
+impl Direct {
+    /// `None` where that is of no use or not possible.
+    pub(super) fn open(path: &Path, len: u64) -> Option<Self> {
+        let flag = flag().filter(|_| len >= MIN_FILE_BYTES)?;
+        OpenOptions::new().read(true).write(true).custom_flags(flag).open(path).ok().map(Self)
+    }
+
+    /// Writes `parts` from `position` on. `false`: they have to go through the page cache, and part of them may be
+    /// written already.
+    pub(super) fn write(&self, parts: &[IoSlice<'_>], position: u64) -> Result<bool> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if !is_aligned(position) || !is_aligned(len as u64) {
+            return Ok(false);
+        }
+        with_buffer(|buffer| {
+            let (mut at, mut filled) = (position, 0);
+            for part in parts {
+                let mut left = &part[..];
+                while !left.is_empty() {
+                    let (now, later) = left.split_at(left.len().min(buffer.len() - filled));
+                    buffer[filled..filled + now.len()].copy_from_slice(now);
+                    (left, filled) = (later, filled + now.len());
+                    if filled == buffer.len() {
+                        if !self.put(buffer, at)? {
+                            return Ok(false);
+                        }
+                        (at, filled) = (at + filled as u64, 0);
+                    }
+                }
+            }
+            self.put(&buffer[..filled], at)
+        })
+    }
+
+    /// Writes `len` zeros from the start on. `false` as in [`Direct::write`].
+    pub(super) fn fill(&self, len: u64) -> Result<bool> {
+        if !is_aligned(len) {
+            return Ok(false);
+        }
+        with_buffer(|buffer| {
+            buffer.fill(0);
+            let mut at = 0;
+            while at < len {
+                let part = usize::try_from(len - at).map_or(buffer.len(), |left| left.min(buffer.len()));
+                if !self.put(&buffer[..part], at)? {
+                    return Ok(false);
+                }
+                at += part as u64;
+            }
+            Ok(true)
+        })
+    }
+
+    fn put(&self, bytes: &[u8], at: u64) -> Result<bool> {
+        match self.0.write_all_at(bytes, at) {
+            Ok(()) => Ok(true),
+            // Some file systems accept the flag and then ask for more than pages.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads some bytes at `position`; `None`: they have to come through the page cache.
+    pub(super) fn read(&self, out: &mut [u8], position: u64) -> Result<Option<usize>> {
+        if out.len() < MIN_READ {
+            return Ok(None);
+        }
+        let skip = usize::try_from(position % ALIGN as u64).unwrap_or(0);
+        with_buffer(|buffer| {
+            let wanted = (skip + out.len()).next_multiple_of(ALIGN).min(buffer.len());
+            let read = match self.0.read_at(&mut buffer[..wanted], position - skip as u64) {
+                Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(None),
+                read => read?,
+            };
+            let found = &buffer[skip.min(read)..read.min(skip + out.len())];
+            out[..found.len()].copy_from_slice(found);
+            Ok(Some(found.len()))
+        })
+    }
+}
+
+const fn is_aligned(number: u64) -> bool {
+    number.is_multiple_of(ALIGN as u64)
+}
+
+/// The thread's buffer, its start aligned.
+fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.resize(BUFFER_BYTES + ALIGN, 0);
+        let start = buffer.as_ptr().align_offset(ALIGN).min(ALIGN);
+        work(&mut buffer[start..start + BUFFER_BYTES])
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn flag() -> Option<i32> {
+    i32::try_from(rustix::fs::OFlags::DIRECT.bits()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn flag() -> Option<i32> {
+    None
+}

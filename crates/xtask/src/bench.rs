@@ -1,0 +1,127 @@
+//! runnel beside Apache Kafka, doing the same work on the same machine in turn.
+//!
+//! The figure to trust is the broker's processor time per GB: wall time is noise wherever client and broker share the
+//! cores. Every case runs in pairs, the order within a pair alternating, so that a machine whose speed drifts treats
+//! both alike. The tables in `docs/performance.md` are written from the results; the text around them is not touched.
+
+mod kafka;
+mod latency;
+mod load;
+mod machine;
+mod micro;
+mod page;
+mod probe;
+mod runnel;
+mod server;
+mod startup;
+mod stats;
+mod throughput;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::{install, process, workspace};
+
+/// Options of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What to measure; everything if nothing is named
+    #[arg(value_enum)]
+    cases: Vec<Case>,
+    /// One short pair of each case: shows that the machinery works, measures nothing, writes no page
+    #[arg(long)]
+    quick: bool,
+    /// Pairs of each case
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
+    pairs: u32,
+    /// Measure this build of runnel instead of making one: to compare with an earlier version
+    #[arg(long)]
+    binary: Option<PathBuf>,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+enum Case {
+    /// The hot paths by themselves, single-threaded
+    Micro,
+    /// From an empty data directory to the first answer, and the idle process
+    Startup,
+    /// Produce, consume from memory, consume from the bucket or the disk
+    Throughput,
+    /// 1,000 records a second from producer to consumer
+    Latency,
+}
+
+/// What all cases share.
+struct Bench {
+    quick: bool,
+    pairs: u32,
+    /// Jars of Apache Kafka, broker and tools.
+    jars: PathBuf,
+    /// The build of runnel that is measured.
+    binary: PathBuf,
+    /// The benchmarks of the hot paths.
+    micro: PathBuf,
+    /// Where brokers keep their data; emptied by each.
+    dir: PathBuf,
+}
+
+impl Bench {
+    fn pairs(&self) -> u32 {
+        if self.quick { 1 } else { self.pairs }
+    }
+
+    /// A full amount of work, or little of it in a quick run.
+    fn amount(&self, full: u64) -> u64 {
+        if self.quick { full / 10 } else { full }
+    }
+}
+
+/// Installs, builds, measures and writes the page.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let jars = install::for_bench()?;
+    let mut cases = args.cases.clone();
+    if cases.is_empty() {
+        cases = vec![Case::Micro, Case::Startup, Case::Throughput, Case::Latency];
+    }
+    let (binary, micro) = build(args.binary.as_ref(), cases.contains(&Case::Micro))?;
+    let dir = workspace::cache()?.join("bench");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let bench = Bench { quick: args.quick, pairs: args.pairs, jars, binary, micro, dir };
+    let started = Instant::now();
+    let mut sections = vec![("machine", machine::describe(&bench.dir)?)];
+    for case in cases {
+        sections.push(match case {
+            Case::Micro => ("micro", micro::run(&bench)?),
+            Case::Startup => ("startup", startup::run(&bench)?),
+            Case::Throughput => ("throughput", throughput::run(&bench)?),
+            Case::Latency => ("latency", latency::run(&bench)?),
+        });
+    }
+    fs::remove_dir_all(&bench.dir).with_context(|| format!("cannot remove {}", bench.dir.display()))?;
+    for (_, text) in &sections {
+        println!("\n{text}");
+    }
+    println!("measured in {:.0} s", started.elapsed().as_secs_f64());
+    if args.quick { Ok(()) } else { page::write(&sections) }
+}
+
+/// Builds what is needed; returns the paths of runnel and of the benchmarks of its hot paths.
+fn build(binary: Option<&PathBuf>, with_micro: bool) -> Result<(PathBuf, PathBuf)> {
+    let release = workspace::metadata()?.target_directory.join("release");
+    let mut packages = Vec::new();
+    if binary.is_none() {
+        packages.extend(["--package", "runnel"]);
+    }
+    if with_micro {
+        packages.extend(["--package", "runnel-bench"]);
+    }
+    if !packages.is_empty() {
+        println!("building the release binaries");
+        process::run(workspace::cargo().args(["build", "--quiet", "--release"]).args(packages))?;
+    }
+    Ok((binary.cloned().unwrap_or_else(|| release.join("runnel")), release.join("runnel-bench")))
+}
