@@ -38,16 +38,19 @@ def first_message(start):
 
 
 def test_the_first_message(broker):
-    for start in ("printf", "kcat"):
-        line = first_message(start).replace("127.0.0.1:9092", broker.address)
-        printed = run("bash", "-c", "set -o pipefail; " + line)
-    assert printed == '0 ada {"lang":"analytical"}\n1 grace {"lang":"cobol"}\n'
-    assert broker.stop() == 0
-    words = first_message("target/release/runnel segment").split()[1:]
+    env = f"set -o pipefail; export RUNNEL_BOOTSTRAP={broker.grpc_address}; "
+    for start in ("printf", "kcat", "echo", "target/release/runnel consume"):
+        line = first_message(start).replace("127.0.0.1:9092", broker.address).replace("target/release/runnel", binary())
+        printed = run("bash", "-c", env + line)
+        if start == "kcat":
+            assert printed == '0 ada {"lang":"analytical"}\n1 grace {"lang":"cobol"}\n'
+    assert printed == '0 ada {"lang":"analytical"}\n1 grace {"lang":"cobol"}\n2 barbara {"lang":"clu"}\n'
+    run("bash", "-c", env + first_message("target/release/runnel segment seal").replace("target/release/runnel", binary()))
+    words = first_message("target/release/runnel segment list").split()[1:]
     assert str(broker.parquet_files("pioneers")[0]) in broker.cli(*words)
     query = first_message("python3 -c").replace("runnel-data/bucket", str(broker.bucket))
     printed = run("bash", "-c", query.replace("python3", sys.executable, 1))
-    assert all(word in printed for word in ("ada", "analytical", "grace", "cobol")), printed
+    assert all(word in printed for word in ("ada", "analytical", "grace", "cobol", "barbara", "clu")), printed
 
 
 @pytest.mark.parametrize("topic", ["flights", "042", "true", "2024-01-01"])

@@ -163,7 +163,7 @@ def test_other_protocols_on_the_http_port(busy, data, says):
     undisturbed(load)
 
 
-PORTS = ["kafka_port", "http_port"]
+PORTS = ["kafka_port", "grpc_port", "http_port"]
 
 
 @pytest.mark.parametrize("port", PORTS)
