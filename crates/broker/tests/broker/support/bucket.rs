@@ -46,13 +46,23 @@ impl World {
 
     /// The copy of the root in the metadata store of a broker that has ended.
     pub(crate) fn kept_root(&self, tp: TopicPartition) -> Option<Bytes> {
+        let found = self.kept(&format!("p/{}/{}", tp.topic, tp.partition))?;
+        PartitionRecord::decode(&found).unwrap().last_root.map(|(root, _)| root)
+    }
+
+    /// Whether a broker that has ended put a block of producer ids aside.
+    pub(crate) fn has_spare_producer_ids(&self) -> bool {
+        self.kept("pids/spare").is_some()
+    }
+
+    /// A value in the metadata store of a broker that has ended.
+    fn kept(&self, key: &str) -> Option<Bytes> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let meta = Embedded::open(&self.metadata()).unwrap();
-            let found = meta.get(&format!("p/{}/{}", tp.topic, tp.partition)).await.unwrap();
-            let record = found.map(|found| PartitionRecord::decode(&found.value).unwrap());
+            let found = meta.get(key).await.unwrap();
             meta.close().await;
-            record?.last_root.map(|(root, _)| root)
+            found.map(|found| found.value)
         })
     }
 }
