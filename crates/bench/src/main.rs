@@ -24,7 +24,7 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     println!("| path | MB/s per core | CPU s/GB |\n|---|---|---|");
-    for path in paths::all()? {
+    for path in paths::all(paths::BATCHES)? {
         if args.filter.as_ref().is_some_and(|filter| !path.name.contains(filter.as_str())) {
             continue;
         }
