@@ -82,7 +82,7 @@ def pinned():
         name: rust[name] for name in ("rdkafka", "rskafka")} | {
         name: node[f"node_modules/{name}"]["version"] for name in ("kafkajs", "@platformatic/kafka")} | {
         "franz-go": go["github.com/twmb/franz-go"], "sarama": go["github.com/IBM/sarama"],
-        "kafka-clients": re.search(r"kafka-clients</artifactId><version>([^<]+)", java)[1]}
+        "kafka-clients": re.search(r'VERSION: &str = "(.+)"', java)[1]}
 
 
 def test_the_document_names_the_versions_that_are_run():

@@ -57,7 +57,12 @@ impl Lanes {
             if state.disk != disk_id {
                 tracing::warn!(dir = %dir.display(), disk = %state.disk, "a lane of another disk is left alone");
                 foreign.push(dir);
-            } else if let Some(twin) = lanes.insert(state.generation, Lane { dir, state }) {
+                continue;
+            }
+            // A process that was killed may have put this state into the page cache only. What is removed because of it
+            // must not reach the platter first.
+            disk.sync_dir(&dir).map_err(Error::io("syncing", &dir))?;
+            if let Some(twin) = lanes.insert(state.generation, Lane { dir, state }) {
                 return Err(Error::DuplicateLane { path: twin.dir });
             }
         }
