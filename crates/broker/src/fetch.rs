@@ -172,7 +172,9 @@ fn too_slow(wanted: &FetchPartition) -> Error {
     let (offset, topic, partition) = (wanted.offset, &wanted.topic, wanted.partition);
     Error::new(
         ErrorKind::StorageError,
-        format!("offset {offset} of {topic}-{partition} is in the bucket, which did not answer in time"),
+        format!(
+            "offset {offset} of {topic}-{partition} was not read in time: the bucket, or the disk of the log, is slow"
+        ),
     )
 }
 

@@ -9,10 +9,11 @@ use serde::Deserialize;
 
 use crate::process;
 
-/// The root of the checkout.
+/// The root of the checkout that `cargo xtask` was called in; the one that this was compiled in may be another, since
+/// clones share a target directory.
 pub(crate) fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+    let here = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    here.ancestors().nth(2).unwrap_or(&here).to_path_buf()
 }
 
 /// The folder of tools and data that are installed once for a user.
