@@ -161,10 +161,11 @@ impl Broker {
         topic.map_or(u64::MAX, |topic| topic.config().segment_max_bytes)
     }
 
-    /// What pins the oldest file of the log, once more than half of the room is taken (design §6, lane pressure).
+    /// What pins the oldest file of the log, once more than half of the room is taken (design §6, lane pressure) or the
+    /// disk is full: its file is room for the next.
     fn pinning(&self) -> BTreeSet<TopicPartition> {
         let pressure = self.log.pressure();
-        if pressure.unshipped_bytes <= pressure.limit / 2 {
+        if !pressure.full && pressure.unshipped_bytes <= pressure.limit / 2 {
             return BTreeSet::new();
         }
         self.log.oldest().into_iter().map(|(tp, _)| tp).collect()

@@ -116,6 +116,22 @@ fn a_full_disk_refuses_writes_and_nothing_else() {
 }
 
 #[test]
+fn a_full_disk_ships_what_is_not_due_and_makes_room_by_itself() {
+    let mut world = World::new();
+    // Room for two files and the reserve. Neither size nor age makes anything due, and the log is far from its limit.
+    world.disk.set_capacity(160 << 20);
+    let node = world.start();
+    node.create("t", 1, &[]);
+    let value = "x".repeat(200_000);
+    for i in 0..900 {
+        eventually("room", || append_within(&node, &format!("{i}-{value}"), PATIENCE).ok());
+    }
+    assert!(node.shipped("t", 0) > 0);
+    assert_eq!(node.read("t", 0).len(), 900);
+    node.stop();
+}
+
+#[test]
 fn a_start_on_a_full_disk_serves_reads() {
     let mut world = World::new();
     world.disk.set_capacity(20 << 20);

@@ -58,7 +58,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("wal.max_unflushed", "Bytes that may wait for the disk before produce waits."),
     s(
         "wal.max_unshipped",
-        "Bytes that may wait for the bucket before produce waits. Default: 4GiB or a quarter of the free disk, whichever is less.",
+        "Bytes that may wait for the bucket before produce waits. Default: 4GiB or a quarter of the disk, whichever is less.",
     ),
     s("segment.max_bytes", "Raw size at which a segment is sealed and shipped."),
     s("segment.max_age", "Age of the first unshipped record at which a segment is sealed and shipped."),

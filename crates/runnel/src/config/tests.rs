@@ -92,6 +92,18 @@ fn refuses_what_cannot_work() {
 }
 
 #[test]
+fn what_may_wait_for_the_bucket_depends_on_the_disk_not_on_what_is_free() {
+    let by_size = [(1 << 20, 1 << 20), (200 << 20, 50 << 20), (1 << 40, 4 << 30)];
+    for (disk, expected) in by_size {
+        assert_eq!(wiring::max_unshipped_on(disk), expected, "a disk of {disk} bytes");
+    }
+    // A disk that never has anything free: a start on a full disk must not settle for a log of nothing.
+    let config = load(&[], &["node.data_dir=/proc/runnel"]).unwrap();
+    assert_eq!(config.max_unshipped().unwrap(), 1 << 20);
+    assert_eq!(load(&[], &["wal.max_unshipped=3MiB"]).unwrap().max_unshipped().unwrap(), 3 << 20);
+}
+
+#[test]
 fn secrets_are_masked() {
     let config = load(&[], &["storage.secret_access_key=hunter2"]).unwrap();
     assert!(!serde_json::to_string(&config.masked()).unwrap().contains("hunter2"));

@@ -1,14 +1,21 @@
 //! Settings as the options of the parts that they configure.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::Context;
 use runnel_broker::{CacheOptions, Options, SegmentOptions, TopicOptions, WalOptions};
 
-use super::{ByteSize, Config};
+use super::{ByteSize, Config, MIN_WAL_LIMIT};
 
 /// Ceiling of the derived `wal.max_unshipped`.
 const MAX_UNSHIPPED: u64 = 4 << 30;
+
+/// The lesser of 4 GiB and a quarter of the disk: of its size, since what is free when a broker starts may be nothing
+/// for a moment (a full disk is the day of a restart) and its own log's room besides.
+pub(crate) fn max_unshipped_on(disk_bytes: u64) -> u64 {
+    (disk_bytes / 4).clamp(MIN_WAL_LIMIT, MAX_UNSHIPPED)
+}
 
 impl Config {
     pub(crate) fn broker_options(&self) -> anyhow::Result<Options> {
@@ -44,16 +51,16 @@ impl Config {
         }
     }
 
-    fn max_unshipped(&self) -> anyhow::Result<u64> {
+    /// As set, or derived from the disk of the data directory.
+    pub(crate) fn max_unshipped(&self) -> anyhow::Result<u64> {
+        if let Some(set) = self.wal.max_unshipped {
+            return Ok(set.0);
+        }
         let dir = &self.node.data_dir;
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot create node.data_dir {}", dir.display()))?;
-        let stat = rustix::fs::statvfs(dir).with_context(|| format!("cannot look at the disk of {}", dir.display()))?;
-        Ok(self.max_unshipped_with(stat.f_bavail.saturating_mul(stat.f_frsize)))
-    }
-
-    /// As set, or the lesser of 4 GiB and a quarter of the free disk.
-    pub(crate) fn max_unshipped_with(&self, free_bytes: u64) -> u64 {
-        self.wal.max_unshipped.map_or((free_bytes / 4).min(MAX_UNSHIPPED), |set| set.0)
+        let folder = dir.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+        let stat =
+            rustix::fs::statvfs(folder).with_context(|| format!("cannot look at the disk of {}", dir.display()))?;
+        Ok(max_unshipped_on(stat.f_blocks.saturating_mul(stat.f_frsize)))
     }
 
     pub(crate) fn kafka_options(

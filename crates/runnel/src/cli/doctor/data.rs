@@ -49,7 +49,13 @@ pub(super) fn disk(config: &Config, clock: &dyn Clock, report: &mut Report) {
 fn space(config: &Config, facts: &DiskFacts, report: &mut Report) {
     let show = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
     let free = facts.free_bytes;
-    let (log, cache) = (config.max_unshipped_with(free), config.cache.disk.0);
+    let cache = config.cache.disk.0;
+    let log = match config.max_unshipped() {
+        Ok(log) => log,
+        Err(error) => {
+            return report.fail("free space", format!("{error:#}"), "give the broker a disk that it can look at");
+        }
+    };
     let detail = format!(
         "{} free; the log may take {} (wal.max_unshipped), the cache {} (cache.disk)",
         show(free),
