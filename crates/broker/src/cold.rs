@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::error::{cache_error, lane_error, segment_error};
 use crate::partition::Partition;
+use crate::readahead::Readahead;
 use crate::room::{self, Rooms};
 
 /// Open segments (parsed footers) that are kept.
@@ -69,6 +70,7 @@ pub(crate) struct ColdReader {
     pub(crate) log: LocalLog,
     pub(crate) cache: BlockCache,
     pub(crate) segments: SegmentHandles,
+    pub(crate) readahead: Mutex<Readahead>,
     /// Memory for reads of the log, and of the bucket.
     pub(crate) log_room: Rooms,
     pub(crate) bucket_room: Rooms,
@@ -127,12 +129,12 @@ impl ColdReader {
         let (mut at, mut bytes, mut found) = (from, 0, Vec::new());
         let end = upto.min(partition.shipped());
         while at < end {
-            let (reference, run, run_batches) = match self.read_run_at(partition, at).await {
+            let (reference, segment, run, run_batches) = match self.read_run_at(partition, at).await {
                 // The reader hears of it when it gets there; what lies in front is good.
                 Err(_) if !found.is_empty() => return Ok(found),
                 read => read?,
             };
-            self.read_ahead(partition, &reference, &run);
+            self.read_ahead(partition, reference, segment, &run);
             // Up to `upto` only: more may have been committed and shipped since the reader looked.
             for batch in run_batches.into_iter().filter(|b| b.next_offset() > at && b.next_offset() <= upto) {
                 if !found.is_empty() && bytes + batch.len() > max_bytes {
@@ -151,18 +153,18 @@ impl ColdReader {
         &self,
         partition: &Partition,
         offset: Offset,
-    ) -> Result<(SegmentRef, Run, Vec<Batch>), Error> {
+    ) -> Result<(SegmentRef, Segment, Run, Vec<Batch>), Error> {
         let reference = partition.snapshot().find(offset).await.map_err(|e| segment_error(&e))?.ok_or_else(|| {
             let what = format!("no segment of {} holds offset {offset}", partition.label());
             Error::new(ErrorKind::Corrupt, what)
         })?;
         let read = self.read_run_of(partition, &reference, offset).await;
-        let (run, batches) = read.inspect_err(|error| {
+        let (segment, run, batches) = read.inspect_err(|error| {
             if error.kind == ErrorKind::Corrupt {
                 self.segments.report(reference.id, &partition.segment_key(&reference), error);
             }
         })?;
-        Ok((reference, run, batches))
+        Ok((reference, segment, run, batches))
     }
 
     async fn read_run_of(
@@ -170,14 +172,14 @@ impl ColdReader {
         partition: &Partition,
         reference: &SegmentRef,
         offset: Offset,
-    ) -> Result<(Run, Vec<Batch>), Error> {
+    ) -> Result<(Segment, Run, Vec<Batch>), Error> {
         let segment = self.segment(partition, reference).await?;
         let run = segment.run_for(offset).cloned().ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("segment {} does not hold offset {offset}", reference.id))
         })?;
         let bytes = self.run_bytes(partition, reference, &segment, run.index).await?;
         let batches = decode_run(&bytes).map_err(|e| segment_error(&e))?.into_iter().map(|s| s.batch).collect();
-        Ok((run, batches))
+        Ok((segment, run, batches))
     }
 
     async fn segment(&self, partition: &Partition, reference: &SegmentRef) -> Result<Segment, Error> {
@@ -210,17 +212,17 @@ impl ColdReader {
     }
 
     /// Loads the runs that a sequential reader will want next, in the background.
-    fn read_ahead(self: &Arc<Self>, partition: &Arc<Partition>, reference: &SegmentRef, run: &Run) {
-        let count = partition.readahead.lock().unwrap_or_else(PoisonError::into_inner).read(run.base, run.next);
-        if count == 0 {
+    fn read_ahead(self: &Arc<Self>, partition: &Arc<Partition>, reference: SegmentRef, segment: Segment, run: &Run) {
+        let next = {
+            let mut readahead = self.readahead.lock().unwrap_or_else(PoisonError::into_inner);
+            readahead.read(partition.tp, segment.runs(), run.index as usize)
+        };
+        if next.is_empty() {
             return;
         }
-        let (reader, partition, reference, first) =
-            (Arc::clone(self), Arc::clone(partition), reference.clone(), run.index + 1);
+        let (reader, partition) = (Arc::clone(self), Arc::clone(partition));
         tokio::spawn(async move {
-            let Ok(segment) = reader.segment(&partition, &reference).await else { return };
-            let last = u32::try_from(segment.runs().len()).unwrap_or(u32::MAX);
-            for index in first..(first + count).min(last) {
+            for index in segment.runs()[next].iter().map(|run| run.index) {
                 // A failure shows when the reader gets there; reading ahead only warms the cache.
                 if reader.run_bytes(&partition, &reference, &segment, index).await.is_err() {
                     return;

@@ -65,7 +65,7 @@ impl Broker {
         if let Some(reference) = shipped {
             let mut at = reference.base.max(partition.log_start());
             while at < reference.next {
-                let (_, run, batches) = self.cold.read_run_at(partition, at).await?;
+                let (_, _, run, batches) = self.cold.read_run_at(partition, at).await?;
                 if let Some(found) = first_at_or_after(&batches, wanted, partition.log_start())? {
                     return Ok(Some(found));
                 }

@@ -7,7 +7,7 @@ mod driver;
 mod signal;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use runnel_api::{EpochEnd, Error, ErrorKind};
 use runnel_blob::Key;
@@ -22,7 +22,6 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::produce::Outcome;
-use crate::readahead::Readahead;
 use crate::tail::Tail;
 use crate::watermark::Watermark;
 
@@ -68,7 +67,6 @@ pub(crate) struct Partition {
     pub(crate) epoch: LeaderEpoch,
     pub(crate) tail: Arc<Tail>,
     pub(crate) watermark: Watermark,
-    pub(crate) readahead: Mutex<Readahead>,
     /// The root in the hands of the one ship that may run; an async lock, held from plan to trim.
     pub(crate) manifest: tokio::sync::Mutex<Manifest>,
     /// What readers see of it.

@@ -1,39 +1,99 @@
-//! When to read ahead: a pure decision on the sequence of runs that a partition's readers ask for.
+//! What to read ahead: a pure decision on the runs that the readers of segments ask for.
 
-use runnel_record::Offset;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
-/// Runs fetched ahead at most.
-const MOST: u32 = 8;
+use runnel_record::{Offset, TopicPartition};
+use runnel_segment::Run;
 
-/// Follows one partition's cold reads. The window doubles with each run read in sequence and closes on a jump.
-#[derive(Debug, Default)]
+/// Runs read ahead at most for one partition.
+const MOST: usize = 8;
+
+/// Partitions that are followed; the one that was read longest ago goes first.
+const MOST_READERS: usize = 1_024;
+
+/// A partition that was not read while every other one was, this many times, is not waited for any longer.
+const IDLE_ROUNDS: u64 = 8;
+
+/// Follows the reads of segments. For one partition the window doubles with each run read in sequence and closes on a
+/// jump. What was read ahead for all of them and not asked for yet stays within a budget: a run that the cache drops
+/// before its reader comes was fetched and unpacked for nothing.
+#[derive(Debug)]
 pub(crate) struct Readahead {
-    last: Option<(Offset, Offset)>,
-    window: u32,
+    /// Bytes of runs.
+    budget: u64,
+    taken: u64,
+    /// Counts reads.
+    clock: u64,
+    readers: BTreeMap<TopicPartition, Reader>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    last: Range<Offset>,
+    window: usize,
+    /// Runs read ahead: where each ends, and its bytes. The first follows `last`.
+    ahead: VecDeque<(Offset, u64)>,
+    read_at: u64,
 }
 
 impl Readahead {
-    /// A reader asks for the run `[base, next)`. Returns how many of the following runs to fetch.
-    pub(crate) fn read(&mut self, base: Offset, next: Offset) -> u32 {
-        match self.last {
-            Some((last, _)) if last == base => return 0,
-            Some((_, end)) if end == base => self.window = (self.window * 2).clamp(1, MOST),
-            _ => self.window = 0,
+    /// Reads ahead `budget` bytes at most.
+    pub(crate) const fn new(budget: u64) -> Self {
+        Self { budget, taken: 0, clock: 0, readers: BTreeMap::new() }
+    }
+
+    /// A reader of `tp` asks for `runs[index]` of a segment. Returns which of its runs to load now.
+    pub(crate) fn read(&mut self, tp: TopicPartition, runs: &[Run], index: usize) -> Range<usize> {
+        let Some(run) = runs.get(index) else { return 0..0 };
+        self.clock += 1;
+        let clock = self.clock;
+        let reader = self.readers.entry(tp).or_insert_with(|| Reader {
+            last: run.base..run.base,
+            window: 0,
+            ahead: VecDeque::new(),
+            read_at: clock,
+        });
+        reader.read_at = clock;
+        if reader.last == (run.base..run.next) {
+            return 0..0;
         }
-        self.last = Some((base, next));
-        self.window
+        let in_sequence = reader.last.end == run.base && reader.last.start < run.base;
+        reader.window = if in_sequence { (reader.window * 2).clamp(1, MOST) } else { 0 };
+        reader.last = run.base..run.next;
+        while reader.ahead.front().is_some_and(|(next, _)| !in_sequence || *next <= run.next) {
+            self.taken -= reader.ahead.pop_front().map_or(0, |(_, bytes)| bytes);
+        }
+        let first = index + 1 + reader.ahead.len();
+        let upto = (index + 1 + reader.window).min(runs.len());
+        let mut end = first;
+        for run in runs.get(first..upto).unwrap_or_default() {
+            if self.taken + run.bytes > self.budget {
+                break;
+            }
+            self.taken += run.bytes;
+            reader.ahead.push_back((run.next, run.bytes));
+            end += 1;
+        }
+        if end < upto || self.readers.len() > MOST_READERS {
+            self.drop_idle();
+        }
+        first..end
+    }
+
+    /// Forgets the reader that has been away longest, if it may be forgotten.
+    fn drop_idle(&mut self) {
+        let Some((tp, read_at)) = self.readers.iter().map(|(tp, r)| (*tp, r.read_at)).min_by_key(|(_, at)| *at) else {
+            return;
+        };
+        let idle = self.clock - read_at > IDLE_ROUNDS * self.readers.len() as u64;
+        if (idle || self.readers.len() > MOST_READERS)
+            && let Some(gone) = self.readers.remove(&tp)
+        {
+            self.taken -= gone.ahead.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn grows_in_sequence_and_closes_on_a_jump() {
-        let mut ahead = Readahead::default();
-        let mut read = |run: i64| ahead.read(Offset(run * 10), Offset(run * 10 + 10));
-        let windows = [5, 5, 6, 7, 7, 8, 9, 10, 2, 3].map(&mut read);
-        assert_eq!(windows, [0, 0, 1, 2, 0, 4, 8, 8, 0, 1]);
-    }
-}
+mod tests;

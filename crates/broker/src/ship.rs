@@ -161,11 +161,9 @@ impl Broker {
         topic.map_or(u64::MAX, |topic| topic.config().segment_max_bytes)
     }
 
-    /// What pins the oldest file of the log, once more than half of the room is taken (design §6, lane pressure) or the
-    /// disk is full: its file is room for the next.
+    /// What pins the oldest file of the log while the lane is under pressure (design §6).
     fn pinning(&self) -> BTreeSet<TopicPartition> {
-        let pressure = self.log.pressure();
-        if !pressure.full && pressure.unshipped_bytes <= pressure.limit / 2 {
+        if !self.log.pressure().is_high() {
             return BTreeSet::new();
         }
         self.log.oldest().into_iter().map(|(tp, _)| tp).collect()

@@ -1,8 +1,8 @@
 //! Starting a broker: lock, identity, bucket, log, topics; then the tasks that run in the background.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -25,6 +25,7 @@ use crate::open::Inherited;
 use crate::options::Options;
 use crate::produce::MOST_APPENDS;
 use crate::producer_ids::ProducerIds;
+use crate::readahead::Readahead;
 use crate::room::Rooms;
 use crate::ship::ENCODERS;
 use crate::tail::TailBudget;
@@ -142,11 +143,14 @@ impl Broker {
             dir: home.layout.cache(),
         })
         .await?;
+        // The other half is for the runs that are being read.
+        let readahead = Readahead::new(cache.backfill_bytes() / 2);
         let cold = ColdReader {
             bucket: bucket.clone(),
             log: log.clone(),
             cache,
             segments: SegmentHandles::default(),
+            readahead: Mutex::new(readahead),
             log_room: Rooms::default(),
             bucket_room: Rooms::default(),
         };

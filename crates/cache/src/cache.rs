@@ -117,6 +117,11 @@ impl BlockCache {
         self.0.sizes.disk.is_some()
     }
 
+    /// Memory for runs of [`Class::Backfill`].
+    pub fn backfill_bytes(&self) -> u64 {
+        self.0.sizes.backfill as u64
+    }
+
     /// The run, from the cache or from `load`.
     ///
     /// Of all callers that miss a run at once, whatever their class, one runs its `load`; the others wait and get the

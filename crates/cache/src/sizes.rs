@@ -3,7 +3,7 @@
 use crate::options::Options;
 
 /// Share of the memory for backfill: one part in this many.
-const BACKFILL_SHARE: u64 = 8;
+const BACKFILL_SHARE: u64 = 4;
 /// Share of the memory for each of the disk tier's two write buffers: one part in this many.
 const BUFFER_SHARE: u64 = 16;
 const BUFFER_BYTES: std::ops::RangeInclusive<u64> = (512 << 10)..=(32 << 20);

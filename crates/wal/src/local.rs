@@ -183,12 +183,12 @@ impl LocalLog {
     /// How full the log is.
     pub fn pressure(&self) -> Pressure {
         let shared = &self.0.shared;
-        let (unflushed_bytes, full) = {
+        let (unflushed_bytes, full, refused) = {
             let queue = shared.queue();
-            (queue.unflushed(), queue.is_starved())
+            (queue.unflushed(), queue.is_starved(), queue.has_refused())
         };
         let (unshipped_bytes, limit) = (shared.unshipped(), shared.options.max_unshipped);
-        Pressure { unflushed_bytes, unshipped_bytes, limit, full }
+        Pressure { unflushed_bytes, unshipped_bytes, limit, full, refused }
     }
 
     /// What pins the oldest file: partitions, and the offset that each has to ship up to.

@@ -104,6 +104,8 @@ pub(crate) struct Queue {
     spans: usize,
     /// There is no next file, and no room to make one.
     starved: bool,
+    /// The last entry was refused for what waits for the bucket.
+    refused: bool,
     ends: BTreeMap<TopicPartition, (LeaderEpoch, Offset)>,
 }
 
@@ -119,6 +121,7 @@ impl Queue {
             room: 0,
             spans: 0,
             starved: false,
+            refused: false,
             ends: BTreeMap::new(),
         }
     }
@@ -141,7 +144,7 @@ impl Queue {
         Ok(seq)
     }
 
-    fn admit(&self, entry: &Entry, unshipped: u64) -> Result<(), Error> {
+    fn admit(&mut self, entry: &Entry, unshipped: u64) -> Result<(), Error> {
         match &self.state {
             State::Open => {}
             State::Closing => return Err(Error::Closed { reason: "the log is being closed".into() }),
@@ -161,7 +164,9 @@ impl Queue {
             return Err(Error::Full);
         }
         throttle("flushed", self.unflushed, cost, self.limits.max_unflushed)?;
-        throttle("shipped", unshipped + self.unflushed, cost, self.limits.max_unshipped)
+        let admitted = throttle("shipped", unshipped + self.unflushed, cost, self.limits.max_unshipped);
+        self.refused = admitted.is_err();
+        admitted
     }
 
     /// What to do next. What a block takes of the room is deducted at once.
@@ -225,6 +230,10 @@ impl Queue {
 
     pub(crate) const fn is_starved(&self) -> bool {
         self.starved
+    }
+
+    pub(crate) const fn has_refused(&self) -> bool {
+        self.refused
     }
 
     /// Entries of a block are durable.

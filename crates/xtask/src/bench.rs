@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Builds what is needed; returns the paths of runnel and of the benchmarks of its hot paths.
 fn build(binary: Option<&PathBuf>, with_micro: bool) -> Result<(PathBuf, PathBuf)> {
-    let release = workspace::metadata()?.target_directory.join("release");
+    let release = workspace::metadata()?.target_directory.join("optimized");
     let mut packages = Vec::new();
     if binary.is_none() {
         packages.extend(["--package", "runnel"]);
@@ -121,7 +121,7 @@ fn build(binary: Option<&PathBuf>, with_micro: bool) -> Result<(PathBuf, PathBuf
     }
     if !packages.is_empty() {
         println!("building the release binaries");
-        process::run(workspace::cargo().args(["build", "--quiet", "--release"]).args(packages))?;
+        process::run(workspace::cargo().args(["build", "--quiet", "--profile", "optimized"]).args(packages))?;
     }
     Ok((binary.cloned().unwrap_or_else(|| release.join("runnel")), release.join("runnel-bench")))
 }

@@ -43,8 +43,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let binary = match &args.binary {
         Some(binary) => binary.clone(),
         None => {
-            process::run(workspace::cargo().args(["build", "--release", "--locked", "--package", "runnel"]))?;
-            target.join("release/runnel")
+            process::run(workspace::cargo().args([
+                "build",
+                "--profile",
+                "optimized",
+                "--locked",
+                "--package",
+                "runnel",
+            ]))?;
+            target.join("optimized/runnel")
         }
     };
     let dir = target.join("dist");

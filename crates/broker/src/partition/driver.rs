@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use runnel_api::{EpochEnd, Error, Produced};
@@ -19,7 +19,6 @@ use super::signal::Signal;
 use super::{Append, Control, MAILBOX, Partition, ShipPlan};
 use crate::error::{machine_error, refused_by_lane};
 use crate::produce::Outcome;
-use crate::readahead::Readahead;
 use crate::tail::{Tail, TailBudget};
 use crate::watermark::Watermark;
 
@@ -58,7 +57,6 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         epoch: machine.epoch(),
         tail: Tail::new(tails),
         watermark: Watermark::new(machine.high_watermark()),
-        readahead: Mutex::new(Readahead::default()),
         snapshot: RwLock::new(manifest.snapshot()),
         manifest: tokio::sync::Mutex::new(manifest),
         log_start: AtomicI64::new(machine.log_start().0),

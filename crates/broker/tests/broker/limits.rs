@@ -73,6 +73,21 @@ fn lane_pressure_ships_what_is_not_due() {
 }
 
 #[test]
+fn a_batch_larger_than_half_of_the_room_gets_in() {
+    let mut world = World::new();
+    world.options.wal.max_unshipped = 64 << 10;
+    let node = world.start();
+    node.create("t", 1, &[]);
+    let small = "s".repeat(20_000);
+    let large = "l".repeat(60_000);
+    append_within(&node, &small, PATIENCE).unwrap();
+    // Less than half of the room is taken, and nothing is due: only this append is in need.
+    append_within(&node, &large, PATIENCE).unwrap();
+    assert_eq!(node.read_values("t", 0), [small, large]);
+    node.stop();
+}
+
+#[test]
 fn a_restart_does_not_forget_what_fills_the_log() {
     let mut world = World::new();
     world.options.wal.max_unshipped = 64 << 10;
@@ -117,7 +132,7 @@ fn a_full_disk_refuses_writes_and_nothing_else() {
 
 #[test]
 fn a_full_disk_ships_what_is_not_due_and_makes_room_by_itself() {
-    let mut world = World::new();
+    let world = World::new();
     // Room for two files and the reserve. Neither size nor age makes anything due, and the log is far from its limit.
     world.disk.set_capacity(160 << 20);
     let node = world.start();

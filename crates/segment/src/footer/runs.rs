@@ -14,7 +14,7 @@ use crate::Error;
 const RUN_LEN: usize = 24;
 
 /// Consecutive whole batches of a segment, about 1 MiB: what is fetched, checked, decoded and cached at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Run {
     /// Its number, from 0.

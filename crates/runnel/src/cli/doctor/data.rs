@@ -47,7 +47,10 @@ pub(super) fn disk(config: &Config, clock: &dyn Clock, report: &mut Report) {
 }
 
 fn space(config: &Config, facts: &DiskFacts, report: &mut Report) {
-    let show = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
+    let show = |bytes: u64| match bytes >> 30 {
+        0 => format!("{} MiB", bytes >> 20),
+        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+    };
     let free = facts.free_bytes;
     let cache = config.cache.disk.0;
     let log = match config.max_unshipped() {

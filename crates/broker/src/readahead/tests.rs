@@ -1,0 +1,70 @@
+use runnel_record::TopicId;
+use uuid::Uuid;
+
+use super::*;
+
+const MIB: u64 = 1 << 20;
+
+fn tp(partition: i32) -> TopicPartition {
+    TopicPartition { topic: TopicId(Uuid::nil()), partition }
+}
+
+/// Runs of ten records and a MiB each.
+fn runs(count: i64) -> Vec<Run> {
+    let run = |i: i64| {
+        let mut run = Run::default();
+        (run.base, run.next, run.bytes) = (Offset(i * 10), Offset(i * 10 + 10), MIB);
+        run
+    };
+    (0..count).map(run).collect()
+}
+
+#[test]
+fn the_window_grows_in_sequence_and_closes_on_a_jump() {
+    let (runs, mut ahead) = (runs(40), Readahead::new(100 * MIB));
+    let loaded = [5, 5, 6, 7, 7, 8, 9, 10, 2, 3].map(|run| ahead.read(tp(0), &runs, run));
+    let expected = [6..6, 0..0, 7..8, 8..10, 0..0, 10..13, 13..18, 18..19, 3..3, 4..5];
+    assert_eq!(loaded, expected);
+}
+
+#[test]
+fn nothing_is_loaded_twice_in_sequence_or_past_the_segment() {
+    let (runs, mut ahead) = (runs(20), Readahead::new(100 * MIB));
+    let loaded: Vec<usize> = (0..20).flat_map(|run| ahead.read(tp(0), &runs, run)).collect();
+    assert_eq!(loaded, (2..20).collect::<Vec<_>>(), "all but the first two, which nobody could foresee");
+    assert_eq!(ahead.taken, 0, "all of it was asked for");
+}
+
+#[test]
+fn what_is_ahead_of_all_readers_stays_within_the_budget() {
+    let (runs, mut ahead) = (runs(50), Readahead::new(12 * MIB));
+    for run in 0..50 {
+        for partition in 0..5 {
+            ahead.read(tp(partition), &runs, run);
+            let held: u64 = ahead.readers.values().flat_map(|r| &r.ahead).map(|(_, bytes)| bytes).sum();
+            assert!(held == ahead.taken && held <= 12 * MIB, "{held}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_stays_away_gives_its_share_back() {
+    let (runs, mut ahead) = (runs(200), Readahead::new(8 * MIB));
+    for run in 0..6 {
+        ahead.read(tp(0), &runs, run);
+    }
+    assert_eq!(ahead.taken, 8 * MIB, "the first reader has it all");
+    let loaded: usize = (0..200).map(|run| ahead.read(tp(1), &runs, run).len()).sum();
+    assert!(loaded > 150, "the second reader went without: {loaded}");
+}
+
+#[test]
+fn readers_are_forgotten_when_there_are_too_many() {
+    let (runs, mut ahead) = (runs(4), Readahead::new(8 * MIB));
+    for partition in 0..3_000 {
+        for run in 0..3 {
+            ahead.read(tp(partition), &runs, run);
+        }
+    }
+    assert!(ahead.readers.len() <= MOST_READERS && ahead.taken <= 8 * MIB);
+}
