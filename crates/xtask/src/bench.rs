@@ -92,7 +92,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let bench = Bench { quick: args.quick, pairs: args.pairs, jars, binary, micro, dir };
     let started = Instant::now();
-    let mut sections = vec![("machine", machine::describe(&bench.dir)?)];
+    let mut sections = vec![("machine", machine::describe(&bench.dir, args.binary.as_deref())?)];
     for case in cases {
         sections.push(match case {
             Case::Micro => ("micro", micro::run(&bench)?),

@@ -9,7 +9,8 @@ use anyhow::Result;
 
 use crate::{install, process, workspace};
 
-pub(super) fn describe(dir: &Path) -> Result<String> {
+/// `given` is a build that was not made from this checkout.
+pub(super) fn describe(dir: &Path, given: Option<&Path>) -> Result<String> {
     let cpu = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned());
     let cores = thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
@@ -25,12 +26,13 @@ pub(super) fn describe(dir: &Path) -> Result<String> {
     let rustc = first_line(Command::new("rustc").arg("--version"))?;
     let git = &mut Command::new("git");
     let commit = first_line(git.args(["describe", "--always"]).current_dir(workspace::root()));
+    let commit = commit.map_or_else(|_| "commit unknown".to_owned(), |commit| format!("commit {commit}"));
+    let build = given.map_or(commit, |_| "a build that was given".to_owned());
     let file_system = first_line(Command::new("stat").args(["-f", "-c", "%T"]).arg(dir))?;
     Ok(format!(
-        "- {date}, commit {}, load average at the start {load}\n\
+        "- {date}, {build}, load average at the start {load}\n\
          - {cpu}, {cores} cores, {memory}; {kernel}; data on {file_system}\n\
          - Apache Kafka {} on {java}; {rustc}; {kcat}\n",
-        commit.unwrap_or_else(|_| "unknown".to_owned()),
         install::KAFKA_VERSION,
     ))
 }
