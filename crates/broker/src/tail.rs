@@ -68,8 +68,9 @@ impl Tail {
     /// given up everything below `base` too.
     fn evict(&self, base: Offset) {
         let mut batches = self.batches.write().unwrap_or_else(PoisonError::into_inner);
-        let gone = batches.partition_point(|batch| batch.batch.base_offset() <= base);
-        batches.drain(..gone);
+        while batches.front().is_some_and(|batch| batch.batch.base_offset() <= base) {
+            batches.pop_front();
+        }
     }
 }
 

@@ -31,7 +31,7 @@ impl Partition {
     /// When age alone makes a segment due; `None` while nothing is committed and unshipped.
     pub fn next_seal_at(&self) -> Option<TimestampMs> {
         let max_age = i64::try_from(self.options.segment.max_age.as_millis()).unwrap_or(i64::MAX);
-        let first = self.committed().next()?;
+        let first = self.facts.front().filter(|first| first.next <= self.high_watermark)?;
         Some(TimestampMs(first.append_time.0.saturating_add(max_age)))
     }
 }
