@@ -36,8 +36,8 @@ mod tail;
 mod topics;
 mod watermark;
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use runnel_blob::Bucket;
@@ -48,9 +48,9 @@ use runnel_wal::LocalLog;
 
 pub use accept_loss::{Loss, accept_loss};
 pub use error::StartError;
-pub use runnel_group::Options as CoordinatorOptions;
 pub use examine::{DiskFacts, Standing, Tenant, compare, examine_disk, examine_home};
 pub use options::{CacheOptions, GroupOptions, Options, SegmentOptions, TopicOptions, WalOptions};
+pub use runnel_group::Options as CoordinatorOptions;
 pub use stop::StopReport;
 
 /// How long to wait for the bucket where its answer is good to have and can be done without. A bucket that hangs would

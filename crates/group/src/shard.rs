@@ -227,9 +227,8 @@ impl Shard {
 
     fn join(&mut self, now: Now, token: Token, join: JoinGroup, fresh_id: String, effects: &mut Vec<Effect>) {
         let id = join.group.clone();
-        let room = check_join(&join, &self.options).and_then(|()| {
-            if join.member_id.is_empty() { self.make_room(&id) } else { Ok(()) }
-        });
+        let room = check_join(&join, &self.options)
+            .and_then(|()| if join.member_id.is_empty() { self.make_room(&id) } else { Ok(()) });
         if let Err(error) = room {
             return effects.push(Effect::Reply { token, outcome: Err(error) });
         }

@@ -185,7 +185,10 @@ impl Call {
         Ok((self.ctx, self.prefix, request))
     }
 
-    fn with<Q, F, S>(self, handle: impl FnOnce(Arc<Context>, i16, Q) -> F) -> Result<BoxFuture<'static, Reply>, Unanswerable>
+    fn with<Q, F, S>(
+        self,
+        handle: impl FnOnce(Arc<Context>, i16, Q) -> F,
+    ) -> Result<BoxFuture<'static, Reply>, Unanswerable>
     where
         Q: Request<Response = S>,
         F: Future<Output = S> + Send + 'static,

@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_coordinator_that_cannot_answer_now_is_looked_for_again() {
-        for kind in [ErrorKind::NotLeader, ErrorKind::ShuttingDown, ErrorKind::LeaderNotAvailable, ErrorKind::Throttled] {
+        for kind in [ErrorKind::NotLeader, ErrorKind::ShuttingDown, ErrorKind::LeaderNotAvailable, ErrorKind::Throttled]
+        {
             assert!(group_code(kind).is_retriable(), "{kind:?}");
         }
         let refused = ErrorKind::Group(GroupError::FencedInstanceId);

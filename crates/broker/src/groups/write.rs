@@ -34,7 +34,8 @@ pub(super) struct Write {
 impl Write {
     /// Takes the records of one batch off the queue.
     pub(super) fn take(queue: &mut VecDeque<(Bytes, Option<Bytes>)>, now_ms: i64) -> Self {
-        let mut builder = BatchBuilder::new(BatchFields { base_timestamp: TimestampMs(now_ms), ..BatchFields::default() });
+        let mut builder =
+            BatchBuilder::new(BatchFields { base_timestamp: TimestampMs(now_ms), ..BatchFields::default() });
         let (mut bytes, mut failed) = (0, None);
         while let Some((key, value)) = queue.front() {
             let size = key.len() + value.as_ref().map_or(0, Bytes::len);
@@ -58,7 +59,9 @@ impl Write {
         loop {
             match broker.append_own(&topic, partition, batch.clone()).await {
                 Ok(()) => return Ok(self.records),
-                Err(error) if is_passing(error.kind) => tracing::debug!(partition, %error, "a coordinator waits for its log"),
+                Err(error) if is_passing(error.kind) => {
+                    tracing::debug!(partition, %error, "a coordinator waits for its log")
+                }
                 Err(error) => return Err(error),
             }
             tokio::time::sleep(AGAIN).await;
@@ -68,10 +71,7 @@ impl Write {
 
 /// Whether the log may take the records later.
 fn is_passing(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Throttled | ErrorKind::StorageError | ErrorKind::LeaderNotAvailable | ErrorKind::TimedOut
-    )
+    matches!(kind, ErrorKind::Throttled | ErrorKind::StorageError | ErrorKind::LeaderNotAvailable | ErrorKind::TimedOut)
 }
 
 impl Broker {

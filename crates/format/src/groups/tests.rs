@@ -39,7 +39,8 @@ fn the_bytes_are_those_of_kafka() {
     let key = GroupKey::Offset { group: "g".into(), topic: "t".into(), partition: 1 };
     assert_eq!(&key.encode()[..], b"\0\x01\0\x01g\0\x01t\0\0\0\x01");
     assert_eq!(&GroupKey::Group { group: "g".into() }.encode()[..], b"\0\x02\0\x01g");
-    let value = [&[0, 3][..], &42_i64.to_be_bytes(), &7_i32.to_be_bytes(), b"\0\x01m", &1_700_000_000_000_i64.to_be_bytes()];
+    let value =
+        [&[0, 3][..], &42_i64.to_be_bytes(), &7_i32.to_be_bytes(), b"\0\x01m", &1_700_000_000_000_i64.to_be_bytes()];
     assert_eq!(&offset().encode()[..], value.concat());
     let member = [
         &b"\0\x03c-1\0\x01i\0\x01c\0\x0a/127.0.0.1"[..],
@@ -68,7 +69,8 @@ fn what_is_written_is_read_back() {
 
 #[test]
 fn flexible_values_of_newer_coordinators_are_read() {
-    let value = [&[0, 4][..], &42_i64.to_be_bytes(), &7_i32.to_be_bytes(), b"\x02m", &1_700_000_000_000_i64.to_be_bytes()];
+    let value =
+        [&[0, 4][..], &42_i64.to_be_bytes(), &7_i32.to_be_bytes(), b"\x02m", &1_700_000_000_000_i64.to_be_bytes()];
     assert_eq!(OffsetCommitValue::decode(&[&value.concat()[..], &[1, 0, 2, 8, 8]].concat()).unwrap(), offset());
     let head = [&b"\0\x04\x09consumer\0\0\0\x03\x06range\x04c-1"[..], &5_i64.to_be_bytes(), &[2]];
     let member = [
@@ -90,8 +92,8 @@ proptest! {
     #[test]
     fn noise_is_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..80), version in 0_u8..5) {
         let bytes = [&[0, version], &bytes[..]].concat();
-        let _ = GroupKey::decode(&bytes);
-        let _ = OffsetCommitValue::decode(&bytes);
-        let _ = GroupMetadataValue::decode(&bytes);
+        drop(GroupKey::decode(&bytes));
+        drop(OffsetCommitValue::decode(&bytes));
+        drop(GroupMetadataValue::decode(&bytes));
     }
 }

@@ -17,9 +17,9 @@ impl Group {
         commit: &CommitOffsets,
     ) -> Result<Vec<Result<(), Error>>, Error> {
         self.may_commit(ctx, commit)?;
-        let expire = commit.retention.map(|kept| {
-            ctx.now.wall_ms.saturating_add(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX))
-        });
+        let expire = commit
+            .retention
+            .map(|kept| ctx.now.wall_ms.saturating_add(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)));
         let each = commit.offsets.iter().map(|offset| {
             if offset.metadata.len() > ctx.options.max_offset_metadata {
                 return Err(Error::OffsetMetadataTooLarge);
@@ -106,8 +106,7 @@ impl Group {
 
     /// Lets go what nobody has used for long (KIP-211), and the group with the last of it.
     pub(crate) fn expire_offsets(&mut self, ctx: &mut Context<'_>) {
-        let (state, since, consumers) =
-            (self.state, self.since, self.protocol_type.as_deref() == Some(CONSUMER));
+        let (state, since, consumers) = (self.state, self.since, self.protocol_type.as_deref() == Some(CONSUMER));
         let idle_since = |topic: &str, value: &OffsetCommitValue| match (state, &self.protocol_type) {
             // From the moment that the last member went.
             (GroupState::Empty, Some(_)) if since >= 0 => Some(since.max(value.commit_timestamp)),
@@ -138,8 +137,9 @@ impl Group {
 
     /// Whether a member may be reading the topic.
     fn reads(&self, topic: &str) -> bool {
-        self.members.values().flat_map(|member| &member.protocols).any(|(_, metadata)| {
-            subscription::topics(metadata).is_none_or(|topics| topics.contains(&topic))
-        })
+        self.members
+            .values()
+            .flat_map(|member| &member.protocols)
+            .any(|(_, metadata)| subscription::topics(metadata).is_none_or(|topics| topics.contains(&topic)))
     }
 }

@@ -193,13 +193,7 @@ pub(super) fn commit(group: &str, generation: i32, member_id: &str, offset: i64)
         member_id: member_id.into(),
         instance_id: None,
         retention: None,
-        offsets: vec![CommitOffset {
-            topic: "t".into(),
-            partition: 0,
-            offset,
-            leader_epoch: 2,
-            metadata: "m".into(),
-        }],
+        offsets: vec![CommitOffset { topic: "t".into(), partition: 0, offset, leader_epoch: 2, metadata: "m".into() }],
     })
 }
 

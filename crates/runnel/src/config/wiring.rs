@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context;
-use runnel_broker::{CacheOptions, CoordinatorOptions, GroupOptions, Options, SegmentOptions, TopicOptions, WalOptions};
+use runnel_broker::{
+    CacheOptions, CoordinatorOptions, GroupOptions, Options, SegmentOptions, TopicOptions, WalOptions,
+};
 
 use super::{ByteSize, Config, MIN_WAL_LIMIT};
 

@@ -36,9 +36,8 @@ fn metadata_has_a_limit_and_all_offsets_can_be_asked_for() {
 #[test]
 fn what_a_group_reads_is_not_deleted_under_it() {
     let mut world = World::quick();
-    let delete = |topic: &str| {
-        Request::DeleteOffsets(DeleteOffsets { group: "g".into(), partitions: vec![(topic.into(), 0)] })
-    };
+    let delete =
+        |topic: &str| Request::DeleteOffsets(DeleteOffsets { group: "g".into(), partitions: vec![(topic.into(), 0)] });
     assert_eq!(world.ask(delete("t")), Err(Error::GroupIdNotFound));
     let ids = world.stable("g", 1);
     world.send(commit("g", 1, &ids[0], 7));

@@ -218,8 +218,7 @@ impl Make {
     }
 
     fn sync_group(&self, version: i16) -> SyncGroupRequest {
-        let assignment =
-            SyncGroupRequestAssignment::default().with_member_id(self.text()).with_assignment(self.blob());
+        let assignment = SyncGroupRequestAssignment::default().with_member_id(self.text()).with_assignment(self.blob());
         let request = SyncGroupRequest::default()
             .with_group_id(GroupId(self.text()))
             .with_member_id(self.text())
