@@ -12,6 +12,7 @@ import kafka.errors
 import pytest
 
 from harness import groups, log
+from harness.drivers import GROUPED
 from harness.process import wait_until
 
 PARTITIONS = 4
@@ -97,6 +98,19 @@ def test_a_group_goes_on_where_it_was(broker, consume):
     broker.start()
     assert groups.committed(broker.address, "g", "t", PARTITIONS) == [10, 11, 10, 10]
     assert groups.state(broker.address, "g") == ("EMPTY", 0)
+
+
+@pytest.mark.parametrize("client", GROUPED)
+def test_a_group_of_each_library_goes_on_where_it_was(broker, driver, client):
+    fill(broker, "t")
+    first = driver(client).read_in_group(broker.address, "t", "g", 40)
+    assert sorted(r.value for r in first) == sorted(b"%d" % i for i in range(40))
+    assert groups.committed(broker.address, "g", "t", PARTITIONS) == [10] * PARTITIONS
+    broker.kill()
+    broker.start()
+    log.produce(broker.address, "t", [(1, None, b"new", None)])
+    assert [r.value for r in driver(client).read_in_group(broker.address, "t", "g", 1)] == [b"new"]
+    assert groups.committed(broker.address, "g", "t", PARTITIONS) == [10, 11, 10, 10]
 
 
 def test_libraries_share_one_group(broker):
