@@ -126,14 +126,31 @@ def test_kcat_lists_and_looks_up(broker):
     assert "unknown" not in run(["kcat", "-L", "-b", broker.address]), "asking for a topic made it"
 
 
-def test_groups_get_a_clear_error(broker):
-    """Consumer groups are not in this release: a subscribing consumer is told, it does not hang."""
-    produce_confluent(broker.address, "greetings")
-    client = confluent_kafka.Consumer({"bootstrap.servers": broker.address, "group.id": "g", "auto.offset.reset": "earliest"})
-    client.subscribe(["greetings"])
-    message = client.poll(60)
-    client.close()
-    assert message.error().code() == confluent_kafka.KafkaError._UNSUPPORTED_FEATURE, message.error()
+def test_java_tools_and_groups(broker):
+    """The console consumer joins one; `kafka-consumer-groups` shows, moves and deletes it; the log is as Kafka's own."""
+    log.create_topic(broker.address, "made", 2)
+    log.produce(broker.address, "made", [(i % 2, None, b"%d" % i, None) for i in range(10)])
+    server = ("--bootstrap-server", broker.address)
+    read = java("consumer.ConsoleConsumer", *server, "--topic", "made", "--group", "g", "--from-beginning",
+                "--max-messages", "10", "--command-property", "auto.offset.reset=earliest")
+    assert sorted(map(int, read.split())) == list(range(10))
+    groups = ("consumer.group.ConsumerGroupCommand", *server)
+    assert java(*groups, "--list").split() == ["g"]
+    shown = [line.split() for line in java(*groups, "--describe", "--group", "g").splitlines() if "made" in line]
+    assert [(row[2], row[3], row[5]) for row in shown] == [("0", "5", "0"), ("1", "5", "0")]
+    assert "Empty" in java(*groups, "--describe", "--group", "g", "--state")
+    moved = java(*groups, "--reset-offsets", "--group", "g", "--topic", "made:1", "--to-offset", "2", "--execute")
+    assert moved.split()[-4:] == ["g", "made", "1", "2"]
+    formatter = ("--formatter", "org.apache.kafka.tools.consumer.GroupMetadataMessageFormatter")
+    shown = java("consumer.ConsoleConsumer", *server, "--topic", "__consumer_offsets", "--partition", str(ord("g") % 50),
+                 "--offset", "earliest", "--timeout-ms", "5000", *formatter)
+    assert '"group":"g"' in shown and '"protocolType":"consumer"' in shown, shown
+    formatter = ("--formatter", "org.apache.kafka.tools.consumer.OffsetsMessageFormatter")
+    shown = java("consumer.ConsoleConsumer", *server, "--topic", "__consumer_offsets", "--partition", str(ord("g") % 50),
+                 "--offset", "earliest", "--timeout-ms", "5000", *formatter)
+    assert '"topic":"made"' in shown and '"offset":2' in shown, shown
+    assert "successful" in java(*groups, "--delete", "--group", "g")
+    assert java(*groups, "--list").split() == []
 
 
 def test_living_producers_go_on_in_a_topic_made_again(broker):

@@ -51,6 +51,9 @@ COMMANDS = {
 
 CLIENTS = list(COMMANDS)
 
+# Those whose driver reads in a group; the others are asked to in `test_groups.py` itself.
+GROUPED = ["franz-go", "sarama", "kafkajs", "@platformatic/kafka", "kafka-clients"]
+
 # What a library cannot do, as far as several tests must know; docs/kafka-compatibility.md tells the rest.
 ONLY_PRODUCE = {"kafkajs"}
 NO_CONFIG_OF_TOPICS = {"rskafka"}
@@ -92,6 +95,10 @@ class Driver:
         """Starts reading; yields each `log.Record` as it comes."""
         answers = self.answers("consume", bootstrap, topic, partitions=partitions, count=count, offset=offset, time=time)
         return (of_answer(answer) for answer in answers)
+
+    def read_in_group(self, bootstrap, topic, group, count):
+        """The next `count` records of a group, committed."""
+        return [of_answer(answer) for answer in self.ask("group", bootstrap, topic, group=group, count=count)]
 
     def _read(self, verb):
         overdue = threading.Timer(SECONDS, self.process.kill)

@@ -1,5 +1,6 @@
 //! What can go wrong, as a client sees it.
 
+use runnel_group::Error as GroupError;
 use runnel_record::Offset;
 
 /// What a caller may do about an error. Front doors map every kind, without a catch-all.
@@ -72,6 +73,8 @@ pub enum ErrorKind {
     TimedOut,
     /// The broker is stopping: retry elsewhere or later.
     ShuttingDown,
+    /// A consumer group refuses the request.
+    Group(GroupError),
     /// The principal may not do this.
     Denied,
     /// A defect of ours.
@@ -92,6 +95,12 @@ impl Error {
     /// An error of `kind`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+}
+
+impl From<GroupError> for Error {
+    fn from(error: GroupError) -> Self {
+        Self::new(ErrorKind::Group(error), error.to_string())
     }
 }
 

@@ -1,8 +1,10 @@
-//! The boundary between the front doors and the broker: plain data and six small traits.
+//! The boundary between the front doors and the broker: plain data and seven small traits.
 //!
 //! A front door (`kafka`, `grpc`, `http`) translates its wire into these types and back; the broker implements
 //! the traits. Neither sees the other. Record data crosses as shared bytes ([`runnel_record::Batch`],
 //! [`bytes::Bytes`]), never copied. Errors carry a kind that a front door maps exhaustively to its own codes.
+//!
+//! The plain data of consumer groups is that of their state machine ([`runnel_group`]), which knows neither side.
 //!
 //! **API boundary**: nothing here names a lane, a segment, a bucket or a wire format.
 
@@ -10,6 +12,7 @@ pub mod admin;
 pub mod cluster;
 pub mod error;
 pub mod fetch;
+pub mod groups;
 pub mod offsets;
 pub mod produce;
 pub mod segments;
@@ -21,6 +24,7 @@ pub use admin::{
 pub use cluster::{Cluster, ClusterDescription, Health, Node, PartitionDescription, TopicDescription};
 pub use error::{Error, ErrorKind};
 pub use fetch::{DivergingEpoch, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, Isolation, Room};
+pub use groups::Groups;
 pub use offsets::{EpochEnd, ListedOffset, OffsetSpec, Offsets};
 pub use produce::{Acks, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity};
 pub use segments::{Sealed, Segments};
@@ -46,6 +50,6 @@ impl std::fmt::Display for TopicKey {
 }
 
 /// Everything a front door may ask of a broker.
-pub trait Broker: Produce + Fetch + Offsets + Admin + Cluster + Segments {}
+pub trait Broker: Produce + Fetch + Offsets + Groups + Admin + Cluster + Segments {}
 
-impl<T: Produce + Fetch + Offsets + Admin + Cluster + Segments> Broker for T {}
+impl<T: Produce + Fetch + Offsets + Groups + Admin + Cluster + Segments> Broker for T {}

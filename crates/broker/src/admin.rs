@@ -9,6 +9,7 @@ use runnel_record::TopicId;
 
 use crate::Broker;
 use crate::configs;
+use crate::topics::is_internal;
 
 #[async_trait]
 impl Admin for Broker {
@@ -19,7 +20,13 @@ impl Admin for Broker {
 
     async fn delete_topic(&self, topic: &TopicKey) -> Result<(String, TopicId), Error> {
         self.refuse_when_stopping()?;
-        self.delete(topic).await
+        if self.topics.find(topic).is_some_and(|found| is_internal(&found.name)) {
+            let what = "the topic holds the offsets and members of every consumer group: delete groups instead";
+            return Err(Error::new(ErrorKind::InvalidRequest, what));
+        }
+        let deleted = self.delete(topic).await?;
+        self.forget_offsets_of(&deleted.0).await;
+        Ok(deleted)
     }
 
     async fn describe_configs(

@@ -10,7 +10,7 @@ use runnel_api::{
 use runnel_record::LeaderEpoch;
 
 use crate::Broker;
-use crate::topics::Topic;
+use crate::topics::{Topic, is_internal};
 
 #[async_trait]
 impl Cluster for Broker {
@@ -86,6 +86,6 @@ impl Broker {
                 }
             })
             .collect();
-        TopicDescription { name: topic.name.clone(), id: topic.id, internal: false, partitions }
+        TopicDescription { name: topic.name.clone(), id: topic.id, internal: is_internal(&topic.name), partitions }
     }
 }

@@ -123,12 +123,18 @@ fn check(name: &str, value: &str) -> Result<(), Error> {
     }
 }
 
-/// Checks the configuration of a new topic and gives the map to store.
-pub(crate) fn validate_new(configs: &[(String, Option<String>)]) -> Result<BTreeMap<String, String>, Error> {
+/// Checks the configuration of a new topic and gives the map to store. An internal topic may say that it is compacted:
+/// that is how tools know it, and what its readers make of it.
+pub(crate) fn validate_new(
+    configs: &[(String, Option<String>)],
+    internal: bool,
+) -> Result<BTreeMap<String, String>, Error> {
     let mut set = BTreeMap::new();
     for (name, value) in configs {
         let value = value.as_ref().ok_or_else(|| invalid(format!("`{name}` has no value")))?;
-        check(name, value)?;
+        if !(internal && name == "cleanup.policy" && value == "compact") {
+            check(name, value)?;
+        }
         if set.insert(name.clone(), value.clone()).is_some() {
             return Err(invalid(format!("`{name}` is given twice")));
         }

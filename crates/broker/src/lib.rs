@@ -17,6 +17,7 @@ mod configs;
 mod error;
 mod examine;
 mod fetch;
+mod groups;
 mod home;
 mod offsets;
 mod open;
@@ -35,8 +36,8 @@ mod tail;
 mod topics;
 mod watermark;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use runnel_blob::Bucket;
@@ -48,7 +49,8 @@ use runnel_wal::LocalLog;
 pub use accept_loss::{Loss, accept_loss};
 pub use error::StartError;
 pub use examine::{DiskFacts, Standing, Tenant, compare, examine_disk, examine_home};
-pub use options::{CacheOptions, Options, SegmentOptions, TopicOptions, WalOptions};
+pub use options::{CacheOptions, GroupOptions, Options, SegmentOptions, TopicOptions, WalOptions};
+pub use runnel_group::Options as CoordinatorOptions;
 pub use stop::StopReport;
 
 /// How long to wait for the bucket where its answer is good to have and can be done without. A bucket that hangs would
@@ -68,6 +70,8 @@ pub struct Ports {
 
 /// One running broker.
 pub struct Broker {
+    /// For tasks that are started on demand.
+    me: Weak<Self>,
     options: Options,
     ports: Ports,
     home: home::Home,
@@ -78,6 +82,7 @@ pub struct Broker {
     tails: Arc<tail::TailBudget>,
     topics: topics::Topics,
     producer_ids: producer_ids::ProducerIds,
+    groups: groups::Coordinators,
     /// What the log held when the broker started, by partition, until the partition is opened.
     inherited: open::Inherited,
     /// The bucket was compared with the disk and may be written to.

@@ -22,6 +22,8 @@ pub struct Options {
     pub cache: CacheOptions,
     /// `topics.*`.
     pub topics: TopicOptions,
+    /// `groups.*`.
+    pub groups: GroupOptions,
     /// `shutdown.timeout`: how long a clean stop may ship.
     pub shutdown_timeout: Duration,
 }
@@ -62,4 +64,19 @@ pub struct TopicOptions {
     pub default_partitions: i32,
     /// `topics.default_retention`, ms; −1 keeps everything.
     pub default_retention_ms: i64,
+}
+
+/// Consumer groups.
+#[derive(Debug, Clone)]
+pub struct GroupOptions {
+    /// Times and limits of the coordinators.
+    pub coordinator: runnel_group::Options,
+    /// `groups.offsets_partitions`: partitions of `__consumer_offsets` when it is created.
+    pub offsets_partitions: i32,
+}
+
+impl Default for GroupOptions {
+    fn default() -> Self {
+        Self { coordinator: runnel_group::Options::default(), offsets_partitions: 50 }
+    }
 }

@@ -17,6 +17,7 @@ use tracing::Instrument;
 use crate::Broker;
 use crate::configs::TopicConfig;
 use crate::error::record_error;
+use crate::topics::is_internal;
 
 /// Appends that may be on their way at once: far above what the front doors let in.
 pub(crate) const MOST_APPENDS: u32 = 1 << 20;
@@ -51,6 +52,7 @@ impl Broker {
         let outcome = async {
             let _admitted = self.admit()?;
             let found = self.topics.get(&topic)?;
+            refuse_internal(&found.name)?;
             let config = found.config();
             let bytes = records.len();
             let batch = check(records, &config, self.ports.clock.now_ms()).inspect_err(|error| {
@@ -73,7 +75,7 @@ impl Broker {
     }
 
     /// Lets an append in, and a stop know when the last one is answered.
-    fn admit(&self) -> Result<SemaphorePermit<'_>, Error> {
+    pub(crate) fn admit(&self) -> Result<SemaphorePermit<'_>, Error> {
         self.refuse_when_stopping()?;
         self.admission.try_acquire().map_err(|_| stopping())
     }
@@ -85,6 +87,14 @@ impl Broker {
         }
         Ok(())
     }
+}
+
+fn refuse_internal(name: &str) -> Result<(), Error> {
+    if is_internal(name) {
+        let what = format!("`{name}` is written by the broker only: commit offsets instead");
+        return Err(Error::new(ErrorKind::InvalidTopicName, what));
+    }
+    Ok(())
 }
 
 fn stopping() -> Error {

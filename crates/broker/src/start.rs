@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::cold::{ColdReader, SegmentHandles};
 use crate::configs::Defaults;
 use crate::error::{StartError, is_unavailable};
+use crate::groups::Coordinators;
 use crate::home::{self, Agreement, Decision, Home, InBucket, Layout, OnDisk};
 use crate::open::Inherited;
 use crate::options::Options;
@@ -119,6 +120,7 @@ impl Broker {
         if *broker.bucket_agreed.borrow() == Agreement::Agreed {
             broker.reconcile_topics().await.map_err(|e| StartError::Refused(e.message))?;
         }
+        broker.start_coordinators();
         tokio::spawn(Arc::clone(&broker).follow_metadata());
         tokio::spawn(Arc::clone(&broker).background());
         tokio::spawn(Arc::clone(&broker).ship_loop());
@@ -154,8 +156,10 @@ impl Broker {
             log_room: Rooms::default(),
             bucket_room: Rooms::default(),
         };
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             topics: Topics::new(Defaults::new(&options)),
+            groups: Coordinators::new(options.groups.clone()),
             options,
             ports,
             home,

@@ -17,6 +17,8 @@ use runnel_format::meta::TopicRecord;
 use runnel_record::{TopicId, TopicPartition};
 use tokio::sync::{Mutex, OnceCell};
 
+pub(crate) use names::{OFFSETS_TOPIC, is_internal};
+
 use crate::configs::{Defaults, TopicConfig};
 use crate::partition::Partition;
 

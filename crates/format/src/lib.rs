@@ -5,6 +5,7 @@
 
 pub mod codec;
 mod error;
+pub mod groups;
 pub mod manifest;
 pub mod meta;
 pub mod producer;

@@ -171,6 +171,8 @@ pub(crate) const fn meaning(kind: ErrorKind) -> (Code, &'static str, Option<Dura
         ErrorKind::Corrupt => (Code::DataLoss, "CORRUPT", None),
         ErrorKind::TimedOut => (Code::DeadlineExceeded, OUTCOME_UNKNOWN, Some(SOON)),
         ErrorKind::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN", Some(LATER)),
+        // No call of this interface concerns a group.
+        ErrorKind::Group(_) => (Code::FailedPrecondition, "GROUP", None),
         ErrorKind::Denied => (Code::PermissionDenied, "DENIED", None),
         ErrorKind::Internal => (Code::Internal, "INTERNAL", None),
     }

@@ -39,9 +39,12 @@ const fn api(key: ApiKey, name: &'static str, (min, max): (i16, i16), flexible: 
     Api { key, name, min, max, flexible, layout }
 }
 
+/// Of an API without flexible versions.
+const NEVER: i16 = i16::MAX;
+
 /// Every API, by key. A range is what Kafka 4.x serves, as far as `kafka-protocol` decodes the request *and* encodes
 /// the reply (a test holds it to that).
-pub(crate) static APIS: [Api; 17] = [
+pub(crate) static APIS: [Api; 25] = [
     api(ApiKey::Produce, "Produce", (3, 13), 9, &layout::PRODUCE),
     api(ApiKey::Fetch, "Fetch", (4, 18), 12, &layout::FETCH),
     api(ApiKey::ListOffsets, "ListOffsets", (1, 10), 6, &layout::LIST_OFFSETS),
@@ -49,6 +52,12 @@ pub(crate) static APIS: [Api; 17] = [
     api(ApiKey::OffsetCommit, "OffsetCommit", (2, 9), 8, &layout::OFFSET_COMMIT),
     api(ApiKey::OffsetFetch, "OffsetFetch", (1, 9), 6, &layout::OFFSET_FETCH),
     api(ApiKey::FindCoordinator, "FindCoordinator", (0, 6), 3, &layout::FIND_COORDINATOR),
+    api(ApiKey::JoinGroup, "JoinGroup", (2, 9), 6, &layout::JOIN_GROUP),
+    api(ApiKey::Heartbeat, "Heartbeat", (0, 4), 4, &layout::HEARTBEAT),
+    api(ApiKey::LeaveGroup, "LeaveGroup", (0, 5), 4, &layout::LEAVE_GROUP),
+    api(ApiKey::SyncGroup, "SyncGroup", (0, 5), 4, &layout::SYNC_GROUP),
+    api(ApiKey::DescribeGroups, "DescribeGroups", (0, 6), 5, &layout::DESCRIBE_GROUPS),
+    api(ApiKey::ListGroups, "ListGroups", (0, 5), 3, &layout::LIST_GROUPS),
     api(ApiKey::ApiVersions, "ApiVersions", (0, 4), 3, &layout::API_VERSIONS),
     api(ApiKey::CreateTopics, "CreateTopics", (2, 7), 5, &layout::CREATE_TOPICS),
     api(ApiKey::DeleteTopics, "DeleteTopics", (1, 6), 4, &layout::DELETE_TOPICS),
@@ -56,7 +65,9 @@ pub(crate) static APIS: [Api; 17] = [
     api(ApiKey::OffsetForLeaderEpoch, "OffsetForLeaderEpoch", (2, 4), 4, &layout::OFFSET_FOR_LEADER_EPOCH),
     api(ApiKey::DescribeConfigs, "DescribeConfigs", (1, 4), 4, &layout::DESCRIBE_CONFIGS),
     api(ApiKey::AlterConfigs, "AlterConfigs", (0, 2), 2, &layout::ALTER_CONFIGS),
+    api(ApiKey::DeleteGroups, "DeleteGroups", (0, 2), 2, &layout::DELETE_GROUPS),
     api(ApiKey::IncrementalAlterConfigs, "IncrementalAlterConfigs", (0, 1), 1, &layout::INCREMENTAL_ALTER_CONFIGS),
+    api(ApiKey::OffsetDelete, "OffsetDelete", (0, 0), NEVER, &layout::OFFSET_DELETE),
     api(ApiKey::DescribeCluster, "DescribeCluster", (0, 2), 0, &layout::DESCRIBE_CLUSTER),
     api(ApiKey::DescribeTopicPartitions, "DescribeTopicPartitions", (0, 0), 0, &layout::DESCRIBE_TOPIC_PARTITIONS),
 ];
@@ -97,6 +108,14 @@ mod tests {
         check::<OffsetCommitRequest>();
         check::<OffsetFetchRequest>();
         check::<FindCoordinatorRequest>();
+        check::<JoinGroupRequest>();
+        check::<HeartbeatRequest>();
+        check::<LeaveGroupRequest>();
+        check::<SyncGroupRequest>();
+        check::<DescribeGroupsRequest>();
+        check::<ListGroupsRequest>();
+        check::<DeleteGroupsRequest>();
+        check::<OffsetDeleteRequest>();
         check::<ApiVersionsRequest>();
         check::<CreateTopicsRequest>();
         check::<DeleteTopicsRequest>();
@@ -107,7 +126,7 @@ mod tests {
         check::<IncrementalAlterConfigsRequest>();
         check::<DescribeClusterRequest>();
         check::<DescribeTopicPartitionsRequest>();
-        assert_eq!(APIS.len(), 17, "an API without a check above");
+        assert_eq!(APIS.len(), 25, "an API without a check above");
     }
 
     #[test]

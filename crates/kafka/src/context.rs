@@ -19,6 +19,8 @@ pub(crate) struct Context {
     pub(crate) sessions: Arc<Sessions>,
     /// The address that this client is told to dial.
     pub(crate) advertised: HostPort,
+    /// Where the client is, as Kafka shows it.
+    pub(crate) peer: String,
     /// What this connection may hold.
     pub(crate) budget: Budget,
 }

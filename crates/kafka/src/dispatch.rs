@@ -14,9 +14,10 @@ use crate::guard::{self, Refused};
 use crate::header::{self, Prefix};
 use crate::reply::{self, Outcome, Reply};
 use crate::{
-    alter_configs, api_versions, create_topics, delete_topics, describe_cluster, describe_configs,
-    describe_topic_partitions, fetch, find_coordinator, init_producer_id, list_offsets, metadata, offset_commit,
-    offset_fetch, offset_for_leader_epoch, produce,
+    alter_configs, api_versions, create_topics, delete_groups, delete_topics, describe_cluster, describe_configs,
+    describe_groups, describe_topic_partitions, fetch, find_coordinator, heartbeat, init_producer_id, join_group,
+    leave_group, list_groups, list_offsets, metadata, offset_commit, offset_delete, offset_fetch,
+    offset_for_leader_epoch, produce, sync_group,
 };
 
 /// Why a request cannot be answered; the connection is closed.
@@ -62,6 +63,7 @@ pub(crate) struct Checked {
     pub(crate) overhead: usize,
     kind: CheckedKind,
     prefix: Prefix,
+    client_id: Option<Bytes>,
     body: Bytes,
 }
 
@@ -86,13 +88,14 @@ pub(crate) fn check(mut frame: Bytes, limit: usize) -> Result<Checked, Unanswera
                 overhead: 0,
                 kind: CheckedKind::UnknownApiVersions,
                 prefix,
+                client_id: None,
                 body: frame,
             });
         }
         ApiKey::Produce if (0..api.min).contains(&version) => CheckedKind::OldProduce,
         _ => return Err(Unanswerable::Version { api: api.name, version }),
     };
-    let elements = shape(api, version, &mut frame).map_err(|refused| Unanswerable::Shape {
+    let (client_id, elements) = shape(api, version, &mut frame).map_err(|refused| Unanswerable::Shape {
         api: api.name,
         version,
         why: refused.to_string(),
@@ -101,19 +104,20 @@ pub(crate) fn check(mut frame: Bytes, limit: usize) -> Result<Checked, Unanswera
     if overhead.saturating_add(frame_len) > limit {
         return Err(Unanswerable::Elements(elements));
     }
-    Ok(Checked { api: api.name, overhead, kind, prefix, body: frame })
+    Ok(Checked { api: api.name, overhead, kind, prefix, client_id, body: frame })
 }
 
-fn shape(api: &Api, version: i16, frame: &mut Bytes) -> Result<usize, Refused> {
+/// The client id, and how many elements the request has.
+fn shape(api: &Api, version: i16, frame: &mut Bytes) -> Result<(Option<Bytes>, usize), Refused> {
     let flexible = api.is_flexible(version);
-    header::client_id(frame, flexible)?;
-    guard::check(api.layout, version, flexible, frame)
+    let client_id = header::client_id(frame, flexible)?;
+    Ok((client_id, guard::check(api.layout, version, flexible, frame)?))
 }
 
 /// Decodes a checked request and makes the future that answers it. Nothing happens before it is polled; the first
 /// poll reaches the broker.
 pub(crate) fn answer(ctx: Arc<Context>, checked: Checked) -> Result<BoxFuture<'static, Reply>, Unanswerable> {
-    let Checked { api, kind, prefix, body, .. } = checked;
+    let Checked { api, kind, prefix, client_id, body, .. } = checked;
     let key = match kind {
         CheckedKind::Served(key) => key,
         CheckedKind::UnknownApiVersions => return Ok(done(api_versions::unknown_version(prefix.correlation_id))),
@@ -134,6 +138,17 @@ pub(crate) fn answer(ctx: Arc<Context>, checked: Checked) -> Result<BoxFuture<'s
         ApiKey::OffsetCommit => call.with(offset_commit::handle),
         ApiKey::OffsetFetch => call.with(offset_fetch::handle),
         ApiKey::FindCoordinator => call.with(find_coordinator::handle),
+        ApiKey::JoinGroup => {
+            let client_id = client_id.map(|id| String::from_utf8_lossy(&id).into_owned()).unwrap_or_default();
+            call.with(move |ctx, version, request| join_group::handle(ctx, version, request, client_id))
+        }
+        ApiKey::Heartbeat => call.with(heartbeat::handle),
+        ApiKey::LeaveGroup => call.with(leave_group::handle),
+        ApiKey::SyncGroup => call.with(sync_group::handle),
+        ApiKey::DescribeGroups => call.with(describe_groups::handle),
+        ApiKey::ListGroups => call.with(list_groups::handle),
+        ApiKey::DeleteGroups => call.with(delete_groups::handle),
+        ApiKey::OffsetDelete => call.with(offset_delete::handle),
         ApiKey::ApiVersions => call.with(api_versions::handle),
         ApiKey::CreateTopics => call.with(create_topics::handle),
         ApiKey::DeleteTopics => call.with(delete_topics::handle),
@@ -170,7 +185,10 @@ impl Call {
         Ok((self.ctx, self.prefix, request))
     }
 
-    fn with<Q, F, S>(self, handle: fn(Arc<Context>, i16, Q) -> F) -> Result<BoxFuture<'static, Reply>, Unanswerable>
+    fn with<Q, F, S>(
+        self,
+        handle: impl FnOnce(Arc<Context>, i16, Q) -> F,
+    ) -> Result<BoxFuture<'static, Reply>, Unanswerable>
     where
         Q: Request<Response = S>,
         F: Future<Output = S> + Send + 'static,

@@ -2,6 +2,7 @@
 
 use kafka_protocol::error::ResponseError;
 use runnel_api::ErrorKind;
+use runnel_api::groups::GroupError;
 
 /// Why the front door did not start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,7 @@ pub(crate) fn code(kind: ErrorKind) -> ResponseError {
         ErrorKind::Throttled => ResponseError::NotEnoughReplicas,
         ErrorKind::StorageError => ResponseError::KafkaStorageError,
         ErrorKind::TimedOut => ResponseError::RequestTimedOut,
+        ErrorKind::Group(error) => refusal(error),
         ErrorKind::Denied => ResponseError::TopicAuthorizationFailed,
         ErrorKind::Internal => ResponseError::UnknownServerError,
     }
@@ -71,6 +73,42 @@ pub(crate) fn read_code(kind: ErrorKind) -> ResponseError {
     }
 }
 
+/// The Kafka error for what a group says no to.
+fn refusal(error: GroupError) -> ResponseError {
+    match error {
+        GroupError::InvalidGroupId => ResponseError::InvalidGroupId,
+        GroupError::GroupIdNotFound => ResponseError::GroupIdNotFound,
+        GroupError::UnknownMemberId => ResponseError::UnknownMemberId,
+        GroupError::IllegalGeneration => ResponseError::IllegalGeneration,
+        GroupError::RebalanceInProgress => ResponseError::RebalanceInProgress,
+        GroupError::InconsistentGroupProtocol => ResponseError::InconsistentGroupProtocol,
+        GroupError::InvalidSessionTimeout => ResponseError::InvalidSessionTimeout,
+        GroupError::GroupMaxSizeReached => ResponseError::GroupMaxSizeReached,
+        GroupError::FencedInstanceId => ResponseError::FencedInstanceId,
+        GroupError::NonEmptyGroup => ResponseError::NonEmptyGroup,
+        GroupError::GroupSubscribedToTopic => ResponseError::GroupSubscribedToTopic,
+        GroupError::OffsetMetadataTooLarge => ResponseError::OffsetMetadataTooLarge,
+        // Kafka has no code of its own for it; none that clients try again may stand here.
+        GroupError::GroupTooLarge => ResponseError::InvalidRequest,
+        GroupError::TooManyGroups => ResponseError::CoordinatorNotAvailable,
+    }
+}
+
+/// The Kafka error for a kind in the reply of a group coordinator: what is wrong with its partition is told in the words
+/// that consumers expect of a coordinator.
+pub(crate) fn group_code(kind: ErrorKind) -> ResponseError {
+    match kind {
+        ErrorKind::NotLeader | ErrorKind::ShuttingDown => ResponseError::NotCoordinator,
+        ErrorKind::LeaderNotAvailable => ResponseError::CoordinatorLoadInProgress,
+        ErrorKind::Throttled | ErrorKind::StorageError | ErrorKind::TimedOut | ErrorKind::Corrupt => {
+            ResponseError::CoordinatorNotAvailable
+        }
+        // Names that no topic can have are only unknown to a committer.
+        ErrorKind::InvalidTopicName => ResponseError::UnknownTopicOrPartition,
+        other => code(other),
+    }
+}
+
 /// The name of a code as metrics and logs show it.
 pub(crate) fn name(code: i16) -> String {
     ResponseError::try_from_code(code).map_or_else(|| "none".to_owned(), |e| e.to_string())
@@ -79,6 +117,16 @@ pub(crate) fn name(code: i16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_coordinator_that_cannot_answer_now_is_looked_for_again() {
+        for kind in [ErrorKind::NotLeader, ErrorKind::ShuttingDown, ErrorKind::LeaderNotAvailable, ErrorKind::Throttled]
+        {
+            assert!(group_code(kind).is_retriable(), "{kind:?}");
+        }
+        let refused = ErrorKind::Group(GroupError::FencedInstanceId);
+        assert_eq!(group_code(refused), ResponseError::FencedInstanceId);
+    }
 
     #[test]
     fn what_can_be_tried_again_is_retriable_on_the_wire() {

@@ -1,11 +1,7 @@
 //! FindCoordinator: this broker, for groups; nobody yet, for transactions.
 //!
-//! Transactions come later too. Java and kafka-python give up on an unexpected error and show its message. librdkafka,
+//! Transactions come later. Java and kafka-python give up on an unexpected error and show its message. librdkafka,
 //! which asks with versions before 4, would ask again for ever, and takes only "not authorised" as final.
-//!
-//! Consumer groups come later. A consumer with manual assignment and a group id still looks for its coordinator and
-//! asks it for committed offsets before it reads; it gets both answers (there are none), and goes on. Everything
-//! that would need a group is refused: commits by an error, membership by not being served at all.
 
 use std::sync::Arc;
 

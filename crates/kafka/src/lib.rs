@@ -1,7 +1,7 @@
 //! The Kafka front door: the Kafka wire protocol on one side, [`runnel_api`] on the other.
 //!
 //! Owns: connections, frames and their limits; the versions we serve; decoding, encoding and error codes of each
-//! API; fetch sessions. Deliberately not here: topics, offsets, storage, consumer groups, TLS, authentication.
+//! API; fetch sessions. Deliberately not here: topics, offsets, storage, group coordinators, TLS, authentication.
 //!
 //! Invariants:
 //! - No length or count from the wire is trusted: the guard (`guard.rs`) has walked a request before it is decoded, and memory
@@ -30,19 +30,27 @@ mod server;
 mod alter_configs;
 mod api_versions;
 mod create_topics;
+mod delete_groups;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 mod topics;
 
 pub use address::HostPort;

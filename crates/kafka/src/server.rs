@@ -96,6 +96,7 @@ pub async fn serve_stream(
         broker,
         sessions: Arc::new(Sessions::new(options.fetch_sessions)),
         advertised: HostPort { host: "localhost".to_owned(), port: 9092 },
+        peer: "/127.0.0.1".to_owned(),
         budget: Budget::new(options.max_inflight_bytes_per_connection, Shared::new(options.max_inflight_bytes)),
         options: Arc::new(options),
     };
@@ -138,7 +139,14 @@ impl Server {
             let open = metrics::connections();
             open.increment(1.0);
             let neighbours = options.neighbours;
-            let ctx = Arc::new(Context { broker, options, sessions, advertised: dialled, budget });
+            let ctx = Arc::new(Context {
+                broker,
+                options,
+                sessions,
+                advertised: dialled,
+                peer: format!("/{}", peer.ip()),
+                budget,
+            });
             let (from, to) = stream.into_split();
             let end = connection::run(from, to, ctx, shutdown).await;
             open.decrement(1.0);

@@ -31,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) segment: Segment,
     pub(crate) cache: Cache,
     pub(crate) topics: Topics,
+    pub(crate) groups: Groups,
     pub(crate) shutdown: Stop,
     pub(crate) security: Security,
     pub(crate) log: Log,
@@ -129,6 +130,18 @@ pub(crate) struct Topics {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Groups {
+    pub(crate) initial_rebalance_delay: Span,
+    pub(crate) min_session_timeout: Span,
+    pub(crate) max_session_timeout: Span,
+    #[serde(deserialize_with = "lenient")]
+    pub(crate) max_size: usize,
+    pub(crate) offsets_retention: Span,
+    #[serde(deserialize_with = "lenient")]
+    pub(crate) offsets_partitions: i32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stop {
     pub(crate) timeout: Span,
 }
@@ -202,6 +215,14 @@ impl Default for Config {
             segment: Segment { max_bytes: ByteSize(64 << 20), max_age: Span(Duration::from_secs(60)) },
             cache: Cache { memory: ByteSize(256 << 20), disk: ByteSize(1 << 30) },
             topics: Topics { auto_create: true, default_partitions: 1, default_retention: Retention(None) },
+            groups: Groups {
+                initial_rebalance_delay: Span(Duration::from_secs(3)),
+                min_session_timeout: Span(Duration::from_secs(6)),
+                max_session_timeout: Span(Duration::from_secs(1800)),
+                max_size: 10_000,
+                offsets_retention: Span(Duration::from_secs(7 * 24 * 3600)),
+                offsets_partitions: 50,
+            },
             shutdown: Stop { timeout: Span(Duration::from_secs(30)) },
             security: Security { insecure: false },
             log: Log { level: "info".into(), format: LogFormat::Text },
@@ -264,6 +285,15 @@ impl Config {
         }
         if !(1..=100_000).contains(&self.topics.default_partitions) {
             bail!("topics.default_partitions = {}: expected 1 to 100000", self.topics.default_partitions);
+        }
+        if !(1..=1000).contains(&self.groups.offsets_partitions) {
+            bail!("groups.offsets_partitions = {}: expected 1 to 1000", self.groups.offsets_partitions);
+        }
+        if self.groups.max_size == 0 {
+            bail!("groups.max_size = 0: no group could have a member");
+        }
+        if self.groups.min_session_timeout.0 > self.groups.max_session_timeout.0 {
+            bail!("groups.min_session_timeout is longer than groups.max_session_timeout");
         }
         if self.segment.max_bytes.0 < 1024 || self.segment.max_bytes.0 > 1 << 30 {
             bail!("segment.max_bytes = {}: expected 1KiB to 1GiB", self.segment.max_bytes);

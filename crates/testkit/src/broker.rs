@@ -15,6 +15,7 @@ use runnel_record::{LeaderEpoch, ProducerId, TopicId};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use crate::groups::MemoryGroups;
 use crate::topic::{EPOCH, Log, Topic};
 
 #[derive(Default)]
@@ -35,6 +36,7 @@ pub struct MemoryBroker {
     state: Mutex<State>,
     appended: Notify,
     held: watch::Sender<bool>,
+    pub(crate) groups: MemoryGroups,
     /// Partitions of a topic that is created without a number.
     pub default_partitions: usize,
 }

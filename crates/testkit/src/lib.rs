@@ -6,6 +6,7 @@
 
 mod batches;
 mod broker;
+mod groups;
 mod topic;
 
 pub use batches::{BatchSpec, KeyValue, batch};

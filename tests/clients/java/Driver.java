@@ -55,6 +55,7 @@ public final class Driver {
         switch (request.get("verb").asText()) {
             case "produce" -> produce(request);
             case "consume" -> consume(request);
+            case "group" -> group(request);
             case "create" -> create(request);
             case "alter" -> alter(request);
             case "describe" -> describe(request);
@@ -126,6 +127,25 @@ public final class Driver {
                     }
                 }
             }
+        }
+    }
+
+    private static void group(JsonNode request) {
+        Map<String, Object> settings = settings(request);
+        settings.put("group.id", request.get("group").asText());
+        settings.put("enable.auto.commit", false);
+        settings.put("auto.offset.reset", "earliest");
+        settings.put("max.poll.records", request.get("count").asInt());
+        try (var consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            consumer.subscribe(List.of(request.get("topic").asText()));
+            int left = request.get("count").asInt();
+            while (left > 0) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
+                    say(consumed(record));
+                    left -= 1;
+                }
+            }
+            consumer.commitSync();
         }
     }
 

@@ -1,6 +1,6 @@
-// Driver of kafkajs; the contract is in ../README.md. It cannot consume without a group, so it does not consume.
+// Driver of kafkajs; the contract is in ../README.md. It cannot consume without a group, so there is no `consume`.
 import kafkajs from 'kafkajs'
-import { decode, say, serve } from './contract.mjs'
+import { decode, encode, say, serve } from './contract.mjs'
 
 const client = request => new kafkajs.Kafka({ brokers: [request.bootstrap], logLevel: kafkajs.logLevel.NOTHING })
 
@@ -25,6 +25,38 @@ async function produce (request) {
   const compression = request.codec === 'gzip' ? kafkajs.CompressionTypes.GZIP : undefined
   await producer.send({ topic: request.topic, messages, compression })
   await producer.disconnect()
+}
+
+const headersRead = headers => Object.entries(headers ?? {}).flatMap(([name, values]) =>
+  [values].flat().map(value => [name, encode(value)]))
+
+async function group (request) {
+  const consumer = client(request).consumer({ groupId: request.group })
+  await consumer.connect()
+  await consumer.subscribe({ topics: [request.topic], fromBeginning: true })
+  const next = new Map()
+  let left = request.count
+  await new Promise((resolve, reject) => {
+    consumer.on(consumer.events.CRASH, event => reject(event.payload.error))
+    const eachMessage = async ({ partition, message }) => {
+      if (left === 0) return
+      say({
+        partition,
+        offset: Number(message.offset),
+        timestamp: Number(message.timestamp),
+        key: encode(message.key),
+        value: encode(message.value),
+        headers: headersRead(message.headers)
+      })
+      next.set(partition, BigInt(message.offset) + 1n)
+      left -= 1
+      if (left === 0) resolve()
+    }
+    consumer.run({ autoCommit: false, eachMessage }).catch(reject)
+  })
+  await consumer.commitOffsets([...next].map(([partition, offset]) =>
+    ({ topic: request.topic, partition, offset: String(offset) })))
+  await consumer.disconnect()
 }
 
 async function withAdmin (request, work) {
@@ -69,4 +101,4 @@ const describe = request => withAdmin(request, async admin => {
 
 const remove = request => withAdmin(request, admin => admin.deleteTopics({ topics: [request.topic] }))
 
-await serve({ produce, create, alter, describe, delete: remove })
+await serve({ produce, group, create, alter, describe, delete: remove })

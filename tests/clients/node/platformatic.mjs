@@ -1,5 +1,5 @@
 // Driver of @platformatic/kafka; the contract is in ../README.md.
-// Its streams join a group; without one there are `listOffsets` and `fetch`, which this driver uses.
+// Its streams join a group; `consume` uses `listOffsets` and `fetch`, which do without.
 import {
   Admin, compatibilityPartitioner, ConfigResourceTypes, Consumer, IncrementalAlterConfigOperationTypes, ListOffsetTimestamps,
   Producer
@@ -65,6 +65,28 @@ async function consume (request) {
   await consumer.close()
 }
 
+async function group (request) {
+  const consumer = new Consumer({ ...common(request), groupId: request.group })
+  const stream = await consumer.consume({
+    topics: [request.topic], mode: 'committed', fallbackMode: 'earliest', autocommit: false
+  })
+  let left = request.count
+  for await (const message of stream) {
+    say({
+      partition: message.partition,
+      offset: Number(message.offset),
+      timestamp: Number(message.timestamp),
+      key: encode(message.key),
+      value: encode(message.value),
+      headers: [...message.headers].map(([name, value]) => [name.toString(), encode(value)])
+    })
+    await message.commit()
+    left -= 1
+    if (left === 0) break
+  }
+  await consumer.close(true)
+}
+
 async function withAdmin (request, work) {
   const admin = new Admin(common(request))
   try {
@@ -115,4 +137,4 @@ const describe = request => withAdmin(request, async admin => {
 
 const remove = request => withAdmin(request, admin => admin.deleteTopics({ topics: [request.topic] }))
 
-await serve({ produce, consume, create, alter, describe, delete: remove })
+await serve({ produce, consume, group, create, alter, describe, delete: remove })

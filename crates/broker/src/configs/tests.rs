@@ -31,10 +31,10 @@ fn refuses_what_it_cannot_honour() {
         ("no.such.config", "1"),
     ];
     for (name, value) in cases {
-        let error = validate_new(&[(name.into(), Some(value.into()))]).unwrap_err();
+        let error = validate_new(&[(name.into(), Some(value.into()))], false).unwrap_err();
         assert_eq!(error.kind, ErrorKind::InvalidConfig, "{name}={value}");
     }
-    assert_eq!(validate_new(&[("retention.ms".into(), None)]).unwrap_err().kind, ErrorKind::InvalidConfig);
+    assert_eq!(validate_new(&[("retention.ms".into(), None)], false).unwrap_err().kind, ErrorKind::InvalidConfig);
 }
 
 #[test]

@@ -25,7 +25,7 @@ impl Broker {
     pub(crate) async fn create(&self, wanted: &CreateTopic, validate_only: bool) -> Created {
         names::check(&wanted.name)?;
         let (partitions, replication_factor) = self.shape(wanted)?;
-        let set = configs::validate_new(&wanted.configs)?;
+        let set = configs::validate_new(&wanted.configs, super::is_internal(&wanted.name))?;
         let _changing = self.topics.changing.lock().await;
         self.check_free(&wanted.name)?;
         let created = |id| CreatedTopic {

@@ -2,6 +2,14 @@
 
 use runnel_api::{Error, ErrorKind};
 
+/// Where the state of consumer groups is.
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Whether a topic belongs to the broker: clients may read it, and only the broker writes it.
+pub(crate) fn is_internal(name: &str) -> bool {
+    name == OFFSETS_TOPIC
+}
+
 /// Longest name.
 const MAX_LEN: usize = 249;
 

@@ -7,6 +7,7 @@
 mod corruption;
 mod crash;
 mod fetch;
+mod groups;
 mod identity;
 mod limits;
 mod lost_answers;

@@ -61,6 +61,7 @@ impl World {
             wal: WalOptions { max_unflushed: 64 << 20, max_unshipped: 1 << 30 },
             segment: SegmentOptions { max_bytes: 64 << 20, max_age: Duration::from_millis(60_000) },
             cache: CacheOptions { memory: 16 << 20, disk: 0 },
+            groups: runnel_broker::GroupOptions::default(),
             topics: TopicOptions { auto_create: true, default_partitions: 1, default_retention_ms: -1 },
             shutdown_timeout: Duration::from_secs(5),
         };

@@ -169,6 +169,50 @@ static NAME_AND_PARTITIONS: Layout = plain(&[always(Kind::Str), always(INT32S)])
 
 pub(crate) static FIND_COORDINATOR: Layout = plain(&[always(Kind::Str).until(3), since(1, INT8), since(4, STRINGS)]);
 
+pub(crate) static JOIN_GROUP: Layout = plain(&[
+    always(Kind::Str),   // group
+    always(INT32),       // session timeout
+    since(1, INT32),     // rebalance timeout
+    always(Kind::Str),   // member
+    since(5, Kind::Str), // instance
+    always(Kind::Str),   // protocol type
+    always(Kind::Array(&Kind::Struct(&NAME_AND_DATA))),
+    since(8, Kind::Str), // reason
+]);
+static NAME_AND_DATA: Layout = plain(&[always(Kind::Str), always(Kind::Data)]);
+
+pub(crate) static SYNC_GROUP: Layout = plain(&[
+    always(Kind::Str),   // group
+    always(INT32),       // generation
+    always(Kind::Str),   // member
+    since(3, Kind::Str), // instance
+    since(5, Kind::Str), // protocol type
+    since(5, Kind::Str), // protocol
+    always(Kind::Array(&Kind::Struct(&NAME_AND_DATA))),
+]);
+
+pub(crate) static HEARTBEAT: Layout = plain(&[
+    always(Kind::Str),   // group
+    always(INT32),       // generation
+    always(Kind::Str),   // member
+    since(3, Kind::Str), // instance
+]);
+
+pub(crate) static LEAVE_GROUP: Layout = plain(&[
+    always(Kind::Str),          // group
+    always(Kind::Str).until(2), // member
+    since(3, Kind::Array(&Kind::Struct(&plain(&[always(Kind::Str), always(Kind::Str), since(5, Kind::Str)])))),
+]);
+
+pub(crate) static LIST_GROUPS: Layout = plain(&[since(4, STRINGS), since(5, STRINGS)]);
+
+pub(crate) static DESCRIBE_GROUPS: Layout = plain(&[always(STRINGS), since(3, BOOL)]);
+
+pub(crate) static DELETE_GROUPS: Layout = plain(&[always(STRINGS)]);
+
+pub(crate) static OFFSET_DELETE: Layout =
+    plain(&[always(Kind::Str), always(Kind::Array(&Kind::Struct(&NAME_AND_PARTITIONS)))]);
+
 pub(crate) static API_VERSIONS: Layout = plain(&[since(3, Kind::Str), since(3, Kind::Str)]);
 
 pub(crate) static CREATE_TOPICS: Layout = plain(&[

@@ -502,52 +502,6 @@ async fn idempotent_producers_get_identities_and_transactional_ones_a_reason() {
 }
 
 #[tokio::test]
-async fn a_consumer_with_a_group_id_finds_that_nothing_is_committed() {
-    let server = start(&MemoryBroker::with_topic("t", 1), Options::default()).await;
-    let mut client = server.client().await;
-    for version in 0..=6 {
-        let request = FindCoordinatorRequest::default();
-        let code = if version >= 4 {
-            client.call(&request.with_coordinator_keys(vec![text("g")]), version).await.coordinators[0].error_code
-        } else {
-            client.call(&request.with_key(text("g")), version).await.error_code
-        };
-        assert_eq!(code, 0);
-    }
-    for version in 1..=9 {
-        let committed = if version >= 8 {
-            let topic = offset_fetch_request::OffsetFetchRequestTopics::default()
-                .with_name(name("t"))
-                .with_partition_indexes(vec![0]);
-            let group = offset_fetch_request::OffsetFetchRequestGroup::default()
-                .with_group_id(GroupId(text("g")))
-                .with_topics(Some(vec![topic]));
-            let response = client.call(&OffsetFetchRequest::default().with_groups(vec![group]), version).await;
-            let partition = &response.groups[0].topics[0].partitions[0];
-            (partition.error_code, partition.committed_offset)
-        } else {
-            let topic = offset_fetch_request::OffsetFetchRequestTopic::default()
-                .with_name(name("t"))
-                .with_partition_indexes(vec![0]);
-            let request =
-                OffsetFetchRequest::default().with_group_id(GroupId(text("g"))).with_topics(Some(vec![topic]));
-            let response = client.call(&request, version).await;
-            let partition = &response.topics[0].partitions[0];
-            (partition.error_code, partition.committed_offset)
-        };
-        assert_eq!(committed, (0, -1), "v{version}");
-    }
-    for version in 2..=9 {
-        let partition = offset_commit_request::OffsetCommitRequestPartition::default();
-        let topic = offset_commit_request::OffsetCommitRequestTopic::default()
-            .with_name(name("t"))
-            .with_partitions(vec![partition]);
-        let response = client.call(&OffsetCommitRequest::default().with_topics(vec![topic]), version).await;
-        assert_eq!(response.topics[0].partitions[0].error_code, Wire::InvalidGroupId.code(), "v{version}");
-    }
-}
-
-#[tokio::test]
 async fn the_end_of_an_epoch_is_found_in_every_version() {
     let server = start(&MemoryBroker::with_topic("t", 1), Options::default()).await;
     let mut client = server.client().await;

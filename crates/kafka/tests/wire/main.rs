@@ -4,6 +4,7 @@
 
 mod amplify;
 mod exchange;
+mod groups;
 mod hostile;
 mod pipelining;
 mod support;

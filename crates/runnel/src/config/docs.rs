@@ -67,6 +67,21 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("topics.auto_create", "Whether a topic is created when a client first asks for it."),
     s("topics.default_partitions", "Partitions of a topic created without a number."),
     s("topics.default_retention", "How long records are kept where the topic does not say; -1 keeps them for ever."),
+    s(
+        "groups.initial_rebalance_delay",
+        "How long a group that gets its first member waits for more, so that a start of many consumers is one rebalance (Kafka: group.initial.rebalance.delay.ms).",
+    ),
+    s("groups.min_session_timeout", "Shortest session timeout that a member may ask for."),
+    s("groups.max_session_timeout", "Longest session timeout that a member may ask for."),
+    s("groups.max_size", "Most members of one group."),
+    s(
+        "groups.offsets_retention",
+        "How long committed offsets are kept after the last member of their group left, or after their commit where there were no members.",
+    ),
+    s(
+        "groups.offsets_partitions",
+        "Partitions of `__consumer_offsets` when it is created, which is when the first group needs it; the number does not change afterwards.",
+    ),
     s("shutdown.timeout", "How long a clean stop may ship what is not in the bucket yet."),
     s("security.insecure", "Allows listeners beyond loopback without TLS and authentication."),
     s("log.level", "error, warn, info, debug or trace; or a filter such as `info,runnel_wal=debug`."),

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context;
-use runnel_broker::{CacheOptions, Options, SegmentOptions, TopicOptions, WalOptions};
+use runnel_broker::{
+    CacheOptions, CoordinatorOptions, GroupOptions, Options, SegmentOptions, TopicOptions, WalOptions,
+};
 
 use super::{ByteSize, Config, MIN_WAL_LIMIT};
 
@@ -35,6 +37,17 @@ impl Config {
                     .default_retention
                     .0
                     .map_or(-1, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+            },
+            groups: GroupOptions {
+                coordinator: CoordinatorOptions {
+                    initial_rebalance_delay: self.groups.initial_rebalance_delay.0,
+                    min_session_timeout: self.groups.min_session_timeout.0,
+                    max_session_timeout: self.groups.max_session_timeout.0,
+                    max_size: self.groups.max_size,
+                    offsets_retention: self.groups.offsets_retention.0,
+                    ..CoordinatorOptions::default()
+                },
+                offsets_partitions: self.groups.offsets_partitions,
             },
             shutdown_timeout: self.shutdown.timeout.0,
         })

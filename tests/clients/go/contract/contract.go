@@ -23,6 +23,7 @@ type Request struct {
 	Offset     *int64
 	Time       *int64
 	Count      int
+	Group      string
 
 	Config map[string]*string
 }

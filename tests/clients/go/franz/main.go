@@ -18,7 +18,7 @@ var codecs = map[string]kgo.CompressionCodec{
 
 func main() {
 	contract.Serve(map[string]func(*contract.Request, contract.Answer) error{
-		"produce": produce, "consume": consume, "create": create, "alter": alter, "describe": describe, "delete": remove,
+		"produce": produce, "consume": consume, "group": group, "create": create, "alter": alter, "describe": describe, "delete": remove,
 	})
 }
 
@@ -69,11 +69,31 @@ func consume(request *contract.Request, answer contract.Answer) error {
 		return err
 	}
 	defer client.Close()
-	for left := request.Count; left > 0; {
+	_, err = read(client, request.Count, answer)
+	return err
+}
+
+func group(request *contract.Request, answer contract.Answer) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(request.Bootstrap), kgo.ConsumerGroup(request.Group),
+		kgo.ConsumeTopics(request.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	records, err := read(client, request.Count, answer)
+	if err != nil {
+		return err
+	}
+	return client.CommitRecords(context.Background(), records...)
+}
+
+func read(client *kgo.Client, count int, answer contract.Answer) (all []*kgo.Record, _ error) {
+	for left := count; left > 0; {
 		fetches := client.PollRecords(context.Background(), left)
 		if err := fetches.Err(); err != nil {
-			return err
+			return nil, err
 		}
+		all = append(all, fetches.Records()...)
 		for _, r := range fetches.Records() {
 			at := r.Timestamp.UnixMilli()
 			record := contract.Record{Partition: &r.Partition, Offset: r.Offset, Timestamp: &at, Key: r.Key, Value: r.Value,
@@ -85,7 +105,7 @@ func consume(request *contract.Request, answer contract.Answer) error {
 			left--
 		}
 	}
-	return nil
+	return all, nil
 }
 
 func withAdmin(request *contract.Request, work func(context.Context, *kadm.Client) error) error {

@@ -2,6 +2,8 @@
 package main
 
 import (
+	"context"
+	"sync"
 	"time"
 
 	"clients/contract"
@@ -16,7 +18,7 @@ var codecs = map[string]sarama.CompressionCodec{
 
 func main() {
 	contract.Serve(map[string]func(*contract.Request, contract.Answer) error{
-		"produce": produce, "consume": consume, "create": create, "alter": alter, "describe": describe, "delete": remove,
+		"produce": produce, "consume": consume, "group": group, "create": create, "alter": alter, "describe": describe, "delete": remove,
 	})
 }
 
@@ -99,14 +101,70 @@ func consume(request *contract.Request, answer contract.Answer) error {
 		}()
 	}
 	for range request.Count {
-		m := <-messages
-		at := m.Timestamp.UnixMilli()
-		record := contract.Record{Partition: &m.Partition, Offset: m.Offset, Timestamp: &at, Key: m.Key, Value: m.Value,
-			Headers: []contract.Header{}}
-		for _, h := range m.Headers {
-			record.Headers = append(record.Headers, contract.Header{Name: string(h.Key), Value: h.Value})
+		answer(consumed(<-messages))
+	}
+	return nil
+}
+
+func consumed(m *sarama.ConsumerMessage) contract.Record {
+	at := m.Timestamp.UnixMilli()
+	record := contract.Record{Partition: &m.Partition, Offset: m.Offset, Timestamp: &at, Key: m.Key, Value: m.Value,
+		Headers: []contract.Header{}}
+	for _, h := range m.Headers {
+		record.Headers = append(record.Headers, contract.Header{Name: string(h.Key), Value: h.Value})
+	}
+	return record
+}
+
+// member reads in a group until it has read enough, commits that and ends its session.
+type member struct {
+	mutex  sync.Mutex
+	left   int
+	answer contract.Answer
+	cancel context.CancelFunc
+}
+
+func (m *member) Setup(sarama.ConsumerGroupSession) error   { return nil }
+func (m *member) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+
+func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for message := range claim.Messages() {
+		m.take(session, message)
+	}
+	return nil
+}
+
+func (m *member) take(session sarama.ConsumerGroupSession, message *sarama.ConsumerMessage) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	if m.left == 0 {
+		return
+	}
+	m.answer(consumed(message))
+	session.MarkMessage(message, "")
+	m.left--
+	if m.left == 0 {
+		session.Commit()
+		m.cancel()
+	}
+}
+
+func group(request *contract.Request, answer contract.Answer) error {
+	config := sarama.NewConfig()
+	config.Consumer.Offsets.Initial = sarama.OffsetOldest
+	config.Consumer.Offsets.AutoCommit.Enable = false
+	client, err := sarama.NewConsumerGroup([]string{request.Bootstrap}, request.Group, config)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	reader := &member{left: request.Count, answer: answer, cancel: cancel}
+	for ctx.Err() == nil {
+		if err := client.Consume(ctx, []string{request.Topic}, reader); err != nil {
+			return err
 		}
-		answer(record)
 	}
 	return nil
 }

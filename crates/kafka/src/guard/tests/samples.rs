@@ -12,14 +12,18 @@ use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use uuid::Uuid;
@@ -35,6 +39,18 @@ pub(super) fn request(key: ApiKey, version: i16, n: usize, text: &str) -> Vec<u8
         ApiKey::OffsetCommit => encode(&make.offset_commit(version), version),
         ApiKey::OffsetFetch => encode(&make.offset_fetch(version), version),
         ApiKey::FindCoordinator => encode(&make.find_coordinator(version), version),
+        ApiKey::JoinGroup => encode(&make.join_group(version), version),
+        ApiKey::Heartbeat => encode(&make.heartbeat(version), version),
+        ApiKey::LeaveGroup => encode(&make.leave_group(version), version),
+        ApiKey::SyncGroup => encode(&make.sync_group(version), version),
+        ApiKey::DescribeGroups => {
+            encode(&DescribeGroupsRequest::default().with_groups(make.many(GroupId(make.text()))), version)
+        }
+        ApiKey::ListGroups => encode(&make.list_groups(version), version),
+        ApiKey::DeleteGroups => {
+            encode(&DeleteGroupsRequest::default().with_groups_names(make.many(GroupId(make.text()))), version)
+        }
+        ApiKey::OffsetDelete => encode(&make.offset_delete(), version),
         ApiKey::ApiVersions => {
             let request = ApiVersionsRequest::default().with_unknown_tagged_field(9, make.blob());
             let request = if version >= 3 {
@@ -185,6 +201,62 @@ impl Make {
     fn find_coordinator(&self, version: i16) -> FindCoordinatorRequest {
         let request = FindCoordinatorRequest::default().with_unknown_tagged_field(9, self.blob());
         if version >= 4 { request.with_coordinator_keys(self.many(self.text())) } else { request.with_key(self.text()) }
+    }
+
+    fn join_group(&self, version: i16) -> JoinGroupRequest {
+        let protocol = JoinGroupRequestProtocol::default()
+            .with_name(self.text())
+            .with_metadata(self.blob())
+            .with_unknown_tagged_field(9, self.blob());
+        let request = JoinGroupRequest::default()
+            .with_group_id(GroupId(self.text()))
+            .with_member_id(self.text())
+            .with_protocol_type(self.text())
+            .with_protocols(self.many(protocol));
+        let request = if version >= 5 { request.with_group_instance_id(Some(self.text())) } else { request };
+        if version >= 8 { request.with_reason(Some(self.text())) } else { request }
+    }
+
+    fn sync_group(&self, version: i16) -> SyncGroupRequest {
+        let assignment = SyncGroupRequestAssignment::default().with_member_id(self.text()).with_assignment(self.blob());
+        let request = SyncGroupRequest::default()
+            .with_group_id(GroupId(self.text()))
+            .with_member_id(self.text())
+            .with_assignments(self.many(assignment));
+        let request = if version >= 3 { request.with_group_instance_id(Some(self.text())) } else { request };
+        if version >= 5 {
+            request.with_protocol_type(Some(self.text())).with_protocol_name(Some(self.text()))
+        } else {
+            request
+        }
+    }
+
+    fn heartbeat(&self, version: i16) -> HeartbeatRequest {
+        let request = HeartbeatRequest::default().with_group_id(GroupId(self.text())).with_member_id(self.text());
+        if version >= 3 { request.with_group_instance_id(Some(self.text())) } else { request }
+    }
+
+    fn leave_group(&self, version: i16) -> LeaveGroupRequest {
+        let request = LeaveGroupRequest::default().with_group_id(GroupId(self.text()));
+        if version < 3 {
+            return request.with_member_id(self.text());
+        }
+        let member = MemberIdentity::default().with_member_id(self.text()).with_group_instance_id(Some(self.text()));
+        let member = if version >= 5 { member.with_reason(Some(self.text())) } else { member };
+        request.with_members(self.many(member))
+    }
+
+    fn list_groups(&self, version: i16) -> ListGroupsRequest {
+        let request = ListGroupsRequest::default();
+        let request = if version >= 4 { request.with_states_filter(self.many(self.text())) } else { request };
+        if version >= 5 { request.with_types_filter(self.many(self.text())) } else { request }
+    }
+
+    fn offset_delete(&self) -> OffsetDeleteRequest {
+        let topic = OffsetDeleteRequestTopic::default()
+            .with_name(self.name())
+            .with_partitions(self.many(OffsetDeleteRequestPartition::default()));
+        OffsetDeleteRequest::default().with_group_id(GroupId(self.text())).with_topics(self.many(topic))
     }
 
     fn create_topics(&self) -> CreateTopicsRequest {

@@ -1,0 +1,180 @@
+//! The task of one coordinator: feeds the state machine, writes what it says, answers once that is durable.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use runnel_api::Error;
+use runnel_format::groups::GroupKey;
+use runnel_group::{Effect, Now, Reply, Request, Shard, Token};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::Asked;
+use super::write::Write;
+use crate::Broker;
+use crate::topics::Topic;
+
+/// Bytes of records that may wait for the log; past it nothing more is taken on.
+const MAX_UNWRITTEN: usize = 16 << 20;
+
+type Answer = Result<Reply, Error>;
+
+/// A request that the machine has not answered.
+struct Waiting {
+    reply: oneshot::Sender<Answer>,
+    /// Its answer says nothing that is written, and must not wait for a slow disk: a heartbeat.
+    urgent: bool,
+}
+
+pub(super) struct Coordinator {
+    pub(super) broker: Arc<Broker>,
+    pub(super) topic: Arc<Topic>,
+    pub(super) partition: i32,
+    pub(super) shard: Shard,
+    started: Instant,
+    next_token: u64,
+    waiting: BTreeMap<Token, Waiting>,
+    /// Records that are not on their way yet.
+    unwritten: VecDeque<(Bytes, Option<Bytes>)>,
+    unwritten_bytes: usize,
+    /// Records that the machine wrote so far, and how many of them are durable.
+    emitted: u64,
+    durable: u64,
+    /// Answers, each with the number of records that must be durable before it leaves; the numbers do not fall.
+    answers: VecDeque<(u64, oneshot::Sender<Answer>, Answer)>,
+    writing: Option<BoxFuture<'static, Result<u64, Error>>>,
+}
+
+impl Coordinator {
+    pub(super) fn new(broker: Arc<Broker>, topic: Arc<Topic>, partition: i32, shard: Shard) -> Self {
+        Self {
+            broker,
+            topic,
+            partition,
+            shard,
+            started: Instant::now(),
+            next_token: 0,
+            waiting: BTreeMap::new(),
+            unwritten: VecDeque::new(),
+            unwritten_bytes: 0,
+            emitted: 0,
+            durable: 0,
+            answers: VecDeque::new(),
+            writing: None,
+        }
+    }
+
+    /// Loads, then serves until the broker stops or the log refuses for good. Whoever waits then is told to look for the
+    /// coordinator again, and finds one that was loaded from what is durable.
+    pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<Asked>) {
+        let stop = self.broker.stop_signal.clone();
+        tokio::select! {
+            loaded = self.load() => if !loaded { return },
+            () = stop.triggered() => return,
+        }
+        loop {
+            let next_tick = self.started + self.shard.next_tick();
+            let written = async {
+                match &mut self.writing {
+                    Some(writing) => writing.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.triggered() => return,
+                written = written => if !self.on_written(written) { return },
+                () = tokio::time::sleep_until(next_tick) => {
+                    let mut effects = Vec::new();
+                    self.shard.tick(self.now(), &mut effects);
+                    self.carry_out(effects);
+                }
+                asked = mailbox.recv(), if self.unwritten_bytes < MAX_UNWRITTEN => match asked {
+                    Some(asked) => self.on_asked(asked),
+                    None => return,
+                },
+            }
+            self.write_on();
+        }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { elapsed: self.started.elapsed(), wall_ms: self.broker.ports.clock.now_ms() }
+    }
+
+    fn on_asked(&mut self, asked: Asked) {
+        self.next_token += 1;
+        let token = Token(self.next_token);
+        let urgent = matches!(asked.request, Request::Heartbeat(_));
+        self.waiting.insert(token, Waiting { reply: asked.reply, urgent });
+        let mut effects = Vec::new();
+        self.shard.on(self.now(), token, asked.request, &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Write { key, value } => {
+                    count(&key, value.is_some());
+                    let key = key.encode();
+                    self.unwritten_bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+                    self.unwritten.push_back((key, value));
+                    self.emitted += 1;
+                }
+                Effect::Reply { token, outcome } => {
+                    let Some(Waiting { reply, urgent }) = self.waiting.remove(&token) else { continue };
+                    let outcome = outcome.map_err(Error::from);
+                    if urgent || self.emitted == self.durable {
+                        answer(reply, outcome);
+                    } else {
+                        self.answers.push_back((self.emitted, reply, outcome));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether to go on.
+    fn on_written(&mut self, written: Result<u64, Error>) -> bool {
+        self.writing = None;
+        match written {
+            Ok(records) => self.durable += records,
+            Err(error) => {
+                let partition = self.partition;
+                tracing::warn!(partition, %error, "a group coordinator cannot write; it is loaded anew when asked");
+                return false;
+            }
+        }
+        while let Some((_, reply, outcome)) = self.answers.pop_front_if(|(needed, ..)| *needed <= self.durable) {
+            answer(reply, outcome);
+        }
+        true
+    }
+
+    /// Puts what is unwritten on its way, if nothing is: one batch at a time keeps the order through every retry, and
+    /// gathers what comes meanwhile.
+    fn write_on(&mut self) {
+        if self.writing.is_some() || self.unwritten.is_empty() {
+            return;
+        }
+        let write = Write::take(&mut self.unwritten, self.broker.ports.clock.now_ms());
+        self.unwritten_bytes = self.unwritten_bytes.saturating_sub(write.bytes);
+        self.writing = Some(Box::pin(write.run(Arc::clone(&self.broker), Arc::clone(&self.topic), self.partition)));
+    }
+}
+
+fn count(key: &GroupKey, lives: bool) {
+    match key {
+        GroupKey::Offset { .. } if lives => metrics::counter!("runnel_group_offset_commits_total").increment(1),
+        GroupKey::Group { .. } if lives => metrics::counter!("runnel_group_rebalances_total").increment(1),
+        GroupKey::Offset { .. } | GroupKey::Group { .. } => {}
+    }
+}
+
+/// Answers; a client that left does not hear it, which is its business.
+fn answer(reply: oneshot::Sender<Answer>, answer: Answer) {
+    drop(reply.send(answer));
+}

@@ -1,0 +1,78 @@
+//! A coordinator comes back from its partition of `__consumer_offsets`: the last record of each key counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runnel_api::{Error, ErrorKind};
+use runnel_record::Batch;
+
+use super::coordinator::Coordinator;
+use crate::error::record_error;
+use crate::produce::MAX_INFLATED_BYTES;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 4 << 20;
+
+/// Waiting times after a failure: doubled each time, up to the second.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+impl Coordinator {
+    /// Reads the whole partition, for as long as it takes. False if it can never be read.
+    pub(super) async fn load(&mut self) -> bool {
+        let mut pause = BACKOFF.0;
+        loop {
+            match self.try_load().await {
+                Ok(records) => {
+                    let (partition, groups) = (self.partition, self.shard.len());
+                    tracing::debug!(partition, records, groups, "loaded a group coordinator");
+                    return true;
+                }
+                Err(error) if error.kind == ErrorKind::NotLeader => return false,
+                Err(error) => {
+                    let partition = self.partition;
+                    tracing::warn!(partition, %error, "a group coordinator cannot load yet");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(BACKOFF.1);
+        }
+    }
+
+    async fn try_load(&mut self) -> Result<u64, Error> {
+        let broker = Arc::clone(&self.broker);
+        let _turn = broker.groups.loading.acquire().await;
+        let partition = broker.open_in(&self.topic, self.partition).await?;
+        // What was read before a failure is read again: the records of a key come in the same order.
+        let (mut at, end) = (partition.log_start(), partition.watermark.get());
+        let mut records = 0;
+        while at < end {
+            let (batches, _room) = broker.read(&partition, at, end, READ_BYTES, true).await?;
+            let Some(last) = batches.last() else {
+                let what = format!("offset {at} of {} is not there", partition.label());
+                return Err(Error::new(ErrorKind::Corrupt, what));
+            };
+            at = last.next_offset();
+            for batch in &batches {
+                records += self.load_batch(batch)?;
+            }
+        }
+        self.shard.loaded(self.now());
+        Ok(records)
+    }
+
+    fn load_batch(&mut self, batch: &Batch) -> Result<u64, Error> {
+        let body = batch.inflate(MAX_INFLATED_BYTES).map_err(|e| record_error(&e))?;
+        let mut records = 0;
+        for record in body.records() {
+            let record = record.map_err(|e| record_error(&e))?;
+            records += 1;
+            let Some(key) = record.key else { continue };
+            if let Err(error) = self.shard.load(key, record.value) {
+                let offset = batch.base_offset().plus(i64::from(record.offset_delta));
+                let partition = self.partition;
+                tracing::error!(partition, %offset, %error, "a record of __consumer_offsets is passed over");
+            }
+        }
+        Ok(records)
+    }
+}

@@ -1,0 +1,127 @@
+//! The broker as a coordinator of groups.
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use runnel_api::groups::{
+    CommitOffset, CommitOffsets, CommittedOffset, DeleteOffsets, DescribedGroup, FetchOffsets, GroupError, Heartbeat,
+    JoinGroup, JoinOutcome, LeaveGroup, ListedGroup, SyncGroup, Synced,
+};
+use runnel_api::{Error, ErrorKind, Groups, TopicKey};
+use runnel_group::{Reply, Request};
+use uuid::Uuid;
+
+use crate::Broker;
+
+/// Bytes of a client id, or of an instance id, that a new member's id begins with.
+const MEMBER_PREFIX: usize = 255;
+
+#[async_trait]
+impl Groups for Broker {
+    async fn join_group(&self, join: JoinGroup) -> Result<JoinOutcome, Error> {
+        let prefix = join.instance_id.as_deref().unwrap_or(&join.client_id);
+        let prefix = &prefix[..prefix.floor_char_boundary(MEMBER_PREFIX)];
+        let fresh_id = format!("{prefix}-{}", Uuid::new_v4());
+        let group = join.group.clone();
+        if group.is_empty() {
+            return Err(GroupError::InvalidGroupId.into());
+        }
+        match self.ask_group(&group, Request::Join(join, fresh_id), true).await? {
+            Reply::Join(outcome) => Ok(outcome),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn sync_group(&self, sync: SyncGroup) -> Result<Synced, Error> {
+        let group = sync.group.clone();
+        match self.ask_group(&group, Request::Sync(sync), false).await? {
+            Reply::Sync(synced) => Ok(synced),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn heartbeat(&self, beat: Heartbeat) -> Result<(), Error> {
+        let group = beat.group.clone();
+        done(&self.ask_group(&group, Request::Heartbeat(beat), false).await?)
+    }
+
+    async fn leave_group(&self, leave: LeaveGroup) -> Result<Vec<Result<(), Error>>, Error> {
+        let group = leave.group.clone();
+        each(self.ask_group(&group, Request::Leave(leave), false).await?)
+    }
+
+    async fn commit_offsets(&self, mut commit: CommitOffsets) -> Result<Vec<Result<(), Error>>, Error> {
+        let group = commit.group.clone();
+        let known: Vec<_> = commit.offsets.iter().map(|offset| self.check_committed(offset)).collect();
+        let mut kept = known.iter();
+        commit.offsets.retain(|_| kept.next().is_some_and(Result::is_ok));
+        if commit.offsets.is_empty() {
+            return Ok(known);
+        }
+        let committed = each(self.ask_group(&group, Request::Commit(commit), true).await?)?;
+        let mut committed = committed.into_iter();
+        let outcome = |known: Result<(), Error>| known.and_then(|()| committed.next().unwrap_or(Ok(())));
+        Ok(known.into_iter().map(outcome).collect())
+    }
+
+    async fn fetch_offsets(&self, fetch: FetchOffsets) -> Result<Vec<CommittedOffset>, Error> {
+        let group = fetch.group.clone();
+        match self.ask_group(&group, Request::FetchOffsets(fetch), false).await? {
+            Reply::Offsets(offsets) => Ok(offsets),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn delete_offsets(&self, delete: DeleteOffsets) -> Result<Vec<Result<(), Error>>, Error> {
+        let group = delete.group.clone();
+        each(self.ask_group(&group, Request::DeleteOffsets(delete), false).await?)
+    }
+
+    async fn list_groups(&self) -> Result<Vec<ListedGroup>, Error> {
+        self.refuse_when_stopping()?;
+        let Some(topic) = self.offsets_topic(false).await? else { return Ok(Vec::new()) };
+        let partitions = (0..topic.partition_count()).filter_map(|n| i32::try_from(n).ok());
+        let lists = partitions.map(|partition| self.ask_coordinator(&topic, partition, Request::List));
+        let mut all = Vec::new();
+        for list in join_all(lists).await {
+            match list? {
+                Reply::Listed(groups) => all.extend(groups),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        all.sort_by(|a, b| a.group.cmp(&b.group));
+        Ok(all)
+    }
+
+    async fn describe_group(&self, group: &str) -> Result<DescribedGroup, Error> {
+        match self.ask_group(group, Request::Describe(group.to_owned()), false).await? {
+            Reply::Described(described) => Ok(described),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn delete_group(&self, group: &str) -> Result<(), Error> {
+        done(&self.ask_group(group, Request::Delete(group.to_owned()), false).await?)
+    }
+}
+
+impl Broker {
+    /// Offsets are committed for partitions that exist: nobody else would ever delete them.
+    fn check_committed(&self, offset: &CommitOffset) -> Result<(), Error> {
+        self.topics.get(&TopicKey::Name(offset.topic.clone()))?.existing(offset.partition).map(drop)
+    }
+}
+
+fn each(reply: Reply) -> Result<Vec<Result<(), Error>>, Error> {
+    match reply {
+        Reply::Each(each) => Ok(each.into_iter().map(|one| one.map_err(Error::from)).collect()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn done(reply: &Reply) -> Result<(), Error> {
+    if *reply == Reply::Done { Ok(()) } else { Err(unexpected(reply)) }
+}
+
+fn unexpected(reply: &Reply) -> Error {
+    Error::new(ErrorKind::Internal, format!("the group coordinator answered something else: {reply:?}"))
+}

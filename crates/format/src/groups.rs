@@ -1,0 +1,231 @@
+//! The records of `__consumer_offsets`, in Kafka's own format, since tools read them.
+//!
+//! Source: Kafka's `OffsetCommitKey`, `OffsetCommitValue`, `GroupMetadataKey` and `GroupMetadataValue`. A key and a value
+//! each begin with their version (int16, big-endian); the version of a key also says what the record is about. Table:
+//! `docs/formats/consumer-offsets.md`.
+
+mod wire;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::Error;
+use wire::{Get, Put};
+
+/// Version of an [`OffsetCommitValue`] that is written; one with an expiry of its own has the only version that can say so.
+const OFFSET_VALUE: i16 = 3;
+const OFFSET_VALUE_WITH_EXPIRY: i16 = 1;
+/// Version of a [`GroupMetadataValue`] that is written.
+const GROUP_VALUE: i16 = 3;
+/// Newest version of both values that is read; the first flexible one.
+const FLEXIBLE: i16 = 4;
+
+const OFFSET_KEY: i16 = 1;
+const GROUP_KEY: i16 = 2;
+
+/// What a record of `__consumer_offsets` is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GroupKey {
+    /// An offset that a group committed.
+    Offset {
+        /// The group.
+        group: String,
+        /// Topic name.
+        topic: String,
+        /// Partition number.
+        partition: i32,
+    },
+    /// The group itself.
+    Group {
+        /// The group.
+        group: String,
+    },
+}
+
+/// A committed offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OffsetCommitValue {
+    /// Next offset to read.
+    pub offset: i64,
+    /// Epoch of the last record read, −1 for none (KIP-320).
+    pub leader_epoch: i32,
+    /// Whatever the committer wants to keep with it.
+    pub metadata: String,
+    /// When it was committed, ms since the Unix epoch.
+    pub commit_timestamp: i64,
+    /// When it expires, if the committer said so (before KIP-211), ms since the Unix epoch.
+    pub expire_timestamp: Option<i64>,
+}
+
+/// A group between two rebalances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMetadataValue {
+    /// `consumer`, `connect`, ...; empty for none.
+    pub protocol_type: String,
+    /// The generation.
+    pub generation: i32,
+    /// The protocol that the members agreed on.
+    pub protocol: Option<String>,
+    /// Member id of the leader.
+    pub leader: Option<String>,
+    /// When the group came into its state, ms since the Unix epoch; −1 if unknown.
+    pub state_timestamp: i64,
+    /// Its members.
+    pub members: Vec<MemberMetadata>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberMetadata {
+    /// Member id.
+    pub member_id: String,
+    /// `group.instance.id` (KIP-345).
+    pub instance_id: Option<String>,
+    /// Client id.
+    pub client_id: String,
+    /// Host that it connected from.
+    pub client_host: String,
+    /// Rebalance timeout, ms.
+    pub rebalance_timeout: i32,
+    /// Session timeout, ms.
+    pub session_timeout: i32,
+    /// Its metadata for the protocol agreed on.
+    pub subscription: Bytes,
+    /// What the leader assigned to it.
+    pub assignment: Bytes,
+}
+
+impl GroupKey {
+    /// The bytes of a record's key.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        match self {
+            Self::Offset { group, topic, partition } => {
+                out.int16(OFFSET_KEY);
+                out.string(group);
+                out.string(topic);
+                out.int32(*partition);
+            }
+            Self::Group { group } => {
+                out.int16(GROUP_KEY);
+                out.string(group);
+            }
+        }
+        out.freeze()
+    }
+
+    /// Reads a record's key; `None` for a kind that is not known here, as a newer coordinator may have written.
+    pub fn decode(bytes: &[u8]) -> Result<Option<Self>, Error> {
+        let mut get = Get::new("a key of __consumer_offsets", bytes);
+        Ok(match get.int16()? {
+            0 | OFFSET_KEY => {
+                Some(Self::Offset { group: get.string()?, topic: get.string()?, partition: get.int32()? })
+            }
+            GROUP_KEY => Some(Self::Group { group: get.string()? }),
+            _ => None,
+        })
+    }
+
+    /// The group that the record is about.
+    pub fn group(&self) -> &str {
+        match self {
+            Self::Offset { group, .. } | Self::Group { group } => group,
+        }
+    }
+}
+
+impl OffsetCommitValue {
+    /// The bytes of a record's value.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        let version = if self.expire_timestamp.is_some() { OFFSET_VALUE_WITH_EXPIRY } else { OFFSET_VALUE };
+        out.int16(version);
+        out.int64(self.offset);
+        if version >= 3 {
+            out.int32(self.leader_epoch);
+        }
+        out.string(&self.metadata);
+        out.int64(self.commit_timestamp);
+        if let Some(expire) = self.expire_timestamp {
+            out.int64(expire);
+        }
+        out.freeze()
+    }
+
+    /// Reads a record's value of any version up to the newest.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let mut get = Get::new("a committed offset", bytes);
+        let version = get.version(FLEXIBLE)?;
+        Ok(Self {
+            offset: get.int64()?,
+            leader_epoch: if version >= 3 { get.int32()? } else { -1 },
+            metadata: get.string()?,
+            commit_timestamp: get.int64()?,
+            expire_timestamp: if version == 1 { Some(get.int64()?).filter(|at| *at >= 0) } else { None },
+        })
+    }
+}
+
+impl GroupMetadataValue {
+    /// The bytes of a record's value.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        out.int16(GROUP_VALUE);
+        out.string(&self.protocol_type);
+        out.int32(self.generation);
+        out.nullable(self.protocol.as_deref());
+        out.nullable(self.leader.as_deref());
+        out.int64(self.state_timestamp);
+        out.int32(i32::try_from(self.members.len()).unwrap_or(i32::MAX));
+        for member in &self.members {
+            out.string(&member.member_id);
+            out.nullable(member.instance_id.as_deref());
+            out.string(&member.client_id);
+            out.string(&member.client_host);
+            out.int32(member.rebalance_timeout);
+            out.int32(member.session_timeout);
+            out.blob(&member.subscription);
+            out.blob(&member.assignment);
+        }
+        out.freeze()
+    }
+
+    /// Reads a record's value of any version up to the newest.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let mut get = Get::new("the metadata of a group", bytes);
+        let version = get.version(FLEXIBLE)?;
+        let (protocol_type, generation) = (get.string()?, get.int32()?);
+        let (protocol, leader) = (get.nullable()?, get.nullable()?);
+        let state_timestamp = if version >= 2 { get.int64()? } else { -1 };
+        let mut members = Vec::new();
+        for _ in 0..get.count()? {
+            members.push(MemberMetadata::take(&mut get, version)?);
+        }
+        Ok(Self { protocol_type, generation, protocol, leader, state_timestamp, members })
+    }
+}
+
+impl MemberMetadata {
+    fn take(get: &mut Get<'_>, version: i16) -> Result<Self, Error> {
+        let member_id = get.string()?;
+        let instance_id = if version >= 3 { get.nullable()? } else { None };
+        let (client_id, client_host) = (get.string()?, get.string()?);
+        let rebalance_timeout = if version >= 1 { Some(get.int32()?) } else { None };
+        let session_timeout = get.int32()?;
+        let member = Self {
+            member_id,
+            instance_id,
+            client_id,
+            client_host,
+            // Before version 1 a member had the one timeout for both.
+            rebalance_timeout: rebalance_timeout.unwrap_or(session_timeout),
+            session_timeout,
+            subscription: get.blob()?,
+            assignment: get.blob()?,
+        };
+        get.tags()?;
+        Ok(member)
+    }
+}
+
+#[cfg(test)]
+mod tests;

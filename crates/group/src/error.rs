@@ -1,0 +1,48 @@
+//! Why a group refuses a request.
+
+/// A refusal, in the words of Kafka's protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+pub enum Error {
+    /// An empty group id, or one that is too long.
+    #[error("the group id is empty or too long")]
+    InvalidGroupId,
+    /// There is no such group.
+    #[error("there is no such group")]
+    GroupIdNotFound,
+    /// The group does not know the member: it must join anew.
+    #[error("the group does not know this member")]
+    UnknownMemberId,
+    /// The member is of another generation.
+    #[error("the generation is not the group's current one")]
+    IllegalGeneration,
+    /// The member must rejoin first.
+    #[error("the group is rebalancing: rejoin")]
+    RebalanceInProgress,
+    /// The member has no protocol in common with the others.
+    #[error("the member has no protocol in common with the group")]
+    InconsistentGroupProtocol,
+    /// A session timeout outside the range that the coordinator allows.
+    #[error("the session timeout is outside the allowed range")]
+    InvalidSessionTimeout,
+    /// The group has as many members as it may have.
+    #[error("the group has as many members as it may have")]
+    GroupMaxSizeReached,
+    /// Another member has the instance id now (KIP-345).
+    #[error("another member uses this group.instance.id")]
+    FencedInstanceId,
+    /// Only a group without members may be asked this.
+    #[error("the group has members")]
+    NonEmptyGroup,
+    /// The group still reads the topic.
+    #[error("the group is subscribed to the topic")]
+    GroupSubscribedToTopic,
+    /// The metadata of a commit is too large.
+    #[error("the metadata of the offset is too large")]
+    OffsetMetadataTooLarge,
+    /// Metadata and assignments of the members are too large together.
+    #[error("metadata and assignments of the group's members are too large")]
+    GroupTooLarge,
+    /// The coordinator has as many groups as it may have: retry later.
+    #[error("the coordinator has too many groups")]
+    TooManyGroups,
+}

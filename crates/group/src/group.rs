@@ -1,0 +1,165 @@
+//! One group of the classic protocol: its members, its generation, its offsets.
+//!
+//! The verbs are in files of their own; this one has what they share. Kafka's *Dead* has no value here: a group of which
+//! nothing is left is not there.
+
+mod commit;
+mod heartbeat;
+mod join;
+mod leave;
+mod log;
+mod rebalance;
+mod show;
+mod subscription;
+mod sync;
+mod timers;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::Error;
+use crate::offsets::Offsets;
+use crate::requests::GroupState;
+use crate::shard::Token;
+
+/// A member.
+#[derive(Debug)]
+struct Member {
+    instance_id: Option<String>,
+    client_id: String,
+    client_host: String,
+    session_timeout: Duration,
+    rebalance_timeout: Duration,
+    /// What it supports, best first: name and metadata.
+    protocols: Vec<(String, Bytes)>,
+    assignment: Bytes,
+    /// The order in which members came; the oldest leads.
+    number: u64,
+    /// Its join request, while that waits.
+    joining: Option<Token>,
+    /// Its sync request, while that waits.
+    syncing: Option<Token>,
+    /// It has asked for its assignment in this generation.
+    synced: bool,
+    /// It has not been in a generation yet: nobody knows whether its client has heard of it.
+    new: bool,
+    /// When it is removed unless it gives a sign of life.
+    deadline: Duration,
+}
+
+impl Member {
+    fn supports(&self, name: &str) -> bool {
+        self.protocols.iter().any(|(protocol, _)| protocol == name)
+    }
+
+    fn metadata(&self, name: &str) -> Bytes {
+        self.protocols.iter().find(|(protocol, _)| protocol == name).map(|(_, m)| m.clone()).unwrap_or_default()
+    }
+
+    fn bytes(&self) -> usize {
+        self.assignment.len() + self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum::<usize>()
+    }
+}
+
+/// A rebalance that waits for members.
+#[derive(Debug)]
+struct Rebalance {
+    /// When it goes on without those that are missing.
+    deadline: Duration,
+    /// For a group's first members: how much longer it may be put off if more come (KIP-134).
+    initial: Option<Duration>,
+    /// A member came since the deadline was set.
+    grew: bool,
+}
+
+/// A group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    id: String,
+    state: GroupState,
+    /// When it came into its state, ms since the Unix epoch.
+    since: i64,
+    generation: i32,
+    protocol_type: Option<String>,
+    protocol: Option<String>,
+    leader: Option<String>,
+    members: BTreeMap<String, Member>,
+    /// Member ids of static members, by instance id.
+    instances: BTreeMap<String, String>,
+    /// Members that were given an id and have not come back with it, and until when they may.
+    pending: BTreeMap<String, Duration>,
+    rebalance: Option<Rebalance>,
+    /// When members that did not ask for their assignment are removed.
+    sync_deadline: Option<Duration>,
+    next_number: u64,
+    pub(crate) offsets: Offsets,
+    /// When it wants to be looked at, or earlier.
+    pub(crate) wake: Option<Duration>,
+    /// When the coordinator will look at it.
+    pub(crate) scheduled: Option<Duration>,
+}
+
+impl Group {
+    pub(crate) fn new(id: String) -> Self {
+        Self {
+            id,
+            state: GroupState::Empty,
+            since: -1,
+            generation: 0,
+            protocol_type: None,
+            protocol: None,
+            leader: None,
+            members: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            rebalance: None,
+            sync_deadline: None,
+            next_number: 0,
+            offsets: Offsets::default(),
+            wake: None,
+            scheduled: None,
+        }
+    }
+
+    /// Nothing would be lost if it were not there.
+    pub(crate) fn is_trivial(&self) -> bool {
+        self.members.is_empty()
+            && self.pending.is_empty()
+            && self.generation == 0
+            && self.rebalance.is_none()
+            && self.offsets.is_empty()
+    }
+
+    fn is(&self, state: GroupState) -> bool {
+        self.state == state
+    }
+
+    /// The member, if both names agree on it (KIP-345).
+    fn authenticate(&mut self, member_id: &str, instance_id: Option<&str>) -> Result<&mut Member, Error> {
+        if let Some(instance_id) = instance_id {
+            match self.instances.get(instance_id) {
+                None => return Err(Error::UnknownMemberId),
+                Some(current) if current != member_id => return Err(Error::FencedInstanceId),
+                Some(_) => {}
+            }
+        }
+        self.members.get_mut(member_id).ok_or(Error::UnknownMemberId)
+    }
+
+    /// Asks to be looked at by `at`.
+    fn wake_by(&mut self, at: Duration) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    /// Bytes that its members' metadata and assignments take.
+    fn bytes(&self) -> usize {
+        self.members.values().map(Member::bytes).sum()
+    }
+
+    /// How long a rebalance may take.
+    fn rebalance_timeout(&self) -> Duration {
+        self.members.values().map(|m| m.rebalance_timeout).max().unwrap_or_default()
+    }
+}

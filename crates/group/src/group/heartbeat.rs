@@ -1,0 +1,22 @@
+//! Signs of life.
+
+use crate::error::Error;
+use crate::group::Group;
+use crate::requests::{GroupState, Heartbeat};
+use crate::shard::Context;
+
+impl Group {
+    pub(crate) fn heartbeat(&mut self, ctx: &Context<'_>, beat: &Heartbeat) -> Result<(), Error> {
+        let (generation, state) = (self.generation, self.state);
+        let member = self.authenticate(&beat.member_id, beat.instance_id.as_deref())?;
+        if beat.generation != generation {
+            return Err(Error::IllegalGeneration);
+        }
+        member.deadline = ctx.now.elapsed + member.session_timeout;
+        match state {
+            GroupState::Empty => Err(Error::UnknownMemberId),
+            GroupState::PreparingRebalance => Err(Error::RebalanceInProgress),
+            GroupState::CompletingRebalance | GroupState::Stable => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! What a coordinator is asked, and what it answers: plain data.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::Error;
+
+/// Asks to become, or to stay, a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinGroup {
+    /// The group.
+    pub group: String,
+    /// Empty for a member that is new.
+    pub member_id: String,
+    /// `group.instance.id` of a static member (KIP-345).
+    pub instance_id: Option<String>,
+    /// Client id; a new member's id begins with it.
+    pub client_id: String,
+    /// Where the client is, for people.
+    pub client_host: String,
+    /// A member that is silent for so long is removed.
+    pub session_timeout: Duration,
+    /// How long a rebalance waits for the member.
+    pub rebalance_timeout: Duration,
+    /// `consumer`, `connect`, ...
+    pub protocol_type: String,
+    /// What the member supports, best first: name and metadata.
+    pub protocols: Vec<(String, Bytes)>,
+    /// Why it joins (KIP-800).
+    pub reason: Option<String>,
+    /// A member without an id is given one and must come back with it (KIP-394).
+    pub needs_member_id: bool,
+    /// The member understands that it leads without having to assign (KIP-814).
+    pub may_skip_assignment: bool,
+}
+
+/// The answer to [`JoinGroup`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JoinOutcome {
+    /// The member is in a new generation.
+    Joined(Joined),
+    /// The member must ask again with this id (KIP-394).
+    MemberIdRequired(String),
+}
+
+/// A member's place in a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// The generation.
+    pub generation: i32,
+    /// Protocol type of the group.
+    pub protocol_type: String,
+    /// The protocol that was chosen.
+    pub protocol: String,
+    /// Member id of the leader.
+    pub leader: String,
+    /// The member's own id.
+    pub member_id: String,
+    /// The leader need not assign: what was assigned stands (KIP-814).
+    pub skip_assignment: bool,
+    /// Every member, for the leader only.
+    pub members: Vec<JoinedMember>,
+}
+
+/// A member as the leader sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinedMember {
+    /// Member id.
+    pub member_id: String,
+    /// `group.instance.id`.
+    pub instance_id: Option<String>,
+    /// Its metadata for the chosen protocol.
+    pub metadata: Bytes,
+}
+
+/// Asks for the member's assignment; the leader brings everyone's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncGroup {
+    /// The group.
+    pub group: String,
+    /// The generation that the member is in.
+    pub generation: i32,
+    /// The member.
+    pub member_id: String,
+    /// Its `group.instance.id`.
+    pub instance_id: Option<String>,
+    /// Protocol type that the member believes in, if it says so.
+    pub protocol_type: Option<String>,
+    /// Protocol that the member believes in, if it says so.
+    pub protocol: Option<String>,
+    /// Member ids and their assignments; empty but from the leader.
+    pub assignments: Vec<(String, Bytes)>,
+}
+
+/// The answer to [`SyncGroup`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Synced {
+    /// Protocol type of the group.
+    pub protocol_type: Option<String>,
+    /// Its protocol.
+    pub protocol: Option<String>,
+    /// What is assigned to the member.
+    pub assignment: Bytes,
+}
+
+/// A sign of life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The group.
+    pub group: String,
+    /// The generation that the member is in.
+    pub generation: i32,
+    /// The member.
+    pub member_id: String,
+    /// Its `group.instance.id`.
+    pub instance_id: Option<String>,
+}
+
+/// Removes members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaveGroup {
+    /// The group.
+    pub group: String,
+    /// Who leaves.
+    pub members: Vec<Leaving>,
+}
+
+/// A member that leaves, or is removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaving {
+    /// Its id; may be empty where the instance id is given.
+    pub member_id: String,
+    /// Its `group.instance.id`.
+    pub instance_id: Option<String>,
+    /// Why (KIP-800).
+    pub reason: Option<String>,
+}
+
+/// Commits offsets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitOffsets {
+    /// The group.
+    pub group: String,
+    /// The generation that the member is in; negative from outside of any.
+    pub generation: i32,
+    /// The member; empty from outside.
+    pub member_id: String,
+    /// Its `group.instance.id`.
+    pub instance_id: Option<String>,
+    /// When the offsets expire, where the committer still says so (versions 2 to 4).
+    pub retention: Option<Duration>,
+    /// The offsets.
+    pub offsets: Vec<CommitOffset>,
+}
+
+/// One offset to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitOffset {
+    /// Topic name.
+    pub topic: String,
+    /// Partition number.
+    pub partition: i32,
+    /// Next offset to read.
+    pub offset: i64,
+    /// Epoch of the last record read, −1 for none.
+    pub leader_epoch: i32,
+    /// Whatever the committer wants to keep with it.
+    pub metadata: String,
+}
+
+/// Asks for committed offsets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchOffsets {
+    /// The group.
+    pub group: String,
+    /// Topics and partitions; `None` for all that were committed.
+    pub topics: Option<Vec<(String, Vec<i32>)>>,
+}
+
+/// A committed offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// Topic name.
+    pub topic: String,
+    /// Partition number.
+    pub partition: i32,
+    /// Next offset to read; −1 where nothing is committed.
+    pub offset: i64,
+    /// Epoch of the last record read, −1 for none.
+    pub leader_epoch: i32,
+    /// What the committer kept with it.
+    pub metadata: String,
+}
+
+/// Deletes committed offsets (KIP-496).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteOffsets {
+    /// The group.
+    pub group: String,
+    /// Topics and partitions.
+    pub partitions: Vec<(String, i32)>,
+}
+
+/// The state of a group in the classic protocol. A group that is not there is *Dead* in Kafka's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupState {
+    /// No members.
+    Empty,
+    /// Waiting for the members to join.
+    PreparingRebalance,
+    /// Waiting for the leader's assignment.
+    CompletingRebalance,
+    /// Every member knows its assignment, or may.
+    Stable,
+}
+
+impl GroupState {
+    /// Kafka's name of it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::PreparingRebalance => "PreparingRebalance",
+            Self::CompletingRebalance => "CompletingRebalance",
+            Self::Stable => "Stable",
+        }
+    }
+}
+
+/// A group in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedGroup {
+    /// The group.
+    pub group: String,
+    /// Its protocol type; empty for none.
+    pub protocol_type: String,
+    /// Its state.
+    pub state: GroupState,
+}
+
+/// A group and its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedGroup {
+    /// The group.
+    pub group: String,
+    /// Its state.
+    pub state: GroupState,
+    /// Its protocol type; empty for none.
+    pub protocol_type: String,
+    /// Its protocol; empty unless it is stable.
+    pub protocol: String,
+    /// Its members.
+    pub members: Vec<DescribedMember>,
+}
+
+/// A member as tools see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedMember {
+    /// Member id.
+    pub member_id: String,
+    /// `group.instance.id`.
+    pub instance_id: Option<String>,
+    /// Client id.
+    pub client_id: String,
+    /// Where the client is.
+    pub client_host: String,
+    /// Its metadata; empty unless the group is stable.
+    pub metadata: Bytes,
+    /// Its assignment; empty unless the group is stable.
+    pub assignment: Bytes,
+}
+
+/// Everything that a coordinator can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// To join; with an id that no member ever had, in case that one is needed.
+    Join(JoinGroup, String),
+    /// For an assignment.
+    Sync(SyncGroup),
+    /// A sign of life.
+    Heartbeat(Heartbeat),
+    /// To remove members.
+    Leave(LeaveGroup),
+    /// To commit offsets.
+    Commit(CommitOffsets),
+    /// For committed offsets.
+    FetchOffsets(FetchOffsets),
+    /// To delete offsets.
+    DeleteOffsets(DeleteOffsets),
+    /// For its groups.
+    List,
+    /// For a group.
+    Describe(String),
+    /// To delete a group.
+    Delete(String),
+    /// To forget what was committed for a topic that was deleted.
+    ForgetTopic(String),
+}
+
+/// What a coordinator answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// To [`Request::Join`].
+    Join(JoinOutcome),
+    /// To [`Request::Sync`].
+    Sync(Synced),
+    /// To [`Request::Heartbeat`], [`Request::Delete`] and [`Request::ForgetTopic`].
+    Done,
+    /// To [`Request::Leave`], [`Request::Commit`] and [`Request::DeleteOffsets`]: what became of each, in order.
+    Each(Vec<Result<(), Error>>),
+    /// To [`Request::FetchOffsets`], in the order asked.
+    Offsets(Vec<CommittedOffset>),
+    /// To [`Request::List`].
+    Listed(Vec<ListedGroup>),
+    /// To [`Request::Describe`].
+    Described(DescribedGroup),
+}

@@ -1,0 +1,327 @@
+//! The coordinator of one partition of `__consumer_offsets`: finds the group, keeps the timers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use runnel_format::groups::{GroupKey, GroupMetadataValue, OffsetCommitValue};
+
+use crate::error::Error;
+use crate::group::Group;
+use crate::options::Options;
+use crate::requests::{FetchOffsets, JoinGroup, LeaveGroup, Reply, Request};
+
+/// Names a request until it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// The time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Since some moment of this process; it never goes back. Timers follow it.
+    pub elapsed: Duration,
+    /// Milliseconds since the Unix epoch. What is written, and offsets that expire, follow it.
+    pub wall_ms: i64,
+}
+
+/// What the caller must do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Append a record to the log; `None` is a tombstone.
+    Write {
+        /// What it is about.
+        key: GroupKey,
+        /// Its value.
+        value: Option<Bytes>,
+    },
+    /// Answer a request, once every record written before is durable.
+    Reply {
+        /// The request.
+        token: Token,
+        /// The answer.
+        outcome: Result<Reply, Error>,
+    },
+}
+
+/// Longest name of anything: group, instance, protocol. Kafka's format ends at 32 KiB.
+const MAX_NAME: usize = 4096;
+
+/// What a group needs besides itself.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Now,
+    pub(crate) options: &'a Options,
+    pub(crate) effects: &'a mut Vec<Effect>,
+}
+
+impl Context<'_> {
+    pub(crate) fn reply(&mut self, token: Token, outcome: Result<Reply, Error>) {
+        self.effects.push(Effect::Reply { token, outcome });
+    }
+
+    pub(crate) fn write(&mut self, key: GroupKey, value: Option<Bytes>) {
+        self.effects.push(Effect::Write { key, value });
+    }
+}
+
+/// The groups of one partition.
+#[derive(Debug)]
+pub struct Shard {
+    options: Options,
+    groups: BTreeMap<String, Group>,
+    /// When each group with a timer wants to be looked at.
+    timers: BTreeSet<(Duration, String)>,
+    next_expiry: Duration,
+}
+
+impl Shard {
+    /// A coordinator without groups.
+    pub fn new(options: Options) -> Self {
+        let next_expiry = options.expiry_interval;
+        Self { options, groups: BTreeMap::new(), timers: BTreeSet::new(), next_expiry }
+    }
+
+    /// Takes in a record of the log, in order, before anything is asked. What this release cannot read is an error; the
+    /// caller decides whether to go on without it.
+    pub fn load(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), runnel_format::Error> {
+        let Some(key) = GroupKey::decode(key)? else { return Ok(()) };
+        match (key, value) {
+            (GroupKey::Offset { group, topic, partition }, Some(value)) => {
+                let value = OffsetCommitValue::decode(value)?;
+                self.group(group).restore_offset(&topic, partition, Some(value));
+            }
+            (GroupKey::Offset { group, topic, partition }, None) => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.restore_offset(&topic, partition, None);
+                }
+            }
+            (GroupKey::Group { group }, Some(value)) => {
+                let value = GroupMetadataValue::decode(value)?;
+                self.group(group).restore(value);
+            }
+            // Offsets that were committed from outside may outlive the members.
+            (GroupKey::Group { group }, None) => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.restore_absent();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is loaded: from now on members must give signs of life.
+    pub fn loaded(&mut self, now: Now) {
+        self.groups.retain(|_, group| !group.is_trivial());
+        self.next_expiry = now.elapsed + self.options.expiry_interval;
+        let ids: Vec<String> = self.groups.keys().cloned().collect();
+        for id in ids {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.start_timers(now);
+            }
+            self.settle(&id);
+        }
+    }
+
+    /// How many groups there are.
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// When [`Shard::tick`] has something to do.
+    pub fn next_tick(&self) -> Duration {
+        self.timers.first().map_or(self.next_expiry, |(at, _)| self.next_expiry.min(*at))
+    }
+
+    /// Does what time makes due.
+    pub fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        while let Some((at, id)) = self.timers.pop_first() {
+            if at > now.elapsed {
+                self.timers.insert((at, id));
+                break;
+            }
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.scheduled = None;
+                group.tick(&mut Context { now, options: &self.options, effects });
+            }
+            self.settle(&id);
+        }
+        if now.elapsed >= self.next_expiry {
+            self.next_expiry = now.elapsed + self.options.expiry_interval;
+            let ids: Vec<String> = self.groups.keys().cloned().collect();
+            for id in ids {
+                if let Some(group) = self.groups.get_mut(&id) {
+                    group.expire_offsets(&mut Context { now, options: &self.options, effects });
+                }
+                self.settle(&id);
+            }
+        }
+    }
+
+    /// Handles a request. Its answer is among the effects of this call or of a later one.
+    pub fn on(&mut self, now: Now, token: Token, request: Request, effects: &mut Vec<Effect>) {
+        let answer = |effects: &mut Vec<Effect>, outcome| effects.push(Effect::Reply { token, outcome });
+        match request {
+            Request::Join(join, fresh_id) => self.join(now, token, join, fresh_id, effects),
+            Request::Sync(sync) => {
+                let id = sync.group.clone();
+                self.with(now, &id, token, Error::UnknownMemberId, effects, |group, ctx| group.sync(ctx, token, sync));
+            }
+            Request::Heartbeat(beat) => {
+                self.with(now, &beat.group, token, Error::UnknownMemberId, effects, |group, ctx| {
+                    let outcome = group.heartbeat(ctx, &beat);
+                    ctx.reply(token, outcome.map(|()| Reply::Done));
+                });
+            }
+            Request::Leave(leave) => self.leave(now, token, &leave, effects),
+            Request::Commit(commit) => {
+                let outside = commit.generation < 0 && commit.member_id.is_empty() && commit.instance_id.is_none();
+                if outside && let Err(error) = self.make_room(&commit.group) {
+                    return answer(effects, Err(error));
+                }
+                self.with(now, &commit.group, token, Error::IllegalGeneration, effects, |group, ctx| {
+                    let outcome = group.commit(ctx, &commit);
+                    ctx.reply(token, outcome.map(Reply::Each));
+                });
+            }
+            Request::FetchOffsets(FetchOffsets { group, topics }) => {
+                let nothing = crate::offsets::Offsets::default();
+                let offsets = self.groups.get(&group).map_or(&nothing, |group| &group.offsets);
+                answer(effects, Ok(Reply::Offsets(offsets.fetch(topics.as_deref()))));
+            }
+            Request::DeleteOffsets(delete) => {
+                self.with(now, &delete.group, token, Error::GroupIdNotFound, effects, |group, ctx| {
+                    let outcome = group.delete_offsets(ctx, &delete);
+                    ctx.reply(token, outcome.map(Reply::Each));
+                });
+            }
+            Request::List => {
+                let listed = self.groups.values().map(Group::listed).collect();
+                answer(effects, Ok(Reply::Listed(listed)));
+            }
+            Request::Describe(id) => {
+                let found = self.groups.get(&id).ok_or(Error::GroupIdNotFound);
+                answer(effects, found.map(|group| Reply::Described(group.described())));
+            }
+            Request::Delete(id) => {
+                self.with(now, &id, token, Error::GroupIdNotFound, effects, |group, ctx| {
+                    let outcome = group.delete(ctx);
+                    ctx.reply(token, outcome.map(|()| Reply::Done));
+                });
+            }
+            Request::ForgetTopic(topic) => {
+                let ids: Vec<String> = self.groups.keys().cloned().collect();
+                for id in ids {
+                    if let Some(group) = self.groups.get_mut(&id) {
+                        group.forget_topic(&mut Context { now, options: &self.options, effects }, &topic);
+                    }
+                    self.settle(&id);
+                }
+                answer(effects, Ok(Reply::Done));
+            }
+        }
+    }
+
+    fn join(&mut self, now: Now, token: Token, join: JoinGroup, fresh_id: String, effects: &mut Vec<Effect>) {
+        let id = join.group.clone();
+        let room = check_join(&join, &self.options)
+            .and_then(|()| if join.member_id.is_empty() { self.make_room(&id) } else { Ok(()) });
+        if let Err(error) = room {
+            return effects.push(Effect::Reply { token, outcome: Err(error) });
+        }
+        self.with(now, &id, token, Error::UnknownMemberId, effects, |group, ctx| {
+            if let Err(error) = group.join(ctx, token, join, fresh_id) {
+                ctx.reply(token, Err(error));
+            }
+        });
+    }
+
+    fn leave(&mut self, now: Now, token: Token, leave: &LeaveGroup, effects: &mut Vec<Effect>) {
+        if !self.groups.contains_key(&leave.group) {
+            let each = leave.members.iter().map(|_| Err(Error::UnknownMemberId)).collect();
+            return effects.push(Effect::Reply { token, outcome: Ok(Reply::Each(each)) });
+        }
+        self.with(now, &leave.group, token, Error::UnknownMemberId, effects, |group, ctx| {
+            let each = group.leave(ctx, leave);
+            ctx.reply(token, Ok(Reply::Each(each)));
+        });
+    }
+
+    /// Hands a request to its group, or answers `absent`.
+    fn with(
+        &mut self,
+        now: Now,
+        id: &str,
+        token: Token,
+        absent: Error,
+        effects: &mut Vec<Effect>,
+        handle: impl FnOnce(&mut Group, &mut Context<'_>),
+    ) {
+        let Some(group) = self.groups.get_mut(id) else {
+            return effects.push(Effect::Reply { token, outcome: Err(absent) });
+        };
+        handle(group, &mut Context { now, options: &self.options, effects });
+        self.settle(id);
+    }
+
+    /// Makes the group if it is not there.
+    fn make_room(&mut self, id: &str) -> Result<(), Error> {
+        // Kafka takes commits for the empty group id from consumers of old.
+        if id.len() > MAX_NAME {
+            return Err(Error::InvalidGroupId);
+        }
+        if !self.groups.contains_key(id) {
+            if self.groups.len() >= self.options.max_groups {
+                return Err(Error::TooManyGroups);
+            }
+            self.group(id.to_owned());
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, id: String) -> &mut Group {
+        self.groups.entry(id).or_insert_with_key(|id| Group::new(id.clone()))
+    }
+
+    /// After a group changed: its timer, and whether anything is left of it.
+    fn settle(&mut self, id: &str) {
+        let Some(group) = self.groups.get_mut(id) else { return };
+        let wanted = if group.is_trivial() { None } else { group.wake };
+        if wanted != group.scheduled {
+            if let Some(at) = group.scheduled {
+                self.timers.remove(&(at, id.to_owned()));
+            }
+            if let Some(at) = wanted {
+                self.timers.insert((at, id.to_owned()));
+            }
+            group.scheduled = wanted;
+        }
+        if group.is_trivial() {
+            self.groups.remove(id);
+        }
+    }
+}
+
+fn check_join(join: &JoinGroup, options: &Options) -> Result<(), Error> {
+    if join.group.is_empty() || join.group.len() > MAX_NAME {
+        return Err(Error::InvalidGroupId);
+    }
+    if !(options.min_session_timeout..=options.max_session_timeout).contains(&join.session_timeout) {
+        return Err(Error::InvalidSessionTimeout);
+    }
+    let too_long = |name: &str| name.len() > MAX_NAME;
+    let bad_protocols = join.protocols.is_empty() || join.protocols.iter().any(|(name, _)| too_long(name));
+    if join.protocol_type.is_empty() || too_long(&join.protocol_type) || bad_protocols {
+        return Err(Error::InconsistentGroupProtocol);
+    }
+    if join.instance_id.as_deref().is_some_and(too_long) {
+        return Err(Error::UnknownMemberId);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
