@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a finding is a panic
 
 mod batches;
+mod groups;
 mod kafka;
 mod log;
 mod manifest;
@@ -33,7 +34,7 @@ const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>)
 }
 
 /// Every target.
-pub static TARGETS: [Target; 12] = [
+pub static TARGETS: [Target; 13] = [
     target("record_batch", batches::batch, batches::seeds),
     target("codec", batches::codec, batches::codec_seeds),
     target("kafka_stream", kafka::stream, kafka::stream_seeds),
@@ -43,6 +44,7 @@ pub static TARGETS: [Target; 12] = [
     target("wal_recovery", log::recovery, log::recovery_seeds),
     target("manifest", manifest::run, manifest::seeds),
     target("metadata", metadata::run, metadata::seeds),
+    target("group_log", groups::run, groups::seeds),
     target("segment", segments::file, segments::file_seeds),
     target("cached_run", segments::cached_run, segments::run_seeds),
     target("names", names::run, names::seeds),

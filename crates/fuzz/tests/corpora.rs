@@ -64,6 +64,7 @@ targets!(
     wal_recovery,
     manifest,
     metadata,
+    group_log,
     segment,
     cached_run,
     names
