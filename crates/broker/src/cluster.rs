@@ -10,7 +10,7 @@ use runnel_api::{
 use runnel_record::LeaderEpoch;
 
 use crate::Broker;
-use crate::topics::{Topic, is_internal};
+use crate::topics::{OFFSETS_TOPIC, Topic, is_internal};
 
 #[async_trait]
 impl Cluster for Broker {
@@ -54,6 +54,10 @@ impl Cluster for Broker {
 
 impl Broker {
     async fn auto_create(&self, name: &str) -> Result<Arc<Topic>, Error> {
+        if name == OFFSETS_TOPIC {
+            let made = self.offsets_topic(true).await?;
+            return made.map_or_else(|| self.topics.get(&TopicKey::Name(name.to_owned())), Ok);
+        }
         let wanted = CreateTopic {
             name: name.to_owned(),
             partitions: None,

@@ -89,7 +89,7 @@ impl Broker {
     }
 
     /// `__consumer_offsets`, made if `create` asks for it.
-    async fn offsets_topic(&self, create: bool) -> Result<Option<Arc<Topic>>, Error> {
+    pub(crate) async fn offsets_topic(&self, create: bool) -> Result<Option<Arc<Topic>>, Error> {
         let key = TopicKey::Name(OFFSETS_TOPIC.to_owned());
         if let Some(topic) = self.topics.find(&key) {
             return Ok(Some(topic));

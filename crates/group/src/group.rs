@@ -24,6 +24,9 @@ use crate::offsets::Offsets;
 use crate::requests::GroupState;
 use crate::shard::Token;
 
+/// A rebalance waits at least this long, whatever its members ask for: less would be over before anyone can answer.
+const MIN_REBALANCE: Duration = Duration::from_secs(1);
+
 /// A member.
 #[derive(Debug)]
 struct Member {
@@ -59,8 +62,13 @@ impl Member {
     }
 
     fn bytes(&self) -> usize {
-        self.assignment.len() + self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum::<usize>()
+        self.client_id.len() + self.assignment.len() + bytes_of(&self.protocols)
     }
+}
+
+/// Bytes that a member's protocols take.
+fn bytes_of(protocols: &[(String, Bytes)]) -> usize {
+    protocols.iter().map(|(name, metadata)| size_of::<(String, Bytes)>() + name.len() + metadata.len()).sum()
 }
 
 /// A rebalance that waits for members.
@@ -160,6 +168,6 @@ impl Group {
 
     /// How long a rebalance may take.
     fn rebalance_timeout(&self) -> Duration {
-        self.members.values().map(|m| m.rebalance_timeout).max().unwrap_or_default()
+        self.members.values().map(|m| m.rebalance_timeout).max().unwrap_or_default().max(MIN_REBALANCE)
     }
 }

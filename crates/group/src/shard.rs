@@ -46,6 +46,9 @@ pub enum Effect {
 /// Longest name of anything: group, instance, protocol. Kafka's format ends at 32 KiB.
 const MAX_NAME: usize = 4096;
 
+/// Most protocols that a member may support; clients have a handful.
+const MAX_PROTOCOLS: usize = 64;
+
 /// What a group needs besides itself.
 pub(crate) struct Context<'a> {
     pub(crate) now: Now,
@@ -80,8 +83,8 @@ impl Shard {
         Self { options, groups: BTreeMap::new(), timers: BTreeSet::new(), next_expiry }
     }
 
-    /// Takes in a record of the log, in order, before anything is asked. What this release cannot read is an error; the
-    /// caller decides whether to go on without it.
+    /// Takes in a record of the log, in order, before anything is asked. Kinds of records that this release does not know
+    /// are passed over; one that it knows and cannot read is an error.
     pub fn load(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), runnel_format::Error> {
         let Some(key) = GroupKey::decode(key)? else { return Ok(()) };
         match (key, value) {
@@ -138,11 +141,9 @@ impl Shard {
 
     /// Does what time makes due.
     pub fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        while let Some((at, id)) = self.timers.pop_first() {
-            if at > now.elapsed {
-                self.timers.insert((at, id));
-                break;
-            }
+        // Each group once: what it wants next comes with the next tick.
+        let later = self.timers.split_off(&(now.elapsed + Duration::from_nanos(1), String::new()));
+        for (_, id) in std::mem::replace(&mut self.timers, later) {
             if let Some(group) = self.groups.get_mut(&id) {
                 group.scheduled = None;
                 group.tick(&mut Context { now, options: &self.options, effects });
@@ -178,8 +179,9 @@ impl Shard {
             }
             Request::Leave(leave) => self.leave(now, token, &leave, effects),
             Request::Commit(commit) => {
-                let outside = commit.generation < 0 && commit.member_id.is_empty() && commit.instance_id.is_none();
-                if outside && let Err(error) = self.make_room(&commit.group) {
+                if commit.generation < 0
+                    && let Err(error) = self.make_room(&commit.group)
+                {
                     return answer(effects, Err(error));
                 }
                 self.with(now, &commit.group, token, Error::IllegalGeneration, effects, |group, ctx| {
@@ -313,7 +315,8 @@ fn check_join(join: &JoinGroup, options: &Options) -> Result<(), Error> {
         return Err(Error::InvalidSessionTimeout);
     }
     let too_long = |name: &str| name.len() > MAX_NAME;
-    let bad_protocols = join.protocols.is_empty() || join.protocols.iter().any(|(name, _)| too_long(name));
+    let too_many = !(1..=MAX_PROTOCOLS).contains(&join.protocols.len());
+    let bad_protocols = too_many || join.protocols.iter().any(|(name, _)| too_long(name));
     if join.protocol_type.is_empty() || too_long(&join.protocol_type) || bad_protocols {
         return Err(Error::InconsistentGroupProtocol);
     }

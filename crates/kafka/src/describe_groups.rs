@@ -17,7 +17,7 @@ use crate::error::group_code;
 use crate::reply::{Outcome, first_error};
 use crate::topics::{self, NO_OPERATIONS, text};
 
-/// First version in which a group that is not there is an error.
+/// First version in which a group that is not there is an error, and errors have a text.
 const WITH_NOT_FOUND: i16 = 6;
 
 /// Permissions on a group while everyone may do everything (KIP-430): read, delete, describe.
@@ -33,6 +33,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: DescribeGro
             Ok(group) => found(id, group),
             Err(error) => match group_code(error.kind) {
                 ResponseError::GroupIdNotFound if version < WITH_NOT_FOUND => dead(id),
+                code if version < WITH_NOT_FOUND => dead(id).with_error_code(code.code()),
                 code => dead(id).with_error_code(code.code()).with_error_message(topics::message(&error)),
             },
         };

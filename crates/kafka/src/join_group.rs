@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::join_group_request::JoinGroupRequest;
 use kafka_protocol::messages::join_group_response::{JoinGroupResponse, JoinGroupResponseMember};
@@ -17,6 +18,9 @@ use crate::topics::text;
 /// First version whose clients come back with an id that they are given (KIP-394).
 const WITH_MEMBER_ID_REQUIRED: i16 = 4;
 
+/// Bytes of a client id that are kept.
+const MAX_CLIENT_ID: usize = 255;
+
 /// First version in which there may be no protocol.
 const WITH_NULL_PROTOCOL: i16 = 7;
 
@@ -30,12 +34,13 @@ pub(crate) async fn handle(
     client_id: String,
 ) -> JoinGroupResponse {
     let member_id = request.member_id.clone();
-    let protocols = request.protocols.into_iter().map(|p| (p.name.to_string(), p.metadata));
+    // Copied: a slice would keep the whole request for as long as the member is one.
+    let protocols = request.protocols.into_iter().map(|p| (p.name.to_string(), Bytes::copy_from_slice(&p.metadata)));
     let join = JoinGroup {
         group: request.group_id.to_string(),
         member_id: request.member_id.to_string(),
         instance_id: request.group_instance_id.as_ref().map(ToString::to_string),
-        client_id,
+        client_id: clipped(client_id),
         client_host: ctx.peer.clone(),
         session_timeout: milliseconds(request.session_timeout_ms),
         rebalance_timeout: milliseconds(request.rebalance_timeout_ms),
@@ -50,6 +55,12 @@ pub(crate) async fn handle(
         Ok(JoinOutcome::MemberIdRequired(id)) => refused(version, ResponseError::MemberIdRequired, text(&id)),
         Err(error) => refused(version, group_code(error.kind), member_id),
     }
+}
+
+/// What groups keep of a client id, which says who somebody is to people only.
+fn clipped(mut client_id: String) -> String {
+    client_id.truncate(client_id.floor_char_boundary(MAX_CLIENT_ID));
+    client_id
 }
 
 fn milliseconds(ms: i32) -> Duration {

@@ -37,7 +37,7 @@ struct Found {
 
 pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: OffsetFetchRequest) -> OffsetFetchResponse {
     if version < WITH_GROUPS {
-        let topics = request.topics.map(|topics| topics.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
+        let topics = request.topics.map(|topics| once(topics.into_iter().map(|t| (t.name, t.partition_indexes))));
         let found = find(&ctx, request.group_id.to_string(), topics).await;
         return one_group(version, found);
     }
@@ -48,6 +48,16 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: OffsetFetch
         groups.push(of_group(&ctx, group).await);
     }
     OffsetFetchResponse::default().with_groups(groups)
+}
+
+/// Each partition once: the answer to one that is repeated could be as large as anyone likes.
+fn once(topics: impl Iterator<Item = (TopicName, Vec<i32>)>) -> Vec<(TopicName, Vec<i32>)> {
+    let mut seen = BTreeSet::new();
+    let distinct = topics.map(|(name, mut partitions)| {
+        partitions.retain(|partition| seen.insert((name.clone(), *partition)));
+        (name, partitions)
+    });
+    distinct.collect()
 }
 
 fn one_group(version: i16, found: Found) -> OffsetFetchResponse {
@@ -68,7 +78,7 @@ fn one_group(version: i16, found: Found) -> OffsetFetchResponse {
 }
 
 async fn of_group(ctx: &Context, group: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
-    let wanted = group.topics.map(|topics| topics.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
+    let wanted = group.topics.map(|topics| once(topics.into_iter().map(|t| (t.name, t.partition_indexes))));
     let found = find(ctx, group.group_id.to_string(), wanted).await;
     let topics = found.topics.into_iter().map(|(name, offsets)| {
         let partitions = offsets.into_iter().map(|offset| {

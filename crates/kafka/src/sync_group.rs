@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequest;
 use kafka_protocol::messages::sync_group_response::SyncGroupResponse;
 use runnel_api::groups::SyncGroup;
@@ -12,7 +13,9 @@ use crate::reply::Outcome;
 use crate::topics::text;
 
 pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: SyncGroupRequest) -> SyncGroupResponse {
-    let assignments = request.assignments.into_iter().map(|one| (one.member_id.to_string(), one.assignment));
+    // Copied: a slice would keep the whole request for as long as the member has its assignment.
+    let assignments =
+        request.assignments.into_iter().map(|one| (one.member_id.to_string(), Bytes::copy_from_slice(&one.assignment)));
     let sync = SyncGroup {
         group: request.group_id.to_string(),
         generation: request.generation_id,

@@ -19,6 +19,10 @@ use crate::topics::Topic;
 /// Bytes of records that may wait for the log; past it nothing more is taken on.
 const MAX_UNWRITTEN: usize = 16 << 20;
 
+/// Answers that wait for the log, past which those that nobody waits for any more are dropped: an answer per request of
+/// a full mailbox.
+const MOST_ANSWERS: usize = super::MAILBOX;
+
 type Answer = Result<Reply, Error>;
 
 /// A request that the machine has not answered.
@@ -105,6 +109,10 @@ impl Coordinator {
     }
 
     fn on_asked(&mut self, asked: Asked) {
+        if asked.reply.is_closed() {
+            // Its client gave up, while this was loading for one, and asks again.
+            return;
+        }
         self.next_token += 1;
         let token = Token(self.next_token);
         let urgent = matches!(asked.request, Request::Heartbeat(_));
@@ -130,6 +138,9 @@ impl Coordinator {
                     if urgent || self.emitted == self.durable {
                         answer(reply, outcome);
                     } else {
+                        if self.answers.len() >= MOST_ANSWERS {
+                            self.answers.retain(|(_, reply, _)| !reply.is_closed());
+                        }
                         self.answers.push_back((self.emitted, reply, outcome));
                     }
                 }

@@ -42,6 +42,11 @@ impl Coordinator {
         let broker = Arc::clone(&self.broker);
         let _turn = broker.groups.loading.acquire().await;
         let partition = broker.open_in(&self.topic, self.partition).await?;
+        if partition.is_blocked() {
+            // What can still be read ends before the damage: older offsets would be told as if they were the last.
+            let what = format!("{} is damaged: its groups wait until that is repaired or accepted", partition.label());
+            return Err(Error::new(ErrorKind::Corrupt, what));
+        }
         // What was read before a failure is read again: the records of a key come in the same order.
         let (mut at, end) = (partition.log_start(), partition.watermark.get());
         let mut records = 0;
@@ -67,11 +72,12 @@ impl Coordinator {
             let record = record.map_err(|e| record_error(&e))?;
             records += 1;
             let Some(key) = record.key else { continue };
-            if let Err(error) = self.shard.load(key, record.value) {
+            // Going on without it would bring back the value that it replaced.
+            self.shard.load(key, record.value).map_err(|error| {
                 let offset = batch.base_offset().plus(i64::from(record.offset_delta));
-                let partition = self.partition;
-                tracing::error!(partition, %offset, %error, "a record of __consumer_offsets is passed over");
-            }
+                let what = format!("cannot read the record at offset {offset} of __consumer_offsets: {error}");
+                Error::new(ErrorKind::Corrupt, what)
+            })?;
         }
         Ok(records)
     }

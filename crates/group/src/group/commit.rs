@@ -31,10 +31,12 @@ impl Group {
     }
 
     fn may_commit(&mut self, ctx: &Context<'_>, commit: &CommitOffsets) -> Result<(), Error> {
-        let outside = commit.generation < 0 && commit.member_id.is_empty() && commit.instance_id.is_none();
-        if outside {
-            // From a tool, or a consumer that was assigned its partitions by hand.
-            return if self.is(GroupState::Empty) { Ok(()) } else { Err(Error::UnknownMemberId) };
+        // From a tool, or a consumer that was assigned its partitions by hand; such a consumer may name an instance.
+        if commit.generation < 0 && self.is(GroupState::Empty) {
+            return Ok(());
+        }
+        if commit.generation < 0 && commit.member_id.is_empty() && commit.instance_id.is_none() {
+            return Err(Error::UnknownMemberId);
         }
         let (generation, state) = (self.generation, self.state);
         let member = self.authenticate(&commit.member_id, commit.instance_id.as_deref())?;

@@ -1,13 +1,21 @@
 //! Joining: new members, members that come back, and static members under a new id.
 
 use crate::error::Error;
-use crate::group::{Group, Member};
+use crate::group::{Group, Member, bytes_of};
 use crate::requests::{GroupState, JoinGroup, JoinOutcome, Joined, Reply};
 use crate::shard::{Context, Token};
 
 /// How long a new member is waited for whose client may be gone: it sends no heartbeats before it has heard of its
 /// generation.
 const NEW_MEMBER: std::time::Duration = std::time::Duration::from_secs(300);
+
+impl Member {
+    /// Puts the end of its session off; returns when that is.
+    fn sign_of_life(&mut self, now: std::time::Duration) -> std::time::Duration {
+        self.deadline = now + if self.new { NEW_MEMBER } else { self.session_timeout };
+        self.deadline
+    }
+}
 
 impl Group {
     pub(crate) fn join(
@@ -23,8 +31,9 @@ impl Group {
         if self.is_full_for(&join.member_id, ctx) {
             return Err(Error::GroupMaxSizeReached);
         }
-        let added: usize = join.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum();
-        if self.bytes().saturating_add(added) > ctx.options.max_group_bytes {
+        let replaced = self.members.get(&join.member_id).map_or(0, |member| bytes_of(&member.protocols));
+        let added = join.client_id.len() + bytes_of(&join.protocols);
+        if (self.bytes() - replaced).saturating_add(added) > ctx.options.max_group_bytes {
             return Err(Error::GroupTooLarge);
         }
         if !join.member_id.is_empty() {
@@ -127,8 +136,7 @@ impl Group {
         member.session_timeout = join.session_timeout;
         member.rebalance_timeout = join.rebalance_timeout;
         member.protocols = join.protocols;
-        member.deadline = ctx.now.elapsed + member.session_timeout;
-        let deadline = member.deadline;
+        let deadline = member.sign_of_life(ctx.now.elapsed);
         if let Some(older) = member.joining.replace(token) {
             ctx.reply(older, Err(Error::RebalanceInProgress));
         }
@@ -161,8 +169,8 @@ impl Group {
         member.session_timeout = join.session_timeout;
         member.rebalance_timeout = join.rebalance_timeout;
         member.protocols = join.protocols;
-        member.deadline = ctx.now.elapsed + member.session_timeout;
-        self.wake_by(member.deadline);
+        let deadline = member.sign_of_life(ctx.now.elapsed);
+        self.wake_by(deadline);
         self.members.insert(member_id.clone(), member);
 
         let stays = self.is(GroupState::Stable) && self.choose_protocol() == self.protocol;

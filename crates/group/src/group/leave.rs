@@ -9,8 +9,10 @@ impl Group {
     pub(crate) fn leave(&mut self, ctx: &mut Context<'_>, leave: &LeaveGroup) -> Vec<Result<(), Error>> {
         let before = (self.members.len(), self.pending.len());
         let each = leave.members.iter().map(|leaving| self.leave_one(ctx, leaving)).collect();
-        if (self.members.len(), self.pending.len()) != before {
+        if self.members.len() != before.0 {
             self.after_departure(ctx);
+        } else if self.pending.len() != before.1 {
+            self.after_pending_left(ctx);
         }
         each
     }

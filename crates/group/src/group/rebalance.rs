@@ -157,6 +157,13 @@ impl Group {
         }
     }
 
+    /// Somebody was given an id and did not come back: a rebalance no longer waits for it, and nothing else changes.
+    pub(super) fn after_pending_left(&mut self, ctx: &mut Context<'_>) {
+        if self.is(GroupState::PreparingRebalance) {
+            self.try_complete_join(ctx);
+        }
+    }
+
     /// Answers those who wait for an assignment that will not come.
     fn release_syncing(&mut self, ctx: &mut Context<'_>, error: Error) {
         for member in self.members.values_mut() {

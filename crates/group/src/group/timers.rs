@@ -11,8 +11,10 @@ impl Group {
         let departed = self.end_sessions(ctx) | self.end_unsynced(ctx);
         let pending = self.pending.len();
         self.pending.retain(|_, until| *until > now);
-        if departed || self.pending.len() < pending {
+        if departed {
             self.after_departure(ctx);
+        } else if self.pending.len() < pending {
+            self.after_pending_left(ctx);
         }
         if self.rebalance.as_ref().is_some_and(|rebalance| rebalance.deadline <= now) {
             self.join_deadline(ctx);

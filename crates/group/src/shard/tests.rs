@@ -2,6 +2,7 @@
 
 mod classic;
 mod crash;
+mod hostile;
 mod offsets;
 mod statics;
 

@@ -46,7 +46,8 @@ pub(super) fn start(bench: &Bench) -> Result<Server> {
     let (port, controller) = (free_port()?, free_port()?);
     let settings = dir.join("server.properties");
     fs::write(&settings, properties(&data(bench), port, controller))?;
-    let format = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"];
+    let format =
+        ["-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"];
     process::output(java(bench).args(format).arg(&settings))?;
     let mut command = java(bench);
     command.args(JAVA).arg("kafka.Kafka").arg(&settings);
