@@ -19,8 +19,8 @@ pub(crate) fn run(input: &[u8]) {
         let none = rest.first() == Some(&u8::MAX);
         let (value, rest) = if none { (&[][..], &rest[1..]) } else { take(rest).unwrap_or_default() };
         left = rest;
-        again(value, |bytes| GroupMetadataValue::decode(bytes), GroupMetadataValue::encode);
-        again(value, |bytes| OffsetCommitValue::decode(bytes), OffsetCommitValue::encode);
+        again(value, GroupMetadataValue::decode, GroupMetadataValue::encode);
+        again(value, OffsetCommitValue::decode, OffsetCommitValue::encode);
         if let Ok(Some(known)) = GroupKey::decode(key) {
             assert_eq!(GroupKey::decode(&known.encode()), Ok(Some(known)));
         }
