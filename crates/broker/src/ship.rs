@@ -130,10 +130,11 @@ impl Broker {
             return 0;
         }
         let now = TimestampMs(self.ports.clock.now_ms());
-        let pinning = self.pinning();
+        // Lane pressure (design §6).
+        let pressing: BTreeSet<TopicPartition> = self.log.pressing().into_iter().map(|(tp, _)| tp).collect();
         let mut running = Vec::new();
         for partition in self.unshipped_partitions().into_iter().filter(|p| !p.is_blocked()) {
-            let forced = force || partition.is_seal_asked() || pinning.contains(&partition.tp);
+            let forced = force || partition.is_seal_asked() || pressing.contains(&partition.tp);
             let Some((bytes, seal_at)) = partition.unshipped() else { continue };
             if !forced && bytes < self.ship_threshold(&partition) && seal_at > now {
                 continue;
@@ -159,14 +160,6 @@ impl Broker {
     fn ship_threshold(&self, partition: &Partition) -> u64 {
         let topic = self.topics.find(&runnel_api::TopicKey::Id(partition.tp.topic));
         topic.map_or(u64::MAX, |topic| topic.config().segment_max_bytes)
-    }
-
-    /// What pins the oldest file of the log while the lane is under pressure (design §6).
-    fn pinning(&self) -> BTreeSet<TopicPartition> {
-        if !self.log.pressure().is_high() {
-            return BTreeSet::new();
-        }
-        self.log.oldest().into_iter().map(|(tp, _)| tp).collect()
     }
 
     /// Ships one segment of one partition, if one is due.

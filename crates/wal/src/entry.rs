@@ -95,14 +95,4 @@ pub struct Pressure {
     pub limit: u64,
     /// Whether the disk has no room for the next file.
     pub full: bool,
-    /// Whether the last append was throttled because of what waits for the bucket.
-    pub refused: bool,
-}
-
-impl Pressure {
-    /// Whether what pins the oldest file should be shipped, due or not: more than half of the limit is taken, or an
-    /// append does not get in (a batch may be larger than the other half).
-    pub const fn is_high(&self) -> bool {
-        self.full || self.refused || self.unshipped_bytes > self.limit / 2
-    }
 }

@@ -271,9 +271,10 @@ impl Index {
         }
     }
 
-    /// What pins the oldest file: partitions, and the offset that each has to ship up to.
-    pub(crate) fn oldest(&self) -> Vec<(TopicPartition, Offset)> {
-        let Some(oldest) = self.files.iter().find(|(_, file)| file.pins > 0).map(|(id, _)| *id) else {
+    /// What pins the oldest file, or the oldest full file: partitions, and the offset that each has to ship up to.
+    pub(crate) fn oldest(&self, full_only: bool) -> Vec<(TopicPartition, Offset)> {
+        let pinned = self.files.iter().find(|(_, file)| file.pins > 0);
+        let Some(oldest) = pinned.filter(|(_, file)| file.closed || !full_only).map(|(id, _)| *id) else {
             return Vec::new();
         };
         let last_in = |partition: &Partition| {

@@ -183,17 +183,31 @@ impl LocalLog {
     /// How full the log is.
     pub fn pressure(&self) -> Pressure {
         let shared = &self.0.shared;
-        let (unflushed_bytes, full, refused) = {
+        let (unflushed_bytes, full) = {
             let queue = shared.queue();
-            (queue.unflushed(), queue.is_starved(), queue.has_refused())
+            (queue.unflushed(), queue.is_starved())
         };
         let (unshipped_bytes, limit) = (shared.unshipped(), shared.options.max_unshipped);
-        Pressure { unflushed_bytes, unshipped_bytes, limit, full, refused }
+        Pressure { unflushed_bytes, unshipped_bytes, limit, full }
     }
 
-    /// What pins the oldest file: partitions, and the offset that each has to ship up to.
-    pub fn oldest(&self) -> Vec<(TopicPartition, Offset)> {
-        self.0.shared.index(|index| index.oldest())
+    /// What should be shipped, due or not, so that the log has room: what pins its oldest file (partitions, and the offset
+    /// that each has to ship up to). Empty unless more than half of the limit is taken, an append does not get in (a batch
+    /// may be larger than the other half), or the disk is full. On a full disk the file that is being written does not
+    /// count: it is no room for the next one, and what little comes into it would be shipped piece by piece.
+    pub fn pressing(&self) -> Vec<(TopicPartition, Offset)> {
+        let shared = &self.0.shared;
+        let (full, refused) = {
+            let queue = shared.queue();
+            (queue.is_starved(), queue.has_refused())
+        };
+        let crowded = refused || shared.unshipped() > shared.options.max_unshipped / 2;
+        if crowded || full { self.oldest(!crowded) } else { Vec::new() }
+    }
+
+    /// What pins the oldest file, whether there is pressure or not.
+    pub(crate) fn oldest(&self, full_only: bool) -> Vec<(TopicPartition, Offset)> {
+        self.0.shared.index(|index| index.oldest(full_only))
     }
 
     /// Whether the lane takes appends: false once it has failed or was closed.

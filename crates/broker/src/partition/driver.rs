@@ -199,7 +199,6 @@ impl Task {
                 let since = parked_since.unwrap_or_else(Instant::now);
                 // Early enough that the client hears that nothing was stored, rather than nothing.
                 let until = (since + MAX_PARKED).min(append.deadline - ANSWER_BEFORE);
-                tracing::debug!(partition = self.handle.label(), %error, "the log has no room for an append");
                 if error.kind() == runnel_wal::ErrorKind::Throttled && Instant::now() < until {
                     self.parked = Some((append, since));
                 } else {

@@ -72,6 +72,36 @@ fn a_log_opens_and_seals_on_a_full_disk() {
 }
 
 #[test]
+fn a_full_disk_presses_for_full_files_only() {
+    let disk = SimDisk::new(1);
+    let (log, _) = open(&disk);
+    put(&log, entry(0, 0, 1, 1, &[1; 3000]));
+    assert_eq!(log.oldest(false), [(tp(0), Offset(1))]);
+    assert!(log.oldest(true).is_empty(), "the file that is being written is no room for the next");
+    while !log.is_prepared() {
+        std::thread::yield_now();
+    }
+    disk.set_capacity(disk.used());
+    // The next file, which was ready, is taken; there is none after it.
+    let mut next = 1;
+    while !log.pressure().full {
+        put(&log, entry(0, next, 1, 1, &[1; 3000]));
+        next += 1;
+        while !log.is_prepared() {
+            std::thread::yield_now();
+        }
+    }
+    let pinned = log.pressing();
+    assert!(pinned.len() == 1 && pinned[0].1 < Offset(next), "the full file alone: {pinned:?} of {next}");
+    log.shipped(tp(0), pinned[0].1);
+    while log.pressure().full {
+        std::thread::yield_now();
+    }
+    assert!(log.pressing().is_empty(), "its file is the next one");
+    log.close();
+}
+
+#[test]
 fn closing_a_full_log_gives_up_what_waits_for_room() {
     let disk = SimDisk::new(1);
     let (log, _) = LocalLog::open(Arc::new(disk.clone()), options(), identity(), FailPoints::default()).unwrap();
