@@ -2,7 +2,6 @@
 import asyncio
 import itertools
 import random
-import threading
 import time
 
 import aiokafka
@@ -13,6 +12,7 @@ import pytest
 
 from harness import groups, log
 from harness.drivers import GROUPED
+from harness.history import Background
 from harness.process import wait_until
 
 PARTITIONS = 4
@@ -290,22 +290,13 @@ def test_the_topic_of_offsets_is_the_brokers_own(broker):
     assert [p for p, records in everything.items() if records] == [ord("g") % 50]
 
 
-class Committer:
+class Committer(Background):
     """Commits ever larger offsets, one after the other, and keeps what was acknowledged."""
 
     def __init__(self, address, group, partition):
         self.address, self.group, self.partition = address, group, partition
         self.tried = self.acked = 0
-        self.ending = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self):
-        self.thread.start()
-        return self
-
-    def finish(self):
-        self.ending.set()
-        self.thread.join()
+        super().__init__()
 
     def _run(self):
         client = groups.consumer(self.address, self.group)

@@ -6,7 +6,27 @@ import confluent_kafka
 from . import log
 
 
-class Load:
+class Background:
+    """Does `_run` in a thread of its own until it is told to end."""
+
+    def __init__(self):
+        self.ending = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self):
+        self.thread.start()
+        return self
+
+    def finish(self):
+        """Ends it and waits until it has."""
+        self.ending.set()
+        self.thread.join()
+
+    def _run(self):
+        raise NotImplementedError
+
+
+class Load(Background):
     """An idempotent producer that numbers its records per partition, in a thread of its own."""
 
     def __init__(self, address, topic, partitions, name, pause=0.002, value_bytes=200):
@@ -19,17 +39,11 @@ class Load:
             "bootstrap.servers": address, "enable.idempotence": True, "linger.ms": 2,
             "message.timeout.ms": 300_000, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200,
             "retry.backoff.ms": 50, "error_cb": self._error})
-        self.ending = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self):
-        self.thread.start()
-        return self
+        super().__init__()
 
     def finish(self):
         """Stops producing and waits until everything sent is acknowledged."""
-        self.ending.set()
-        self.thread.join()
+        super().finish()
         assert self.client.flush(120) == 0, "records were never acknowledged"
         assert not self.failures, self.failures[:5]
 
@@ -59,7 +73,7 @@ class Load:
             self.acked.append((message.partition(), number_of(message.value())[1], message.offset()))
 
 
-class Watcher:
+class Watcher(Background):
     """A consumer that reads along and keeps what it saw."""
 
     def __init__(self, address, topic, partitions):
@@ -69,16 +83,10 @@ class Watcher:
             "bootstrap.servers": address, "group.id": "watcher", "enable.auto.commit": False,
             "auto.offset.reset": "error", "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200})
         self.client.assign([confluent_kafka.TopicPartition(topic, p, 0) for p in range(partitions)])
-        self.ending = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self):
-        self.thread.start()
-        return self
+        super().__init__()
 
     def finish(self):
-        self.ending.set()
-        self.thread.join()
+        super().finish()
         self.client.close()
         assert not self.conflicts, self.conflicts[:5]
 

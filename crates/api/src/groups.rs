@@ -5,7 +5,7 @@ use async_trait::async_trait;
 pub use runnel_group::{
     CommitOffset, CommitOffsets, CommittedOffset, DeleteOffsets, DescribedGroup, DescribedMember, Error as GroupError,
     FetchOffsets, GroupState, Heartbeat, JoinGroup, JoinOutcome, Joined, JoinedMember, LeaveGroup, Leaving,
-    ListedGroup, SyncGroup, Synced,
+    ListedGroup, Membership, SyncGroup, Synced,
 };
 
 use crate::error::Result;

@@ -1,11 +1,12 @@
 //! What a broker asks of a bucket, tried one by one: for whoever sets one up and wants to know which of it fails.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
+use runnel_runtime::disk::nearest_folder;
 use runnel_runtime::{Clock, FailPoints};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -73,11 +74,6 @@ pub async fn checkup(options: &Options, clock: &dyn Clock) -> Result<Checkup, Er
     let scratch = Scratch(nearest_folder(&path).join(format!(".runnel-doctor-{}", Uuid::new_v4().simple())));
     let instead = Options { url: format!("file://{}", scratch.0.display()), ..options.clone() };
     Ok(Bucket::open(&instead, FailPoints::default())?.checkup(clock).await)
-}
-
-/// The folder, or the nearest above it that exists.
-fn nearest_folder(path: &Path) -> &Path {
-    path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"))
 }
 
 /// A folder that is removed with all that is in it.

@@ -76,8 +76,8 @@ impl Broker {
 
     fn describe(&self, topic: &Topic) -> TopicDescription {
         let node = self.home.node_id;
-        let partitions = (0..topic.partition_count())
-            .filter_map(|n| i32::try_from(n).ok())
+        let partitions = topic
+            .partition_numbers()
             .map(|partition| {
                 // A partition that nobody used since the start is not open yet; its epoch is told once it is.
                 let open = topic.slot(partition).and_then(|slot| slot.cell.get());

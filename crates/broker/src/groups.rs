@@ -134,7 +134,7 @@ impl Broker {
     /// Makes every coordinator, so that members that do not come back after a start are missed.
     pub(crate) fn start_coordinators(&self) {
         let Some(topic) = self.topics.find(&TopicKey::Name(OFFSETS_TOPIC.to_owned())) else { return };
-        for partition in (0..topic.partition_count()).filter_map(|n| i32::try_from(n).ok()) {
+        for partition in topic.partition_numbers() {
             self.coordinator(&topic, partition);
         }
     }
@@ -142,9 +142,8 @@ impl Broker {
     /// What was committed for a topic that is deleted must not be taken for its successor's.
     pub(crate) async fn forget_offsets_of(&self, deleted: &str) {
         let Ok(Some(topic)) = self.offsets_topic(false).await else { return };
-        let partitions = (0..topic.partition_count()).filter_map(|n| i32::try_from(n).ok());
         let forget = |partition| self.ask_coordinator(&topic, partition, Request::ForgetTopic(deleted.to_owned()));
-        for outcome in futures::future::join_all(partitions.map(forget)).await {
+        for outcome in futures::future::join_all(topic.partition_numbers().map(forget)).await {
             if let Err(error) = outcome {
                 tracing::warn!(topic = deleted, %error, "offsets committed for a deleted topic may be kept for longer");
             }

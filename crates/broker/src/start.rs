@@ -205,14 +205,13 @@ impl Broker {
             .topics
             .all()
             .into_iter()
-            .flat_map(|topic| (0..topic.partition_count()).map(move |n| (TopicKey::Id(topic.id), n)))
+            .flat_map(|topic| topic.partition_numbers().map(move |n| (TopicKey::Id(topic.id), n)))
             .collect();
         let opening = futures::stream::iter(partitions).take_until(self.stop_signal.triggered());
         opening.for_each_concurrent(OPEN_AT_ONCE, |(topic, n)| self.open_and_sweep(topic, n)).await;
     }
 
-    async fn open_and_sweep(&self, topic: TopicKey, partition: usize) {
-        let Ok(partition) = i32::try_from(partition) else { return };
+    async fn open_and_sweep(&self, topic: TopicKey, partition: i32) {
         // A failure was logged where it happened, and shows again to whoever uses the partition.
         if let Ok(open) = self.open_partition(&topic, partition).await {
             self.sweep(&open).await;

@@ -81,6 +81,10 @@ impl Topic {
         self.partitions.len()
     }
 
+    pub(crate) fn partition_numbers(&self) -> impl Iterator<Item = i32> + use<> {
+        (0..self.partition_count()).filter_map(|n| i32::try_from(n).ok())
+    }
+
     /// The slot of a partition that exists.
     pub(crate) fn existing(&self, partition: i32) -> Result<&Slot, Error> {
         self.slot(partition).ok_or_else(|| {

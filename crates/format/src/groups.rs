@@ -124,13 +124,6 @@ impl GroupKey {
             _ => None,
         })
     }
-
-    /// The group that the record is about.
-    pub fn group(&self) -> &str {
-        match self {
-            Self::Offset { group, .. } | Self::Group { group } => group,
-        }
-    }
 }
 
 impl OffsetCommitValue {

@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::offsets::Offsets;
-use crate::requests::GroupState;
+use crate::requests::{GroupState, Membership};
 use crate::shard::Token;
 
 /// A rebalance waits at least this long, whatever its members ask for: less would be over before anyone can answer.
@@ -154,6 +154,13 @@ impl Group {
             }
         }
         self.members.get_mut(member_id).ok_or(Error::UnknownMemberId)
+    }
+
+    /// The member that somebody says to be, if it is in the current generation.
+    fn current(&mut self, claim: &Membership) -> Result<&mut Member, Error> {
+        let generation = self.generation;
+        let member = self.authenticate(&claim.member_id, claim.instance_id.as_deref())?;
+        if claim.generation == generation { Ok(member) } else { Err(Error::IllegalGeneration) }
     }
 
     /// Asks to be looked at by `at`.

@@ -74,17 +74,24 @@ pub struct JoinedMember {
     pub metadata: Bytes,
 }
 
+/// Who a member says that it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// The generation that it is in.
+    pub generation: i32,
+    /// Its id.
+    pub member_id: String,
+    /// Its `group.instance.id`.
+    pub instance_id: Option<String>,
+}
+
 /// Asks for the member's assignment; the leader brings everyone's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncGroup {
     /// The group.
     pub group: String,
-    /// The generation that the member is in.
-    pub generation: i32,
-    /// The member.
-    pub member_id: String,
-    /// Its `group.instance.id`.
-    pub instance_id: Option<String>,
+    /// Who asks.
+    pub member: Membership,
     /// Protocol type that the member believes in, if it says so.
     pub protocol_type: Option<String>,
     /// Protocol that the member believes in, if it says so.
@@ -109,12 +116,8 @@ pub struct Synced {
 pub struct Heartbeat {
     /// The group.
     pub group: String,
-    /// The generation that the member is in.
-    pub generation: i32,
-    /// The member.
-    pub member_id: String,
-    /// Its `group.instance.id`.
-    pub instance_id: Option<String>,
+    /// Who asks.
+    pub member: Membership,
 }
 
 /// Removes members.
@@ -142,12 +145,8 @@ pub struct Leaving {
 pub struct CommitOffsets {
     /// The group.
     pub group: String,
-    /// The generation that the member is in; negative from outside of any.
-    pub generation: i32,
-    /// The member; empty from outside.
-    pub member_id: String,
-    /// Its `group.instance.id`.
-    pub instance_id: Option<String>,
+    /// Who commits; from outside of any generation with a negative one.
+    pub member: Membership,
     /// When the offsets expire, where the committer still says so (versions 2 to 4).
     pub retention: Option<Duration>,
     /// The offsets.

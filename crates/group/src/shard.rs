@@ -179,7 +179,7 @@ impl Shard {
             }
             Request::Leave(leave) => self.leave(now, token, &leave, effects),
             Request::Commit(commit) => {
-                if commit.generation < 0
+                if commit.member.generation < 0
                     && let Err(error) = self.make_room(&commit.group)
                 {
                     return answer(effects, Err(error));

@@ -6,13 +6,13 @@ use kafka_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use kafka_protocol::messages::delete_groups_response::{DeletableGroupResult, DeleteGroupsResponse};
 
 use crate::context::Context;
-use crate::error::group_code;
+use crate::error::group_outcome;
 use crate::reply::{Outcome, first_error};
 
 pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());
     for id in request.groups_names {
-        let code = ctx.broker.delete_group(&id).await.map_or_else(|error| group_code(error.kind).code(), |()| 0);
+        let code = group_outcome(ctx.broker.delete_group(&id).await);
         results.push(DeletableGroupResult::default().with_group_id(id).with_error_code(code));
     }
     DeleteGroupsResponse::default().with_results(results)

@@ -109,6 +109,11 @@ pub(crate) fn group_code(kind: ErrorKind) -> ResponseError {
     }
 }
 
+/// The code of one of many outcomes in the reply of a group coordinator; 0 for success.
+pub(crate) fn group_outcome(outcome: Result<(), runnel_api::Error>) -> i16 {
+    outcome.map_or_else(|error| group_code(error.kind).code(), |()| 0)
+}
+
 /// The name of a code as metrics and logs show it.
 pub(crate) fn name(code: i16) -> String {
     ResponseError::try_from_code(code).map_or_else(|| "none".to_owned(), |e| e.to_string())

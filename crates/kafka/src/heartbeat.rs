@@ -7,20 +7,16 @@ use kafka_protocol::messages::heartbeat_response::HeartbeatResponse;
 use runnel_api::groups::Heartbeat;
 
 use crate::context::Context;
-use crate::error::group_code;
+use crate::error::group_outcome;
+use crate::membership::membership;
 use crate::reply::Outcome;
 
 pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: HeartbeatRequest) -> HeartbeatResponse {
     let beat = Heartbeat {
         group: request.group_id.to_string(),
-        generation: request.generation_id,
-        member_id: request.member_id.to_string(),
-        instance_id: request.group_instance_id.as_ref().map(ToString::to_string),
+        member: membership(request.generation_id, &request.member_id, request.group_instance_id.as_ref()),
     };
-    match ctx.broker.heartbeat(beat).await {
-        Ok(()) => HeartbeatResponse::default(),
-        Err(error) => HeartbeatResponse::default().with_error_code(group_code(error.kind).code()),
-    }
+    HeartbeatResponse::default().with_error_code(group_outcome(ctx.broker.heartbeat(beat).await))
 }
 
 impl Outcome for HeartbeatResponse {

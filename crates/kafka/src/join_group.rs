@@ -18,9 +18,6 @@ use crate::topics::text;
 /// First version whose clients come back with an id that they are given (KIP-394).
 const WITH_MEMBER_ID_REQUIRED: i16 = 4;
 
-/// Bytes of a client id that are kept.
-const MAX_CLIENT_ID: usize = 255;
-
 /// First version in which there may be no protocol.
 const WITH_NULL_PROTOCOL: i16 = 7;
 
@@ -40,7 +37,7 @@ pub(crate) async fn handle(
         group: request.group_id.to_string(),
         member_id: request.member_id.to_string(),
         instance_id: request.group_instance_id.as_ref().map(ToString::to_string),
-        client_id: clipped(client_id),
+        client_id,
         client_host: ctx.peer.clone(),
         session_timeout: milliseconds(request.session_timeout_ms),
         rebalance_timeout: milliseconds(request.rebalance_timeout_ms),
@@ -55,12 +52,6 @@ pub(crate) async fn handle(
         Ok(JoinOutcome::MemberIdRequired(id)) => refused(version, ResponseError::MemberIdRequired, text(&id)),
         Err(error) => refused(version, group_code(error.kind), member_id),
     }
-}
-
-/// What groups keep of a client id, which says who somebody is to people only.
-fn clipped(mut client_id: String) -> String {
-    client_id.truncate(client_id.floor_char_boundary(MAX_CLIENT_ID));
-    client_id
 }
 
 fn milliseconds(ms: i32) -> Duration {

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use kafka_protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
 use kafka_protocol::messages::leave_group_response::{LeaveGroupResponse, MemberResponse};
-use runnel_api::Error;
 use runnel_api::groups::{LeaveGroup, Leaving};
 
 use crate::context::Context;
-use crate::error::group_code;
+use crate::error::{group_code, group_outcome};
 use crate::reply::{Outcome, first_error};
 
 /// First version that names many members.
@@ -30,8 +29,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: LeaveGroupR
         Ok(each) => each,
         Err(error) => return LeaveGroupResponse::default().with_error_code(group_code(error.kind).code()),
     };
-    let code = |outcome: Result<(), Error>| outcome.map_or_else(|error| group_code(error.kind).code(), |()| 0);
-    let mut codes = each.into_iter().map(code);
+    let mut codes = each.into_iter().map(group_outcome);
     if version < WITH_MEMBERS {
         return LeaveGroupResponse::default().with_error_code(codes.next().unwrap_or(0));
     }

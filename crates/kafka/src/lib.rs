@@ -44,6 +44,7 @@ mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod membership;
 mod metadata;
 mod offset_commit;
 mod offset_delete;

@@ -12,7 +12,8 @@ use runnel_api::TopicKey;
 use runnel_api::groups::{CommitOffset, CommitOffsets};
 
 use crate::context::Context;
-use crate::error::group_code;
+use crate::error::{group_code, group_outcome};
+use crate::membership::membership;
 use crate::reply::{Outcome, first_error};
 use crate::topics;
 
@@ -34,9 +35,11 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: OffsetCommi
     let retention = u64::try_from(request.retention_time_ms).ok().filter(|_| version <= WITH_RETENTION);
     let commit = CommitOffsets {
         group: request.group_id.to_string(),
-        generation: request.generation_id_or_member_epoch,
-        member_id: request.member_id.to_string(),
-        instance_id: request.group_instance_id.as_ref().map(ToString::to_string),
+        member: membership(
+            request.generation_id_or_member_epoch,
+            &request.member_id,
+            request.group_instance_id.as_ref(),
+        ),
         retention: retention.map(Duration::from_millis),
         offsets,
     };
@@ -44,7 +47,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: OffsetCommi
         Ok(each) => (each, 0),
         Err(error) => (Vec::new(), group_code(error.kind).code()),
     };
-    let mut codes = each.into_iter().map(|outcome| outcome.map_or_else(|e| group_code(e.kind).code(), |()| 0));
+    let mut codes = each.into_iter().map(group_outcome);
     let missing = if whole == 0 { ResponseError::UnknownServerError.code() } else { whole };
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.into_iter().map(|partition| {

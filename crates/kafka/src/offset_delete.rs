@@ -10,7 +10,7 @@ use runnel_api::TopicKey;
 use runnel_api::groups::DeleteOffsets;
 
 use crate::context::Context;
-use crate::error::group_code;
+use crate::error::{group_code, group_outcome};
 use crate::reply::{Outcome, first_error};
 use crate::topics;
 
@@ -25,7 +25,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: OffsetDele
         Ok(each) => each,
         Err(error) => return OffsetDeleteResponse::default().with_error_code(group_code(error.kind).code()),
     };
-    let mut codes = each.into_iter().map(|outcome| outcome.map_or_else(|e| group_code(e.kind).code(), |()| 0));
+    let mut codes = each.into_iter().map(group_outcome);
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.into_iter().map(|partition| {
             OffsetDeleteResponsePartition::default()

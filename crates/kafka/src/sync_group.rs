@@ -9,6 +9,7 @@ use runnel_api::groups::SyncGroup;
 
 use crate::context::Context;
 use crate::error::group_code;
+use crate::membership::membership;
 use crate::reply::Outcome;
 use crate::topics::text;
 
@@ -18,9 +19,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: SyncGroupR
         request.assignments.into_iter().map(|one| (one.member_id.to_string(), Bytes::copy_from_slice(&one.assignment)));
     let sync = SyncGroup {
         group: request.group_id.to_string(),
-        generation: request.generation_id,
-        member_id: request.member_id.to_string(),
-        instance_id: request.group_instance_id.as_ref().map(ToString::to_string),
+        member: membership(request.generation_id, &request.member_id, request.group_instance_id.as_ref()),
         protocol_type: request.protocol_type.as_ref().map(ToString::to_string),
         protocol: request.protocol_name.as_ref().map(ToString::to_string),
         assignments: assignments.collect(),

@@ -292,6 +292,9 @@ impl Config {
         if self.groups.max_size == 0 {
             bail!("groups.max_size = 0: no group could have a member");
         }
+        if self.groups.min_session_timeout.0.as_millis() < 100 {
+            bail!("groups.min_session_timeout = {}: expected at least 100ms", self.groups.min_session_timeout);
+        }
         if self.groups.min_session_timeout.0 > self.groups.max_session_timeout.0 {
             bail!("groups.min_session_timeout is longer than groups.max_session_timeout");
         }

@@ -111,6 +111,11 @@ pub trait DiskFile: Send + Sync + 'static {
     }
 }
 
+/// The folder, or the nearest above it that exists: where its disk can be looked at before it is made.
+pub fn nearest_folder(path: &Path) -> &Path {
+    path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"))
+}
+
 /// Whether an error means that the disk, or the quota, is full.
 pub fn is_full(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runnel_runtime::Clock;
-use runnel_runtime::disk::Disk as Files;
+use runnel_runtime::disk::{Disk as Files, nearest_folder};
 use rustix::fs::{FlockOperation, flock};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -35,7 +35,7 @@ pub fn examine_disk(data_dir: &Path, files: &dyn Files, clock: &dyn Clock) -> Re
     if data_dir.exists() && !data_dir.is_dir() {
         return Err(Error::other("it is not a folder"));
     }
-    let folder = data_dir.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let folder = nearest_folder(data_dir);
     let free_bytes = files.free_space(folder)?;
     let scratch = folder.join(format!(".runnel-doctor-{}", Uuid::new_v4().simple()));
     std::fs::create_dir(&scratch).map_err(|e| named("creating a folder", e))?;

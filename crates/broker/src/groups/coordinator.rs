@@ -11,8 +11,8 @@ use runnel_group::{Effect, Now, Reply, Request, Shard, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::Asked;
 use super::write::Write;
+use super::{Asked, PATIENCE, slow};
 use crate::Broker;
 use crate::topics::Topic;
 
@@ -75,7 +75,7 @@ impl Coordinator {
     pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<Asked>) {
         let stop = self.broker.stop_signal.clone();
         tokio::select! {
-            loaded = self.load() => if !loaded { return },
+            loaded = load_answering(self.load(), &mut mailbox) => if !loaded { return },
             () = stop.triggered() => return,
         }
         loop {
@@ -174,6 +174,21 @@ impl Coordinator {
         let write = Write::take(&mut self.unwritten, self.broker.ports.clock.now_ms());
         self.unwritten_bytes = self.unwritten_bytes.saturating_sub(write.bytes);
         self.writing = Some(Box::pin(write.run(Arc::clone(&self.broker), Arc::clone(&self.topic), self.partition)));
+    }
+}
+
+/// Waits for `load`. A load that takes long, of a bucket that is away or a log that is damaged, must not leave members
+/// without an answer: they are told to ask again.
+async fn load_answering(load: impl Future<Output = bool>, mailbox: &mut mpsc::Receiver<Asked>) -> bool {
+    let mut load = std::pin::pin!(load);
+    if let Ok(loaded) = tokio::time::timeout(PATIENCE, &mut load).await {
+        return loaded;
+    }
+    loop {
+        tokio::select! {
+            loaded = &mut load => return loaded,
+            Some(asked) = mailbox.recv() => answer(asked.reply, Err(slow())),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use runnel_api::groups::{
     CommitOffset, CommitOffsets, CommittedOffset, DeleteOffsets, DescribedGroup, FetchOffsets, GroupError, Heartbeat,
-    JoinGroup, JoinOutcome, LeaveGroup, ListedGroup, SyncGroup, Synced,
+    JoinGroup, JoinOutcome, LeaveGroup, Leaving, ListedGroup, SyncGroup, Synced,
 };
 use runnel_api::{Error, ErrorKind, Groups, TopicKey};
 use runnel_group::{Reply, Request};
@@ -12,15 +12,18 @@ use uuid::Uuid;
 
 use crate::Broker;
 
-/// Bytes of a client id, or of an instance id, that a new member's id begins with.
-const MEMBER_PREFIX: usize = 255;
+/// Bytes of a client id that groups keep: it tells people who somebody is, no more. A new member's id begins with so
+/// much of it, or of its instance id.
+const MAX_PREFIX: usize = 255;
 
 #[async_trait]
 impl Groups for Broker {
-    async fn join_group(&self, join: JoinGroup) -> Result<JoinOutcome, Error> {
+    async fn join_group(&self, mut join: JoinGroup) -> Result<JoinOutcome, Error> {
+        join.client_id.truncate(join.client_id.floor_char_boundary(MAX_PREFIX));
         let prefix = join.instance_id.as_deref().unwrap_or(&join.client_id);
-        let prefix = &prefix[..prefix.floor_char_boundary(MEMBER_PREFIX)];
+        let prefix = &prefix[..prefix.floor_char_boundary(MAX_PREFIX)];
         let fresh_id = format!("{prefix}-{}", Uuid::new_v4());
+        tracing::debug!(group = join.group, member = join.member_id, reason = join.reason, "a member joins");
         let group = join.group.clone();
         if group.is_empty() {
             return Err(GroupError::InvalidGroupId.into());
@@ -46,6 +49,9 @@ impl Groups for Broker {
 
     async fn leave_group(&self, leave: LeaveGroup) -> Result<Vec<Result<(), Error>>, Error> {
         let group = leave.group.clone();
+        for Leaving { member_id, instance_id, reason } in &leave.members {
+            tracing::debug!(group, member = member_id, instance = instance_id, reason, "a member leaves");
+        }
         each(self.ask_group(&group, Request::Leave(leave), false).await?)
     }
 
@@ -79,8 +85,7 @@ impl Groups for Broker {
     async fn list_groups(&self) -> Result<Vec<ListedGroup>, Error> {
         self.refuse_when_stopping()?;
         let Some(topic) = self.offsets_topic(false).await? else { return Ok(Vec::new()) };
-        let partitions = (0..topic.partition_count()).filter_map(|n| i32::try_from(n).ok());
-        let lists = partitions.map(|partition| self.ask_coordinator(&topic, partition, Request::List));
+        let lists = topic.partition_numbers().map(|partition| self.ask_coordinator(&topic, partition, Request::List));
         let mut all = Vec::new();
         for list in join_all(lists).await {
             match list? {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use runnel_api::groups::{
     CommitOffset, CommitOffsets, FetchOffsets, GroupError, GroupState, Heartbeat, JoinGroup, JoinOutcome, Joined,
-    LeaveGroup, Leaving, SyncGroup,
+    LeaveGroup, Leaving, Membership, SyncGroup,
 };
 use runnel_api::{Error, ErrorKind, Groups};
 
-use crate::support::{Node, World};
+use crate::support::{Node, World, eventually};
 
 fn world() -> World {
     let mut world = World::new();
@@ -18,15 +18,17 @@ fn world() -> World {
     world
 }
 
+fn membership(joined: &Joined) -> Membership {
+    Membership { generation: joined.generation, member_id: joined.member_id.clone(), instance_id: None }
+}
+
 impl Node {
     fn commit(&self, group: &str, offset: i64) -> Result<(), Error> {
         let offset =
             CommitOffset { topic: "t".into(), partition: 0, offset, leader_epoch: -1, metadata: String::new() };
         let commit = CommitOffsets {
             group: group.into(),
-            generation: -1,
-            member_id: String::new(),
-            instance_id: None,
+            member: Membership { generation: -1, member_id: String::new(), instance_id: None },
             retention: None,
             offsets: vec![offset],
         };
@@ -40,6 +42,13 @@ impl Node {
     }
 
     fn join(&self, group: &str, member_id: &str) -> Joined {
+        match self.try_join(group, member_id).unwrap() {
+            JoinOutcome::Joined(joined) => joined,
+            other @ JoinOutcome::MemberIdRequired(_) => panic!("{other:?}"),
+        }
+    }
+
+    fn try_join(&self, group: &str, member_id: &str) -> Result<JoinOutcome, Error> {
         let join = JoinGroup {
             group: group.into(),
             member_id: member_id.into(),
@@ -54,18 +63,13 @@ impl Node {
             needs_member_id: false,
             may_skip_assignment: true,
         };
-        match self.run(self.broker().join_group(join)).unwrap() {
-            JoinOutcome::Joined(joined) => joined,
-            other @ JoinOutcome::MemberIdRequired(_) => panic!("{other:?}"),
-        }
+        self.run(self.broker().join_group(join))
     }
 
     fn sync(&self, group: &str, joined: &Joined) -> Result<Bytes, Error> {
         let sync = SyncGroup {
             group: group.into(),
-            generation: joined.generation,
-            member_id: joined.member_id.clone(),
-            instance_id: None,
+            member: membership(joined),
             protocol_type: None,
             protocol: None,
             assignments: vec![(joined.member_id.clone(), Bytes::from_static(b"all"))],
@@ -74,12 +78,7 @@ impl Node {
     }
 
     fn beat(&self, group: &str, joined: &Joined) -> Result<(), Error> {
-        let beat = Heartbeat {
-            group: group.into(),
-            generation: joined.generation,
-            member_id: joined.member_id.clone(),
-            instance_id: None,
-        };
+        let beat = Heartbeat { group: group.into(), member: membership(joined) };
         self.run(self.broker().heartbeat(beat))
     }
 }
@@ -170,6 +169,24 @@ fn groups_are_read_back_from_the_bucket() {
     node.stop();
     let node = world.start();
     assert_eq!(node.run(node.broker().list_groups()).unwrap(), []);
+    node.stop();
+}
+
+#[test]
+fn who_joins_while_nothing_can_be_loaded_is_told_so() {
+    let world = world();
+    let node = world.start();
+    node.create("t", 1, &[]);
+    node.commit("g", 7).unwrap();
+    assert_eq!(node.stop().unshipped_partitions, 0);
+    world.faults.outage(true);
+    let node = world.start();
+    assert_eq!(node.try_join("g", "").unwrap_err().kind, ErrorKind::LeaderNotAvailable);
+    world.faults.outage(false);
+    // What was given up is not carried out later.
+    let found = eventually("the load", || node.run(node.broker().describe_group("g")).ok());
+    assert_eq!((found.state, found.members.len()), (GroupState::Empty, 0));
+    assert_eq!(node.committed("g").unwrap(), 7);
     node.stop();
 }
 

@@ -32,17 +32,11 @@ impl Group {
 
     fn may_commit(&mut self, ctx: &Context<'_>, commit: &CommitOffsets) -> Result<(), Error> {
         // From a tool, or a consumer that was assigned its partitions by hand; such a consumer may name an instance.
-        if commit.generation < 0 && self.is(GroupState::Empty) {
+        if commit.member.generation < 0 && self.is(GroupState::Empty) {
             return Ok(());
         }
-        if commit.generation < 0 && commit.member_id.is_empty() && commit.instance_id.is_none() {
-            return Err(Error::UnknownMemberId);
-        }
-        let (generation, state) = (self.generation, self.state);
-        let member = self.authenticate(&commit.member_id, commit.instance_id.as_deref())?;
-        if commit.generation != generation {
-            return Err(Error::IllegalGeneration);
-        }
+        let state = self.state;
+        let member = self.current(&commit.member)?;
         match state {
             GroupState::Stable | GroupState::PreparingRebalance => {
                 member.deadline = ctx.now.elapsed + member.session_timeout;

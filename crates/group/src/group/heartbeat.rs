@@ -7,11 +7,8 @@ use crate::shard::Context;
 
 impl Group {
     pub(crate) fn heartbeat(&mut self, ctx: &Context<'_>, beat: &Heartbeat) -> Result<(), Error> {
-        let (generation, state) = (self.generation, self.state);
-        let member = self.authenticate(&beat.member_id, beat.instance_id.as_deref())?;
-        if beat.generation != generation {
-            return Err(Error::IllegalGeneration);
-        }
+        let state = self.state;
+        let member = self.current(&beat.member)?;
         member.deadline = ctx.now.elapsed + member.session_timeout;
         match state {
             GroupState::Empty => Err(Error::UnknownMemberId),

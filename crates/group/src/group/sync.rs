@@ -17,11 +17,8 @@ impl Group {
     }
 
     fn try_sync(&mut self, ctx: &mut Context<'_>, token: Token, sync: SyncGroup) -> Result<(), Error> {
-        let generation = self.generation;
-        self.authenticate(&sync.member_id, sync.instance_id.as_deref())?;
-        if sync.generation != generation {
-            return Err(Error::IllegalGeneration);
-        }
+        self.current(&sync.member)?;
+        let member_id = &sync.member.member_id;
         let differs = |named: &Option<String>, own: &Option<String>| named.is_some() && named != own;
         if differs(&sync.protocol_type, &self.protocol_type) || differs(&sync.protocol, &self.protocol) {
             return Err(Error::InconsistentGroupProtocol);
@@ -30,18 +27,18 @@ impl Group {
             GroupState::Empty => Err(Error::UnknownMemberId),
             GroupState::PreparingRebalance => Err(Error::RebalanceInProgress),
             GroupState::Stable => {
-                self.mark_synced(ctx, &sync.member_id, None);
-                let synced = self.synced(&sync.member_id);
+                self.mark_synced(ctx, member_id, None);
+                let synced = self.synced(member_id);
                 ctx.reply(token, Ok(Reply::Sync(synced)));
                 Ok(())
             }
             GroupState::CompletingRebalance => {
-                let leads = self.leader.as_ref() == Some(&sync.member_id);
+                let leads = self.leader.as_ref() == Some(member_id);
                 let added: usize = sync.assignments.iter().map(|(_, assignment)| assignment.len()).sum();
                 if leads && self.bytes().saturating_add(added) > ctx.options.max_group_bytes {
                     return Err(Error::GroupTooLarge);
                 }
-                self.mark_synced(ctx, &sync.member_id, Some(token));
+                self.mark_synced(ctx, member_id, Some(token));
                 if leads {
                     self.assign(ctx, sync.assignments.into_iter().collect());
                 }

@@ -166,12 +166,14 @@ pub(super) fn join(group: &str, member_id: &str, fresh: &str) -> Request {
     Request::Join(join_of(group, member_id), fresh.into())
 }
 
+pub(super) fn member(generation: i32, member_id: &str) -> Membership {
+    Membership { generation, member_id: member_id.into(), instance_id: None }
+}
+
 pub(super) fn sync(group: &str, generation: i32, member_id: &str, assignments: &[(&str, &[u8])]) -> Request {
     Request::Sync(SyncGroup {
         group: group.into(),
-        generation,
-        member_id: member_id.into(),
-        instance_id: None,
+        member: member(generation, member_id),
         protocol_type: None,
         protocol: None,
         assignments: assignments.iter().map(|(id, part)| ((*id).into(), Bytes::copy_from_slice(part))).collect(),
@@ -179,7 +181,7 @@ pub(super) fn sync(group: &str, generation: i32, member_id: &str, assignments: &
 }
 
 pub(super) fn beat(group: &str, generation: i32, member_id: &str) -> Request {
-    Request::Heartbeat(Heartbeat { group: group.into(), generation, member_id: member_id.into(), instance_id: None })
+    Request::Heartbeat(Heartbeat { group: group.into(), member: member(generation, member_id) })
 }
 
 pub(super) fn leave(group: &str, member_id: &str) -> Request {
@@ -190,9 +192,7 @@ pub(super) fn leave(group: &str, member_id: &str) -> Request {
 pub(super) fn commit(group: &str, generation: i32, member_id: &str, offset: i64) -> Request {
     Request::Commit(CommitOffsets {
         group: group.into(),
-        generation,
-        member_id: member_id.into(),
-        instance_id: None,
+        member: member(generation, member_id),
         retention: None,
         offsets: vec![CommitOffset { topic: "t".into(), partition: 0, offset, leader_epoch: 2, metadata: "m".into() }],
     })

@@ -81,6 +81,7 @@ fn refuses_what_cannot_work() {
         "log.level=loud",
         "node.id=",
         "topics.default_partitions=0",
+        "groups.min_session_timeout=0s",
         "storage.url=ftp://x",
         "topics.auto_create=maybe",
         "telemetry.otlp_endpoint=https://collector:4317",

@@ -1,12 +1,12 @@
 //! Settings as the options of the parts that they configure.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use anyhow::Context;
 use runnel_broker::{
     CacheOptions, CoordinatorOptions, GroupOptions, Options, SegmentOptions, TopicOptions, WalOptions,
 };
+use runnel_runtime::disk::nearest_folder;
 
 use super::{ByteSize, Config, MIN_WAL_LIMIT};
 
@@ -70,9 +70,8 @@ impl Config {
             return Ok(set.0);
         }
         let dir = &self.node.data_dir;
-        let folder = dir.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
-        let stat =
-            rustix::fs::statvfs(folder).with_context(|| format!("cannot look at the disk of {}", dir.display()))?;
+        let stat = rustix::fs::statvfs(nearest_folder(dir))
+            .with_context(|| format!("cannot look at the disk of {}", dir.display()))?;
         Ok(max_unshipped_on(stat.f_blocks.saturating_mul(stat.f_frsize)))
     }
 

@@ -209,16 +209,22 @@ fn nothing_acknowledged_is_lost_whatever_happens() {
     }
 }
 
+/// The disk of a lane of forty entries that was closed.
+fn forty_entries(seed: u64) -> SimDisk {
+    let disk = SimDisk::new(seed);
+    let (log, _) = open(&disk);
+    for i in 0..40 {
+        put(&log, entry(0, i, 1, 1, &[i as u8; 3000]));
+    }
+    log.close();
+    disk
+}
+
 /// Dies at every single step of a recovery that has something to seal, to copy and to remove.
 #[test]
 fn a_crash_at_any_step_of_a_recovery_changes_nothing() {
     let make = |seed| {
-        let disk = SimDisk::new(seed);
-        let (log, _) = open(&disk);
-        for i in 0..40 {
-            put(&log, entry(0, i, 1, 1, &[i as u8; 3000]));
-        }
-        log.close();
+        let disk = forty_entries(seed);
         let (log, _) = open(&disk);
         for i in 40..50 {
             put(&log, entry(0, i, 2, 1, &[i as u8; 3000]));
@@ -258,12 +264,7 @@ fn a_crash_at_any_step_of_a_recovery_changes_nothing() {
 fn a_trim_pointer_in_the_page_cache_is_made_durable_before_it_is_acted_on() {
     for step in 1..40 {
         for seed in 0..8 {
-            let disk = SimDisk::new(seed);
-            let (log, _) = open(&disk);
-            for i in 0..40 {
-                put(&log, entry(0, i, 1, 1, &[i as u8; 3000]));
-            }
-            log.close();
+            let disk = forty_entries(seed);
             // Of a lane that is sealed, which the next start has no other reason to sync.
             let (log, _) = open(&disk);
             disk.die_in(step);

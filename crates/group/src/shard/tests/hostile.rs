@@ -59,7 +59,8 @@ fn a_new_member_that_asks_again_is_still_waited_for() {
 fn a_consumer_with_an_instance_and_its_own_partitions_commits() {
     let mut world = World::quick();
     let Request::Commit(outside) = commit("g", -1, "", 5) else { panic!() };
-    let named = CommitOffsets { instance_id: Some("i".into()), ..outside };
+    let named = Membership { instance_id: Some("i".into()), ..member(-1, "") };
+    let named = CommitOffsets { member: named, ..outside };
     assert_eq!(world.ask(Request::Commit(named)), Ok(Reply::Each(vec![Ok(())])));
     assert_eq!(committed(&mut world, "g"), 5);
 }

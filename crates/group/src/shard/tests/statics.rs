@@ -41,11 +41,12 @@ fn a_restart_takes_the_same_place_without_a_rebalance() {
 fn the_old_id_is_fenced() {
     let mut world = world();
     world.send(instance("g", "", "i", "b", true));
-    let fenced = Heartbeat { group: "g".into(), generation: 1, member_id: "a".into(), instance_id: Some("i".into()) };
+    let a = Membership { instance_id: Some("i".into()), ..member(1, "a") };
+    let fenced = Heartbeat { group: "g".into(), member: a.clone() };
     assert_eq!(world.ask(Request::Heartbeat(fenced)), Err(Error::FencedInstanceId));
     assert_eq!(world.ask(instance("g", "a", "i", "", true)), Err(Error::FencedInstanceId));
     let Request::Commit(old) = commit("g", 1, "a", 5) else { panic!() };
-    let old = CommitOffsets { instance_id: Some("i".into()), ..old };
+    let old = CommitOffsets { member: a, ..old };
     assert_eq!(world.ask(Request::Commit(old)), Err(Error::FencedInstanceId));
 }
 
