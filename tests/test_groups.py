@@ -242,6 +242,22 @@ def test_administration(broker):
     assert groups.committed(broker.address, "idle", "u", 2) == [None, None]
 
 
+def test_lag_is_shown(broker):
+    fill(broker, "t")
+    with_confluent(broker.address, "g", 40)
+    log.produce(broker.address, "t", [(1, None, b"new", None)] * 3)
+    wait_until(lambda: broker.metric("runnel_group_lag_records") == 3, "the lag")
+    assert 'runnel_group_lag_records{group="g",topic="t"} 3' in broker.http("/metrics")[1]
+    member = groups.consumer(broker.address, "g")
+    member.subscribe(["t"])
+    groups.read(member, 3)
+    member.commit(asynchronous=False)
+    wait_until(lambda: broker.metric("runnel_group_members") == 1 and not broker.metric("runnel_group_lag_records"),
+               "a member, and no lag")
+    member.close()
+    wait_until(lambda: broker.metric("runnel_group_members") == 0, "no member")
+
+
 def test_what_cannot_be_committed(broker):
     fill(broker, "t")
     client = groups.consumer(broker.address, "g")

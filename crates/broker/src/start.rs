@@ -121,6 +121,7 @@ impl Broker {
             broker.reconcile_topics().await.map_err(|e| StartError::Refused(e.message))?;
         }
         broker.start_coordinators();
+        tokio::spawn(Arc::clone(&broker).show_lag());
         tokio::spawn(Arc::clone(&broker).follow_metadata());
         tokio::spawn(Arc::clone(&broker).background());
         tokio::spawn(Arc::clone(&broker).ship_loop());
