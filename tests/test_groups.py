@@ -1,7 +1,11 @@
 """Consumer groups: sharing, fencing, and what a kill -9 leaves of them."""
 import asyncio
 import itertools
+import json
+import pathlib
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -242,6 +246,16 @@ def test_administration(broker):
     assert groups.committed(broker.address, "idle", "u", 2) == [None, None]
 
 
+def test_the_tutorial(broker):
+    """Twice: the second run goes on where the first one ended."""
+    tutorial = pathlib.Path(__file__).parent / "examples/tutorial.py"
+    for _ in range(2):
+        done = subprocess.run([sys.executable, tutorial, broker.address], capture_output=True, text=True, timeout=120,
+                              check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert json.loads(done.stdout) == {"ada": 15, "barbara": 7, "grace": 20}
+
+
 def test_lag_is_shown(broker):
     fill(broker, "t")
     with_confluent(broker.address, "g", 40)
@@ -371,7 +385,7 @@ def test_kills_in_the_middle_of_rebalances(broker):
     rng = random.Random(seed)
     print(f"seed {seed}")
     members, seen, written = [], set(), 0
-    for turn in range(6):
+    for _ in range(6):
         records = [(i % PARTITIONS, None, b"%d" % i, None) for i in range(written, written + 20)]
         log.produce(broker.address, "t", records)
         written += 20
