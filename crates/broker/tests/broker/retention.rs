@@ -299,12 +299,13 @@ fn a_deleted_topic_leaves_its_tombstone_only_and_its_successor_alone() {
                 world.kill(node);
                 node = world.start();
             }
-            let new = node.create("t", 1, &[]);
-            node.append("t", 0, batch(&values("new", 2, 100)));
+            // Its first segment is there, large enough to ship at once, when the old ones go.
+            let new = node.create("t", 1, &[("runnel.segment.max_bytes", "1024")]);
+            node.append("t", 0, batch(&values("new", 2, 700)));
+            node.wait_shipped("t", 0, 2);
             world.clock.advance(GRACE_MS - 1);
             assert!(!traces(&world, &node, old).is_empty(), "{point:?}: before the grace is over");
             world.clock.advance(2);
-            node.wait_shipped("t", 0, 2);
             if let Some(point) = point {
                 fired(&world.fail, point);
             }
@@ -315,13 +316,13 @@ fn a_deleted_topic_leaves_its_tombstone_only_and_its_successor_alone() {
             eventually("the burial", || traces(&world, &node, old).is_empty().then_some(()));
             let listed = node.run(world.bucket.list("meta/tombstones/")).unwrap();
             assert_eq!(listed.len(), 1, "{point:?}");
-            assert_eq!(node.read_values("t", 0), values("new", 2, 100), "{point:?}");
+            assert_eq!(node.read_values("t", 0), values("new", 2, 700), "{point:?}");
             assert!(world.orphans(&node, "t", tp(new, 0)).is_empty());
             world.kill(node);
             assert!(world.kept_root(tp(old, 0)).is_none(), "{point:?}: a record of the old partition");
             let node = world.start();
             assert_eq!(node.topic_id("t").unwrap(), new);
-            assert_eq!(node.read_values("t", 0), values("new", 2, 100), "{point:?}");
+            assert_eq!(node.read_values("t", 0), values("new", 2, 700), "{point:?}");
             node.stop();
         }
     }
@@ -363,4 +364,18 @@ fn partitions_are_added_at_any_cost() {
         assert_eq!((node.read_values("t", 2), node.read_values("t", 3)), (vec!["b".to_owned()], vec!["b".to_owned()]));
         node.stop();
     }
+}
+
+#[test]
+fn the_topic_of_the_coordinators_is_not_cut_down() {
+    const OFFSETS: &str = "__consumer_offsets";
+    let world = World::new();
+    let node = world.start();
+    node.create(OFFSETS, 2, &[("cleanup.policy", "compact")]);
+    let trimmed = node.run(node.broker().delete_records(&name(OFFSETS), 0, None, PATIENCE));
+    assert_eq!(trimmed.unwrap_err().kind, ErrorKind::InvalidRequest);
+    let more = NewPartitions { topic: OFFSETS.to_owned(), count: 3, assignments: None };
+    let grown = node.run(node.broker().create_partitions(&more, false));
+    assert_eq!(grown.unwrap_err().kind, ErrorKind::InvalidRequest);
+    node.stop();
 }
