@@ -3,7 +3,13 @@
 use super::*;
 
 fn defaults() -> Defaults {
-    Defaults { retention_ms: -1, segment_max_bytes: 64 << 20, segment_max_age: Duration::from_secs(60) }
+    Defaults {
+        retention_ms: -1,
+        segment_max_bytes: 64 << 20,
+        segment_max_age: Duration::from_secs(60),
+        own: BTreeMap::new(),
+        all: BTreeMap::new(),
+    }
 }
 
 fn change(name: &str, op: AlterConfigOp, value: Option<&str>) -> ConfigChange {
@@ -14,7 +20,7 @@ fn change(name: &str, op: AlterConfigOp, value: Option<&str>) -> ConfigChange {
 fn table_is_sorted_and_its_defaults_pass_its_checks() {
     assert!(TABLE.is_sorted_by(|a, b| a.name < b.name));
     for entry in TABLE {
-        check(entry.name, entry.default).unwrap();
+        check_topic(entry.name, entry.default).unwrap();
     }
 }
 
@@ -51,17 +57,17 @@ fn kafka_segment_names_only_lower_ours() {
 #[test]
 fn incremental_changes_follow_kip_339() {
     let set = BTreeMap::new();
-    let set = apply(&set, &[change("retention.ms", AlterConfigOp::Set, Some("5"))]).unwrap();
+    let set = apply(Of::Topic, &set, &[change("retention.ms", AlterConfigOp::Set, Some("5"))]).unwrap();
     assert_eq!(set["retention.ms"], "5");
-    let set = apply(&set, &[change("retention.ms", AlterConfigOp::Delete, None)]).unwrap();
+    let set = apply(Of::Topic, &set, &[change("retention.ms", AlterConfigOp::Delete, None)]).unwrap();
     assert!(set.is_empty());
     let throttled = "leader.replication.throttled.replicas";
-    let set = apply(&set, &[change(throttled, AlterConfigOp::Append, Some("0:1,0:2"))]).unwrap();
-    let set = apply(&set, &[change(throttled, AlterConfigOp::Append, Some("0:2,0:3"))]).unwrap();
+    let set = apply(Of::Topic, &set, &[change(throttled, AlterConfigOp::Append, Some("0:1,0:2"))]).unwrap();
+    let set = apply(Of::Topic, &set, &[change(throttled, AlterConfigOp::Append, Some("0:2,0:3"))]).unwrap();
     assert_eq!(set[throttled], "0:1,0:2,0:3");
-    let set = apply(&set, &[change(throttled, AlterConfigOp::Subtract, Some("0:1"))]).unwrap();
+    let set = apply(Of::Topic, &set, &[change(throttled, AlterConfigOp::Subtract, Some("0:1"))]).unwrap();
     assert_eq!(set[throttled], "0:2,0:3");
-    let refused = apply(&set, &[change("retention.ms", AlterConfigOp::Append, Some("1"))]).unwrap_err();
+    let refused = apply(Of::Topic, &set, &[change("retention.ms", AlterConfigOp::Append, Some("1"))]).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::InvalidConfig);
 }
 
