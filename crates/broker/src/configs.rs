@@ -97,7 +97,9 @@ impl TopicConfig {
             let unset = || find(name).and_then(|entry| defaults.chain(entry).into_iter().next());
             set.get(name).cloned().or_else(|| unset().map(|(_, value, _)| value)).unwrap_or_default()
         };
-        let number = |name: &str| -> i64 { text(name).parse().unwrap_or(0) };
+        let number = |name: &str| -> i64 { text(name).trim().parse().unwrap_or(0) };
+        // Anything but a number means for ever: what cannot be read must not delete.
+        let limit = |name: &str| text(name).trim().parse::<u64>().ok();
         let positive = |name: &str| u64::try_from(number(name)).unwrap_or(0);
         // Kafka's own names are often set to 1 GiB and 7 days by frameworks: they can only lower ours.
         let segment_max_bytes = positive("runnel.segment.max_bytes").min(positive("segment.bytes"));
@@ -109,10 +111,7 @@ impl TopicConfig {
             timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
             segment_max_bytes,
             segment_max_age: Duration::from_millis(segment_max_age),
-            retention: Policy {
-                ms: u64::try_from(number("retention.ms")).ok(),
-                bytes: u64::try_from(number("retention.bytes")).ok(),
-            },
+            retention: Policy { ms: limit("retention.ms"), bytes: limit("retention.bytes") },
             delete_delay: Duration::from_millis(positive("file.delete.delay.ms")),
         }
     }
@@ -177,11 +176,11 @@ pub(crate) fn validate_new(
 ) -> Result<BTreeMap<String, String>, Error> {
     let mut set = BTreeMap::new();
     for (name, value) in configs {
-        let value = value.as_ref().ok_or_else(|| invalid(format!("`{name}` has no value")))?;
+        let value = value.as_ref().ok_or_else(|| invalid(format!("`{name}` has no value")))?.trim();
         if !(internal && name == "cleanup.policy" && value == "compact") {
             check_topic(name, value)?;
         }
-        if set.insert(name.clone(), value.clone()).is_some() {
+        if set.insert(name.clone(), value.to_owned()).is_some() {
             return Err(invalid(format!("`{name}` is given twice")));
         }
     }
@@ -238,7 +237,7 @@ pub(crate) fn apply(
                 set.remove(name);
                 continue;
             }
-            AlterConfigOp::Set => value()?.to_owned(),
+            AlterConfigOp::Set => value()?.trim().to_owned(),
             AlterConfigOp::Append => {
                 let old = listed("append")?;
                 let added = value()?;

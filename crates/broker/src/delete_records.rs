@@ -1,5 +1,6 @@
 //! DeleteRecords: the log start moves where a client wants it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use runnel_api::{Error, ErrorKind, TopicKey};
@@ -7,6 +8,7 @@ use runnel_record::{Offset, TimestampMs};
 use tokio::time::Instant;
 
 use crate::Broker;
+use crate::produce::stopping;
 
 impl Broker {
     /// Gives up the records below `before` (`None`: everything that is committed) and returns the log start, which is
@@ -36,17 +38,20 @@ impl Broker {
         };
         partition.seal_upto(before);
         tokio::time::timeout_at(deadline, partition.wait_shipped(before)).await.map_err(late)??;
-        let moved = async {
-            let mut manifest = partition.manifest.lock().await;
-            self.catch_up(&partition, &mut manifest).await?;
+        let (broker, moving) = (self.me.upgrade().ok_or_else(stopping)?, Arc::clone(&partition));
+        // Goes on when its caller has lost patience: what a commit is followed by must not be left out.
+        let moved = tokio::spawn(async move {
+            let mut manifest = moving.manifest.lock().await;
+            broker.catch_up(&moving, &mut manifest).await?;
             if manifest.root().log_start < before {
-                let now = TimestampMs(self.ports.clock.now_ms());
-                self.move_log_start(&partition, &mut manifest, before, now).await?;
-                tracing::info!(partition = partition.label(), log_start = %before, "records were deleted on request");
+                let now = TimestampMs(broker.ports.clock.now_ms());
+                broker.move_log_start(&moving, &mut manifest, before, now).await?;
+                tracing::info!(partition = moving.label(), log_start = %before, "records were deleted on request");
             }
             Ok::<_, Error>(())
-        };
-        tokio::time::timeout_at(deadline, moved).await.map_err(late)??;
+        });
+        let moved = tokio::time::timeout_at(deadline, moved).await.map_err(late)?;
+        moved.map_err(|e| Error::new(ErrorKind::Internal, format!("moving the log start failed: {e}")))??;
         Ok(partition.log_start())
     }
 }

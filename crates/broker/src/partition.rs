@@ -150,6 +150,8 @@ impl Partition {
     /// Shows readers the manifest after a commit; the shipped end follows it, never the reverse.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
         let end = snapshot.root().end;
+        // First: a reader that finds nothing in the new snapshot must learn that the log starts later now.
+        self.log_start.fetch_max(snapshot.root().log_start.0, Ordering::AcqRel);
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
         self.shipped.fetch_max(end.0, Ordering::AcqRel);
         self.shipping.notify_waiters();

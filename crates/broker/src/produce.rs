@@ -108,7 +108,7 @@ fn refuse_internal(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn stopping() -> Error {
+pub(crate) fn stopping() -> Error {
     Error::new(ErrorKind::ShuttingDown, "the broker is stopping: retry against the cluster")
 }
 

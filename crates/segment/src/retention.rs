@@ -35,7 +35,12 @@ impl Policy {
     /// Whether all of `node`, the oldest of a log of `total` bytes, has had its time. As in Kafka the timestamps of
     /// the records decide, and where there are none the time of the last append.
     fn gives_up(&self, node: &Node, now: TimestampMs, total: u64) -> bool {
-        let newest = if node.max_timestamp().0 >= 0 { node.max_timestamp() } else { node.last_append_time() };
+        let newest = match node {
+            // One segment with timestamps must not speak for those that have none: the chunk is opened instead.
+            Node::Chunk(_) => node.max_timestamp().max(node.last_append_time()),
+            Node::Segment(_) if node.max_timestamp().0 >= 0 => node.max_timestamp(),
+            Node::Segment(_) => node.last_append_time(),
+        };
         let age = now.0.saturating_sub(newest.0);
         let old = self.ms.is_some_and(|ms| u64::try_from(age).is_ok_and(|age| age > ms));
         old || self.bytes.is_some_and(|bytes| total.saturating_sub(node.bytes()) >= bytes)

@@ -55,6 +55,28 @@ fn kafka_segment_names_only_lower_ours() {
 }
 
 #[test]
+fn white_space_around_a_value_changes_nothing() {
+    for entry in TABLE {
+        let spaced = format!(" {} ", entry.default);
+        let stored = validate_new(&[(entry.name.into(), Some(spaced.clone()))], false).unwrap();
+        assert_eq!(stored[entry.name], entry.default.trim());
+        let set = [change(entry.name, AlterConfigOp::Set, Some(&spaced))];
+        assert_eq!(apply(Of::Topic, &BTreeMap::new(), &set).unwrap()[entry.name], entry.default.trim());
+    }
+}
+
+#[test]
+fn retention_that_cannot_be_read_keeps_everything() {
+    // As an earlier release stored it.
+    for value in [" -1", "-1 ", "", "for ever"] {
+        let set = [("retention.ms", value), ("retention.bytes", value)].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert!(TopicConfig::new(&BTreeMap::from(set), &defaults()).retention.keeps_everything(), "`{value}`");
+    }
+    let set = BTreeMap::from([("retention.ms".to_owned(), " 604800000".to_owned())]);
+    assert_eq!(TopicConfig::new(&set, &defaults()).retention.ms, Some(604_800_000));
+}
+
+#[test]
 fn incremental_changes_follow_kip_339() {
     let set = BTreeMap::new();
     let set = apply(Of::Topic, &set, &[change("retention.ms", AlterConfigOp::Set, Some("5"))]).unwrap();

@@ -46,19 +46,18 @@ impl Broker {
         let (Some(topic), Some(tombstone)) = (topic, tombstone) else { return Ok(()) };
         let record = TopicRecord::decode(&topic.payload).map_err(|e| damaged(&e))?;
         let tombstone = Tombstone::decode(&tombstone.payload).map_err(|e| damaged(&e))?;
-        self.dig(record, tombstone.deleted_ms, None);
+        // The grace begins anew: this process may be the first to know of the deletion, whose answer was lost.
+        self.dig(record, tombstone.deleted_ms.max(self.ports.clock.now_ms()), None);
         Ok(())
     }
 
     /// Deletes the objects of the topics whose grace is over. What fails is tried again by the next call.
     pub(crate) async fn bury_topics(&self, now: TimestampMs) {
-        loop {
-            let due = {
-                let mut graves = self.topics.graves.lock().unwrap_or_else(PoisonError::into_inner);
-                let id = graves.iter().find(|(_, grave)| grave.due <= now).map(|(id, _)| *id);
-                id.and_then(|id| graves.remove(&id))
-            };
-            let Some(grave) = due else { return };
+        let due: Vec<Grave> = {
+            let mut graves = self.topics.graves.lock().unwrap_or_else(PoisonError::into_inner);
+            graves.extract_if(.., |_, grave| grave.due <= now).map(|(_, grave)| grave).collect()
+        };
+        for grave in due {
             match self.bury(&grave).await {
                 Ok(count) => {
                     let (topic, id) = (&grave.record.name, grave.record.id);
@@ -68,7 +67,6 @@ impl Broker {
                     tracing::warn!(topic = grave.record.name, %error, "a deleted topic's objects stay for now");
                     let mut graves = self.topics.graves.lock().unwrap_or_else(PoisonError::into_inner);
                     graves.insert(grave.record.id, grave);
-                    return;
                 }
             }
         }

@@ -40,7 +40,9 @@ impl Broker {
         let known: BTreeSet<TopicId> = self.topics.all().iter().map(|t| t.id).collect();
         for id in self.ids_under("meta/topics/").await? {
             if tombstones.contains(&id) {
-                self.dig_again(id).await?;
+                if let Err(error) = self.dig_again(id).await {
+                    tracing::warn!(%id, %error, "the objects of a deleted topic stay: what is known of it cannot be read");
+                }
                 continue;
             }
             if known.contains(&id) {

@@ -59,6 +59,23 @@ async fn one_young_segment_keeps_what_follows_it() {
 }
 
 #[tokio::test]
+async fn old_timestamps_do_not_speak_for_segments_without_any() {
+    let w = World::new();
+    let mut m = w.load().await;
+    for _ in 0..3 {
+        // Of each chunk, the first segment has a timestamp, which is old; the others were appended late.
+        let mut c = commit(1, m.root(), 140);
+        for segment in &mut c.segments[1..] {
+            (segment.min_timestamp, segment.max_timestamp) = (TimestampMs::NONE, TimestampMs::NONE);
+            (segment.first_append_time, segment.last_append_time) = (TimestampMs(1_000_000), TimestampMs(1_000_000));
+        }
+        m.commit(&c).await.unwrap();
+    }
+    assert_eq!(expired(&m, Some(10), None, 1_000_000).await, Some(10));
+    assert_eq!(expired(&m, Some(10), None, 1_000_011).await, Some(4200));
+}
+
+#[tokio::test]
 async fn at_least_so_many_bytes_stay() {
     let w = World::new();
     let m = log(&w, 5).await;
