@@ -312,6 +312,11 @@ fn a_deleted_topic_leaves_its_tombstone_only_and_its_successor_alone() {
             if restart {
                 world.kill(node);
                 node = world.start();
+                // For this process the grace begins anew: it may be the first to know of the deletion.
+                let left = traces(&world, &node, old).len();
+                world.clock.advance(GRACE_MS - 1);
+                assert_eq!(traces(&world, &node, old).len(), left, "{point:?}: before the second grace is over");
+                world.clock.advance(2);
             }
             eventually("the burial", || traces(&world, &node, old).is_empty().then_some(()));
             let listed = node.run(world.bucket.list("meta/tombstones/")).unwrap();
