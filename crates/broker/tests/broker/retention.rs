@@ -84,7 +84,6 @@ fn records_without_a_limit_stay() {
     node.create("u", 1, &OLD);
     node.append("u", 0, batch(&["a"]));
     world.age();
-    node.wait_shipped("u", 0, 1);
     eventually("retention", || (log_start(&node, "u", 0) == 1).then_some(()));
     assert_eq!(read_values_from(&node, 0).len(), 4);
     node.stop();
