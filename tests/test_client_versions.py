@@ -18,10 +18,11 @@ TIME = 1_700_000_000_000
 API_NAMES = {0: "Produce", 1: "Fetch", 2: "ListOffsets", 3: "Metadata", 8: "OffsetCommit", 9: "OffsetFetch",
              10: "FindCoordinator", 11: "JoinGroup", 12: "Heartbeat", 13: "LeaveGroup", 14: "SyncGroup", 18: "ApiVersions", 19: "CreateTopics", 20: "DeleteTopics", 22: "InitProducerId",
              23: "OffsetForLeaderEpoch", 32: "DescribeConfigs",
-             33: "AlterConfigs", 44: "IncrementalAlterConfigs", 60: "DescribeCluster", 75: "DescribeTopicPartitions"}
+             33: "AlterConfigs", 44: "IncrementalAlterConfigs", 60: "DescribeCluster", 71: "GetTelemetrySubscriptions", 72: "PushTelemetry",
+             75: "DescribeTopicPartitions"}
 
-# A client that was given the name of a group may look for its coordinator, or be done before it does.
-OPTIONAL = {"FindCoordinator"}
+# What clients ask for in the background: they may be done before they do.
+OPTIONAL = {"FindCoordinator", "GetTelemetrySubscriptions"}
 
 
 @pytest.fixture(scope="module")

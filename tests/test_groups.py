@@ -1,7 +1,12 @@
 """Consumer groups: sharing, fencing, and what a kill -9 leaves of them."""
 import asyncio
 import itertools
+import json
+import pathlib
 import random
+import subprocess
+import sys
+import threading
 import time
 
 import aiokafka
@@ -242,6 +247,32 @@ def test_administration(broker):
     assert groups.committed(broker.address, "idle", "u", 2) == [None, None]
 
 
+def test_the_tutorial(broker):
+    """Twice: the second run goes on where the first one ended."""
+    tutorial = pathlib.Path(__file__).parent / "examples/tutorial.py"
+    for _ in range(2):
+        done = subprocess.run([sys.executable, tutorial, broker.address], capture_output=True, text=True, timeout=120,
+                              check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert json.loads(done.stdout) == {"ada": 15, "barbara": 7, "grace": 20}
+
+
+def test_lag_is_shown(broker):
+    fill(broker, "t")
+    with_confluent(broker.address, "g", 40)
+    log.produce(broker.address, "t", [(1, None, b"new", None)] * 3)
+    wait_until(lambda: broker.metric("runnel_group_lag_records") == 3, "the lag")
+    assert 'runnel_group_lag_records{group="g",topic="t"} 3' in broker.http("/metrics")[1]
+    member = groups.consumer(broker.address, "g")
+    member.subscribe(["t"])
+    groups.read(member, 3)
+    member.commit(asynchronous=False)
+    wait_until(lambda: broker.metric("runnel_group_members") == 1 and not broker.metric("runnel_group_lag_records"),
+               "a member, and no lag")
+    member.close()
+    wait_until(lambda: broker.metric("runnel_group_members") == 0, "no member")
+
+
 def test_what_cannot_be_committed(broker):
     fill(broker, "t")
     client = groups.consumer(broker.address, "g")
@@ -346,7 +377,7 @@ def test_kills_in_the_middle_of_rebalances(broker):
     rng = random.Random(seed)
     print(f"seed {seed}")
     members, seen, written = [], set(), 0
-    for turn in range(6):
+    for _ in range(6):
         records = [(i % PARTITIONS, None, b"%d" % i, None) for i in range(written, written + 20)]
         log.produce(broker.address, "t", records)
         written += 20

@@ -1,7 +1,10 @@
 //! Changing topics and their configuration.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use async_trait::async_trait;
-use runnel_record::TopicId;
+use runnel_record::{Offset, TopicId};
 
 use crate::TopicKey;
 use crate::error::Result;
@@ -42,6 +45,12 @@ pub type Created = Result<CreatedTopic>;
 pub enum ConfigSource {
     /// Set on the topic.
     Topic,
+    /// Set on the broker by a request.
+    DynamicBroker,
+    /// Set on all brokers by a request.
+    DynamicDefault,
+    /// Set on the group.
+    Group,
     /// Set in this broker's settings.
     Broker,
     /// Built in.
@@ -93,6 +102,8 @@ pub enum ConfigResource {
     Topic(String),
     /// A broker, by id; `None` is the cluster-wide default.
     Broker(Option<i32>),
+    /// A consumer group, by id.
+    Group(String),
 }
 
 /// How one entry is changed (KIP-339).
@@ -119,7 +130,50 @@ pub struct ConfigChange {
     pub value: Option<String>,
 }
 
-/// Administers topics.
+/// Partitions to add to a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPartitions {
+    /// The topic.
+    pub topic: String,
+    /// How many it has then.
+    pub count: i32,
+    /// Manual assignment: the brokers of each new partition.
+    pub assignments: Option<Vec<Vec<i32>>>,
+}
+
+/// A place where records are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogDir {
+    /// Where it is.
+    pub path: String,
+    /// Bytes that are free there, if that is known.
+    pub usable_bytes: Option<u64>,
+    /// What it holds: topic, partition, bytes. By topic and partition.
+    pub partitions: Vec<(String, i32, u64)>,
+}
+
+/// Whom a quota concerns: a name for each of its types (`user`, `client-id`, `ip`), `None` for the default one.
+pub type QuotaEntity = BTreeMap<String, Option<String>>;
+
+/// The quotas of an entity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientQuota {
+    /// Whom they concern.
+    pub entity: QuotaEntity,
+    /// The limits by name.
+    pub values: BTreeMap<String, f64>,
+}
+
+/// A change of the quotas of an entity, all or none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuotaChange {
+    /// Whom they concern.
+    pub entity: QuotaEntity,
+    /// The limits to set, or with `None` to lift.
+    pub limits: Vec<(String, Option<f64>)>,
+}
+
+/// Administers topics, and what is set on brokers, groups and clients.
 #[async_trait]
 pub trait Admin: Send + Sync + 'static {
     /// Creates a topic; durable once it resolves with `Ok`.
@@ -128,8 +182,33 @@ pub trait Admin: Send + Sync + 'static {
     /// Deletes a topic: its tombstone is durable once it resolves with `Ok`.
     async fn delete_topic(&self, topic: &TopicKey) -> Result<(String, TopicId)>;
 
+    /// Adds partitions to a topic; durable once it resolves with `Ok`.
+    async fn create_partitions(&self, wanted: &NewPartitions, validate_only: bool) -> Result<()>;
+
+    /// Gives up the records of a partition below `before` (`None`: all that are committed) and returns the first offset
+    /// that it still has; durable once it resolves with `Ok`. Waits at most `wait`.
+    async fn delete_records(
+        &self,
+        topic: &TopicKey,
+        partition: i32,
+        before: Option<Offset>,
+        wait: Duration,
+    ) -> Result<Offset>;
+
+    /// Where the records of the topics named (`None`: of all topics) are kept, and how many bytes they take.
+    async fn log_dirs(&self, topics: Option<&[String]>) -> Vec<LogDir>;
+
     /// The entries of a resource; with `names` only those.
     async fn describe_configs(&self, resource: &ConfigResource, names: Option<&[String]>) -> Result<Vec<ConfigEntry>>;
+
+    /// The groups that something is set on.
+    async fn configured_groups(&self) -> Vec<String>;
+
+    /// Every quota.
+    async fn client_quotas(&self) -> Vec<ClientQuota>;
+
+    /// Changes quotas. They are kept and reported; nothing is held up by them yet.
+    async fn alter_client_quotas(&self, changes: &[QuotaChange], validate_only: bool) -> Vec<Result<()>>;
 
     /// Changes entries; all or none of one call.
     async fn alter_configs(

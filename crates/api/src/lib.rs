@@ -18,15 +18,17 @@ pub mod produce;
 pub mod segments;
 
 pub use admin::{
-    Admin, AlterConfigOp, ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigType, CreateTopic, Created,
-    CreatedTopic,
+    Admin, AlterConfigOp, ClientQuota, ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigType,
+    CreateTopic, Created, CreatedTopic, LogDir, NewPartitions, QuotaChange, QuotaEntity,
 };
 pub use cluster::{Cluster, ClusterDescription, Health, Node, PartitionDescription, TopicDescription};
 pub use error::{Error, ErrorKind};
 pub use fetch::{DivergingEpoch, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, Isolation, Room};
 pub use groups::Groups;
 pub use offsets::{EpochEnd, ListedOffset, OffsetSpec, Offsets};
-pub use produce::{Acks, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity};
+pub use produce::{
+    Acks, ActiveProducer, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity,
+};
 pub use segments::{Sealed, Segments};
 
 use runnel_record::TopicId;

@@ -78,6 +78,17 @@ pub struct ProducerIdentity {
     pub epoch: i16,
 }
 
+/// An idempotent producer that a partition remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Who it is.
+    pub identity: ProducerIdentity,
+    /// Sequence number of its last record.
+    pub last_sequence: i32,
+    /// When its last batch was appended.
+    pub last_append: TimestampMs,
+}
+
 /// Appends records and hands out producer identities.
 #[async_trait]
 pub trait Produce: Send + Sync + 'static {
@@ -89,4 +100,7 @@ pub trait Produce: Send + Sync + 'static {
 
     /// A fresh identity, or the next epoch of `current` (KIP-360).
     async fn init_producer_id(&self, current: Option<ProducerIdentity>) -> Result<ProducerIdentity>;
+
+    /// The idempotent producers that a partition remembers, by id.
+    async fn active_producers(&self, topic: &TopicKey, partition: i32) -> Result<Vec<ActiveProducer>>;
 }

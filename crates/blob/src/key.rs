@@ -18,6 +18,8 @@ pub enum Key {
     Probe(Uuid),
     /// Blocks of producer ids. Register.
     Pids,
+    /// Settings of brokers, groups and clients. Register.
+    Settings,
     /// Which topic has a name. Register.
     TopicName(String),
     /// A topic. Register.
@@ -71,6 +73,7 @@ impl Key {
             Self::ClusterLock => "cluster/lock".to_owned(),
             Self::Probe(id) => format!("cluster/probe/{}", id.simple()),
             Self::Pids => "meta/pids".to_owned(),
+            Self::Settings => "meta/settings".to_owned(),
             Self::TopicName(name) => format!("meta/names/{name}"),
             Self::Topic(id) => format!("meta/topics/{id}"),
             Self::Tombstone(id) => format!("meta/tombstones/{id}"),
@@ -182,6 +185,7 @@ mod tests {
             (Key::ClusterLock, "cluster/lock"),
             (Key::Probe(id), "cluster/probe/000000000000000000000000000000cd"),
             (Key::Pids, "meta/pids"),
+            (Key::Settings, "meta/settings"),
             (Key::TopicName("a.b_c-D".to_owned()), "meta/names/a.b_c-D"),
             (Key::Topic(tp().topic), "meta/topics/000000000000000000000000000000ab"),
             (Key::Tombstone(tp().topic), "meta/tombstones/000000000000000000000000000000ab"),

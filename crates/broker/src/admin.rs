@@ -1,14 +1,17 @@
-//! Changing topics and their configuration.
+//! Changing topics, and the configuration of topics, brokers and groups.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use runnel_api::{
-    Admin, ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigType, CreateTopic, Created, Error, ErrorKind,
-    TopicKey,
+    Admin, ClientQuota, ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigType, CreateTopic, Created,
+    Error, ErrorKind, LogDir, NewPartitions, QuotaChange, TopicKey,
 };
-use runnel_record::TopicId;
+use runnel_record::{Offset, TopicId};
 
 use crate::Broker;
-use crate::configs;
+use crate::configs::{self, Of};
+use crate::settings::{ALL_BROKERS, broker_entity, group_entity};
 use crate::topics::is_internal;
 
 #[async_trait]
@@ -20,13 +23,33 @@ impl Admin for Broker {
 
     async fn delete_topic(&self, topic: &TopicKey) -> Result<(String, TopicId), Error> {
         self.refuse_when_stopping()?;
-        if self.topics.find(topic).is_some_and(|found| is_internal(&found.name)) {
-            let what = "the topic holds the offsets and members of every consumer group: delete groups instead";
-            return Err(Error::new(ErrorKind::InvalidRequest, what));
-        }
+        self.refuse_internal(topic, "delete groups instead")?;
         let deleted = self.delete(topic).await?;
         self.forget_offsets_of(&deleted.0).await;
         Ok(deleted)
+    }
+
+    async fn create_partitions(&self, wanted: &NewPartitions, validate_only: bool) -> Result<(), Error> {
+        self.refuse_when_stopping()?;
+        let topic = TopicKey::Name(wanted.topic.clone());
+        self.refuse_internal(&topic, "which partition has a group follows from their number")?;
+        self.grow(&wanted.topic, wanted.count, wanted.assignments.as_deref(), validate_only).await
+    }
+
+    async fn delete_records(
+        &self,
+        topic: &TopicKey,
+        partition: i32,
+        before: Option<Offset>,
+        wait: Duration,
+    ) -> Result<Offset, Error> {
+        self.refuse_when_stopping()?;
+        self.refuse_internal(topic, "delete groups or their offsets instead")?;
+        self.trim(topic, partition, before, wait).await
+    }
+
+    async fn log_dirs(&self, topics: Option<&[String]>) -> Vec<LogDir> {
+        self.measure(topics).await
     }
 
     async fn describe_configs(
@@ -37,11 +60,15 @@ impl Admin for Broker {
         match resource {
             ConfigResource::Topic(name) => {
                 let topic = self.topics.get(&TopicKey::Name(name.clone()))?;
-                Ok(configs::describe(&topic.record().configs, self.topics.defaults(), names))
+                Ok(configs::describe(&topic.record().configs, &self.topics.defaults(), names))
             }
             ConfigResource::Broker(id) => {
                 self.check_node(*id)?;
-                Ok(self.broker_configs(names))
+                Ok(only(names, self.broker_configs(*id)))
+            }
+            ConfigResource::Group(name) => {
+                check_group(name)?;
+                Ok(only(names, configs::describe_group(&self.settings.of(&group_entity(name)))))
             }
         }
     }
@@ -55,15 +82,60 @@ impl Admin for Broker {
         self.refuse_when_stopping()?;
         match resource {
             ConfigResource::Topic(name) => self.alter_topic(name, changes, validate_only).await,
-            ConfigResource::Broker(_) => Err(Error::new(
-                ErrorKind::InvalidConfig,
-                "broker settings are read from the configuration file and the environment: change them there and restart",
-            )),
+            ConfigResource::Broker(id) => {
+                self.check_node(*id)?;
+                let entity = id.map_or_else(|| ALL_BROKERS.to_owned(), broker_entity);
+                self.alter_entity(Of::Broker, &entity, changes, validate_only).await
+            }
+            ConfigResource::Group(name) => {
+                check_group(name)?;
+                self.alter_entity(Of::Group, &group_entity(name), changes, validate_only).await
+            }
         }
+    }
+
+    async fn configured_groups(&self) -> Vec<String> {
+        self.settings.groups()
+    }
+
+    async fn client_quotas(&self) -> Vec<ClientQuota> {
+        self.quotas()
+    }
+
+    async fn alter_client_quotas(&self, changes: &[QuotaChange], validate_only: bool) -> Vec<Result<(), Error>> {
+        let mut results = Vec::with_capacity(changes.len());
+        for change in changes {
+            results.push(match self.refuse_when_stopping() {
+                Ok(()) => self.alter_quota(change, validate_only).await,
+                stopping => stopping,
+            });
+        }
+        results
     }
 }
 
+fn check_group(name: &str) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidRequest, "a group has a name"));
+    }
+    Ok(())
+}
+
+fn only(names: Option<&[String]>, mut entries: Vec<ConfigEntry>) -> Vec<ConfigEntry> {
+    entries.retain(|entry| names.is_none_or(|names| names.contains(&entry.name)));
+    entries
+}
+
 impl Broker {
+    /// The topics of coordinators are not for clients to cut down.
+    fn refuse_internal(&self, topic: &TopicKey, instead: &str) -> Result<(), Error> {
+        if self.topics.find(topic).is_some_and(|found| is_internal(&found.name)) {
+            let what = format!("the topic holds the offsets and members of every consumer group: {instead}");
+            return Err(Error::new(ErrorKind::InvalidRequest, what));
+        }
+        Ok(())
+    }
+
     fn check_node(&self, id: Option<i32>) -> Result<(), Error> {
         match id {
             Some(id) if id != self.home.node_id => Err(Error::new(
@@ -74,8 +146,12 @@ impl Broker {
         }
     }
 
-    /// The broker settings that Kafka's tools know by name, read-only.
-    fn broker_configs(&self, names: Option<&[String]>) -> Vec<ConfigEntry> {
+    /// The broker settings that Kafka's tools know by name; of all brokers (`None`) those alone that were set by a
+    /// request, as in Kafka.
+    fn broker_configs(&self, id: Option<i32>) -> Vec<ConfigEntry> {
+        if id.is_none() {
+            return configs::describe_brokers(&self.settings.of(ALL_BROKERS));
+        }
         let options = &self.options;
         let entry = |name: &str, kind, value: String, doc: &str| ConfigEntry {
             name: name.to_owned(),
@@ -101,12 +177,17 @@ impl Broker {
                 "Replication moves no data here: the bucket is the copy.",
             ),
             entry(
-                "log.retention.ms",
+                "log.retention.check.interval.ms",
                 ConfigType::Long,
-                options.topics.default_retention_ms.to_string(),
-                "Setting topics.default_retention.",
+                options.topics.retention_check.as_millis().to_string(),
+                "Setting topics.retention_check.",
             ),
-            entry("min.insync.replicas", ConfigType::Int, "1".to_owned(), "Accepted and reported; has no effect."),
+            entry(
+                "producer.id.expiration.ms",
+                ConfigType::Int,
+                options.topics.producer_expiration.as_millis().to_string(),
+                "Setting topics.producer_expiration.",
+            ),
             entry(
                 "num.partitions",
                 ConfigType::Int,
@@ -114,6 +195,8 @@ impl Broker {
                 "Setting topics.default_partitions.",
             ),
         ];
-        all.into_iter().filter(|e| names.is_none_or(|names| names.contains(&e.name))).collect()
+        let mut entries: Vec<_> = all.into_iter().chain(configs::describe_broker(&self.topics.defaults())).collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries
     }
 }

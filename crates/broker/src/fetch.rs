@@ -114,8 +114,15 @@ impl Broker {
                 // Only with empty hands is room waited for.
                 let read = self.read(&partition, wanted.offset, high_watermark, max_bytes, first);
                 let until = patience.max(Instant::now() + LEAST);
-                let (mut batches, room) =
-                    tokio::time::timeout_at(until, read).await.map_err(|_| too_slow(wanted))??;
+                let read = tokio::time::timeout_at(until, read).await.map_err(|_| too_slow(wanted))?;
+                let (mut batches, room) = match read {
+                    Ok(read) => read,
+                    // What was read may have been deleted meanwhile, with its time over.
+                    Err(error) => {
+                        check_range(&wanted.topic, wanted.offset, partition.log_start(), high_watermark)?;
+                        return Err(error);
+                    }
+                };
                 if !first {
                     truncate_to(&mut batches, max_bytes);
                 }

@@ -4,6 +4,7 @@
 //! come back. It loads what the log holds, then serves. The topic is created when the first group needs it.
 
 mod coordinator;
+mod lag;
 mod load;
 mod serve;
 mod write;

@@ -14,20 +14,25 @@ mod admin;
 mod cluster;
 mod cold;
 mod configs;
+mod delete_records;
 mod error;
 mod examine;
 mod fetch;
 mod groups;
 mod home;
+mod log_dirs;
 mod offsets;
 mod open;
 mod options;
 mod partition;
 mod produce;
 mod producer_ids;
+mod quotas;
 mod readahead;
+mod retention;
 mod room;
 mod seal;
+mod settings;
 mod ship;
 mod snapshots;
 mod start;
@@ -81,6 +86,7 @@ pub struct Broker {
     cold: Arc<cold::ColdReader>,
     tails: Arc<tail::TailBudget>,
     topics: topics::Topics,
+    settings: settings::Settings,
     producer_ids: producer_ids::ProducerIds,
     groups: groups::Coordinators,
     /// What the log held when the broker started, by partition, until the partition is opened.

@@ -15,7 +15,7 @@ use runnel_format::manifest::{EpochStart, Root};
 use runnel_format::meta::PartitionRecord;
 use runnel_metastore::{Compare, Op, Versioned};
 use runnel_partition::{BatchFacts, Options as MachineOptions, Partition as Machine, ProducerLimits, Start};
-use runnel_record::{LeaderEpoch, Offset, TopicPartition};
+use runnel_record::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use runnel_segment::manifest::{IfAbsent, Known, Manifest};
 use runnel_wal::{Recovered, TailEntry};
 use tracing::Instrument;
@@ -77,7 +77,12 @@ impl Inherited {
 
 /// Key of a partition in the metadata store.
 pub(crate) fn partition_key(tp: TopicPartition) -> String {
-    format!("p/{}/{}", tp.topic, tp.partition)
+    format!("{}{}", partitions_key(tp.topic), tp.partition)
+}
+
+/// Prefix of the keys of a topic's partitions.
+pub(crate) fn partitions_key(topic: TopicId) -> String {
+    format!("p/{topic}/")
 }
 
 impl Broker {
@@ -121,7 +126,9 @@ impl Broker {
             epochs: known_epochs(root, record.as_ref()),
             producers: self.producers_at_end(&manifest).await?,
         };
-        let options = MachineOptions { segment: topic.config().segment_limits(), producers: ProducerLimits::default() };
+        let expiration = self.options.topics.producer_expiration;
+        let producers = ProducerLimits { expiration, ..ProducerLimits::default() };
+        let options = MachineOptions { segment: topic.config().segment_limits(), producers };
         let machine = Machine::open(options, &start, facts).map_err(|e| machine_error(&e))?;
         // An epoch that begins at damage is not recorded as a part of the log: it would replace what lies behind the
         // damage for ever, also once the disk is mended or the loss accepted.

@@ -64,6 +64,10 @@ pub struct TopicOptions {
     pub default_partitions: i32,
     /// `topics.default_retention`, ms; −1 keeps everything.
     pub default_retention_ms: i64,
+    /// `topics.retention_check`: how often is looked for what has had its time.
+    pub retention_check: Duration,
+    /// `topics.producer_expiration`: how long after its last append an idempotent producer is remembered.
+    pub producer_expiration: Duration,
 }
 
 /// Consumer groups.

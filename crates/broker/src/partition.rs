@@ -7,7 +7,7 @@ mod driver;
 mod signal;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use runnel_api::{EpochEnd, Error, ErrorKind};
 use runnel_blob::Key;
@@ -22,6 +22,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::produce::Outcome;
+use crate::retention::Retired;
 use crate::tail::Tail;
 use crate::watermark::Watermark;
 
@@ -46,7 +47,8 @@ enum Control {
     Block(Error),
     PlanShip { now: TimestampMs, force: bool, reply: oneshot::Sender<Option<ShipPlan>> },
     SnapshotAt { offset: Offset, reply: oneshot::Sender<Result<ProducerSnapshot, Error>> },
-    Shipped { next: Offset, reply: oneshot::Sender<()> },
+    Committed { next: Offset, log_start: Offset, reply: oneshot::Sender<()> },
+    Producers { reply: oneshot::Sender<Result<ProducerSnapshot, Error>> },
     EpochEnd { epoch: LeaderEpoch, reply: oneshot::Sender<Option<EpochEnd>> },
     AtTime { time: TimestampMs, reply: oneshot::Sender<Option<TimedBatch>> },
     MaxTimestamp { reply: oneshot::Sender<Option<TimedBatch>> },
@@ -72,6 +74,8 @@ pub(crate) struct Partition {
     /// What readers see of it.
     snapshot: RwLock<Snapshot>,
     log_start: AtomicI64,
+    /// What retention gave up and has not deleted yet.
+    pub(crate) retired: Mutex<Retired>,
     shipped: AtomicI64,
     /// Somebody asked to ship what is below this offset.
     seal_asked: AtomicI64,
@@ -146,6 +150,8 @@ impl Partition {
     /// Shows readers the manifest after a commit; the shipped end follows it, never the reverse.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
         let end = snapshot.root().end;
+        // First: a reader that finds nothing in the new snapshot must learn that the log starts later now.
+        self.log_start.fetch_max(snapshot.root().log_start.0, Ordering::AcqRel);
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
         self.shipped.fetch_max(end.0, Ordering::AcqRel);
         self.shipping.notify_waiters();
@@ -202,9 +208,14 @@ impl Partition {
         self.ask(|reply| Control::SnapshotAt { offset, reply }).await?
     }
 
-    /// Everything below `next` is in the bucket, and the metadata store knows it.
-    pub(crate) async fn mark_shipped(&self, next: Offset) -> Result<(), Error> {
-        self.ask(|reply| Control::Shipped { next, reply }).await
+    /// The root holds everything below `next` and starts at `log_start`, and the metadata store knows it.
+    pub(crate) async fn mark_committed(&self, next: Offset, log_start: Offset) -> Result<(), Error> {
+        self.ask(|reply| Control::Committed { next, log_start, reply }).await
+    }
+
+    /// The idempotent producers of what is committed.
+    pub(crate) async fn producers(&self) -> Result<ProducerSnapshot, Error> {
+        self.ask(|reply| Control::Producers { reply }).await?
     }
 
     pub(crate) async fn epoch_end(&self, epoch: LeaderEpoch) -> Result<Option<EpochEnd>, Error> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::join_all;
 use runnel_api::{
-    Error, ErrorKind, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity,
+    ActiveProducer, Error, ErrorKind, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition,
+    ProducerIdentity, TopicKey,
 };
 use runnel_partition::Terms;
 use runnel_record::validate::{Limits, validate};
@@ -42,6 +43,16 @@ impl Produce for Broker {
             }
             _ => Ok(ProducerIdentity { id: self.producer_ids.next(&self.bucket, &*self.meta).await?, epoch: 0 }),
         }
+    }
+
+    async fn active_producers(&self, topic: &TopicKey, partition: i32) -> Result<Vec<ActiveProducer>, Error> {
+        let known = self.open_partition(topic, partition).await?.producers().await?;
+        let active = known.producers.into_iter().filter_map(|producer| {
+            let last = producer.batches.last()?;
+            let identity = ProducerIdentity { id: producer.id, epoch: producer.epoch };
+            Some(ActiveProducer { identity, last_sequence: last.last_sequence, last_append: last.append_time })
+        });
+        Ok(active.collect())
     }
 }
 
@@ -97,7 +108,7 @@ fn refuse_internal(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn stopping() -> Error {
+pub(crate) fn stopping() -> Error {
     Error::new(ErrorKind::ShuttingDown, "the broker is stopping: retry against the cluster")
 }
 

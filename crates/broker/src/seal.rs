@@ -25,7 +25,7 @@ impl Segments for Broker {
 
 impl Partition {
     /// Resolves when everything below `upto` is in the bucket; an error if that cannot happen any more.
-    async fn wait_shipped(&self, upto: Offset) -> Result<(), Error> {
+    pub(crate) async fn wait_shipped(&self, upto: Offset) -> Result<(), Error> {
         loop {
             let moved = self.shipping_moved();
             let mut moved = std::pin::pin!(moved);

@@ -59,18 +59,13 @@ impl Broker {
     }
 
     async fn try_sweep(&self, partition: &Partition, manifest: &mut Manifest) -> Result<usize, Error> {
-        self.committed(partition, manifest.verify().await)?;
-        if manifest.root().end > partition.shipped() {
-            self.finish(partition, manifest).await?;
-        }
+        self.catch_up(partition, manifest).await?;
         let orphans = find_orphans(&manifest.snapshot(), partition.epoch).await.map_err(|e| segment_error(&e))?;
         if orphans.is_empty() {
             return Ok(0);
         }
         if manifest.root().epoch != partition.epoch {
-            let root = manifest.root();
-            let producers = manifest.snapshot().producers().await.map_err(|e| segment_error(&e))?;
-            let commit = Commit::new(partition.epoch, Vec::new(), root.end, root.epochs.clone(), producers);
+            let commit = Commit::trim(partition.epoch, manifest.root(), manifest.root().log_start);
             self.committed(partition, manifest.commit(&commit).await)?;
             self.finish(partition, manifest).await?;
         }
@@ -114,7 +109,7 @@ impl Broker {
         }
     }
 
-    fn may_ship(&self) -> bool {
+    pub(crate) fn may_ship(&self) -> bool {
         *self.bucket_agreed.borrow() == Agreement::Agreed
     }
 
@@ -193,10 +188,8 @@ impl Broker {
         now: TimestampMs,
         force: bool,
     ) -> Result<(), Error> {
-        // After an unclear answer the commit before may turn out to be in the bucket.
-        self.committed(partition, manifest.verify().await)?;
-        if manifest.root().end > partition.shipped() {
-            return self.finish(partition, manifest).await;
+        if self.catch_up(partition, manifest).await? {
+            return Ok(());
         }
         let Some(plan) = partition.plan_ship(now, force).await? else { return Ok(()) };
         let started = Instant::now();
@@ -218,20 +211,35 @@ impl Broker {
         Ok(())
     }
 
+    /// After an unclear answer the commit before may turn out to be in the bucket: then it is finished. Whether it was.
+    pub(crate) async fn catch_up(&self, partition: &Partition, manifest: &mut Manifest) -> Result<bool, Error> {
+        self.committed(partition, manifest.verify().await)?;
+        let root = manifest.root();
+        let behind = root.end > partition.shipped() || root.log_start > partition.log_start();
+        if behind {
+            self.finish(partition, manifest).await?;
+        }
+        Ok(behind)
+    }
+
     /// Everything after the root CAS: copy, readers, machine, trim.
-    async fn finish(&self, partition: &Partition, manifest: &Manifest) -> Result<(), Error> {
+    pub(crate) async fn finish(&self, partition: &Partition, manifest: &Manifest) -> Result<(), Error> {
         self.keep_root(partition, manifest).await?;
         self.pass("ship.root_kept")?;
-        let end = manifest.root().end;
+        let (end, log_start) = (manifest.root().end, manifest.root().log_start);
         partition.publish(manifest.snapshot());
-        partition.mark_shipped(end).await?;
+        partition.mark_committed(end, log_start).await?;
         self.log.shipped(partition.tp, end);
         Ok(())
     }
 
     /// A later leader in the root means that this broker was replaced: it must end. A root that this disk cannot have
     /// written means that an old image of the disk came back: the partition must close.
-    fn committed(&self, partition: &Partition, outcome: Result<(), runnel_segment::Error>) -> Result<(), Error> {
+    pub(crate) fn committed(
+        &self,
+        partition: &Partition,
+        outcome: Result<(), runnel_segment::Error>,
+    ) -> Result<(), Error> {
         outcome.map_err(|error| {
             let told = segment_error(&error);
             if error.kind() == runnel_segment::ErrorKind::Fenced {

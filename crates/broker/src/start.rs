@@ -28,6 +28,7 @@ use crate::produce::MOST_APPENDS;
 use crate::producer_ids::ProducerIds;
 use crate::readahead::Readahead;
 use crate::room::Rooms;
+use crate::settings::Settings;
 use crate::ship::ENCODERS;
 use crate::tail::TailBudget;
 use crate::topics::Topics;
@@ -116,14 +117,18 @@ impl Broker {
             meta.txn(Vec::new(), vec![Op::Put(LOGGED.to_owned(), bytes::Bytes::new(), None)]).await?;
         }
         let broker = Self::assemble(options, ports, home, bucket, meta, log, recovered, agreement).await?;
+        broker.load_settings().await.map_err(|e| StartError::Refused(e.message))?;
         broker.load_topics().await.map_err(|e| StartError::Refused(e.message))?;
         if *broker.bucket_agreed.borrow() == Agreement::Agreed {
+            broker.reconcile_settings().await.map_err(|e| StartError::Refused(e.message))?;
             broker.reconcile_topics().await.map_err(|e| StartError::Refused(e.message))?;
         }
         broker.start_coordinators();
+        tokio::spawn(Arc::clone(&broker).show_lag());
         tokio::spawn(Arc::clone(&broker).follow_metadata());
         tokio::spawn(Arc::clone(&broker).background());
         tokio::spawn(Arc::clone(&broker).ship_loop());
+        tokio::spawn(Arc::clone(&broker).retention_loop());
         Ok(broker)
     }
 
@@ -168,6 +173,7 @@ impl Broker {
             log,
             cold: Arc::new(cold),
             tails: TailBudget::new(tail_memory),
+            settings: Settings::default(),
             producer_ids: ProducerIds::default(),
             inherited: Inherited::new(recovered),
             bucket_agreed: watch::Sender::new(agreement),
@@ -242,7 +248,11 @@ impl Broker {
                         tracing::warn!(%error, "the bucket answers but cannot be claimed yet");
                         continue;
                     }
-                    match self.reconcile_topics().await {
+                    let reconciled = match self.reconcile_settings().await {
+                        Ok(()) => self.reconcile_topics().await,
+                        failed => failed,
+                    };
+                    match reconciled {
                         Ok(()) => {}
                         Err(error) if error.kind == ErrorKind::StorageError => {
                             tracing::warn!(%error, "cannot compare the topics with the bucket yet");

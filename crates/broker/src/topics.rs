@@ -1,11 +1,13 @@
 //! The topics of this broker: what exists, by name and by id, and the partitions that are open.
 //!
 //! The bucket is the truth (`meta/names`, `meta/topics`, tombstones), the metadata store a cache of it, and this
-//! registry the part of that which is in memory. Creation and deletion are in [`create`] and [`delete`], the start in
-//! [`load`].
+//! registry the part of that which is in memory. Creation, growth and deletion are in [`create`], [`grow`] and [`delete`],
+//! what a deletion leaves in the bucket in [`bury`], the start in [`load`].
 
+mod bury;
 mod create;
 mod delete;
+mod grow;
 mod load;
 mod names;
 
@@ -50,7 +52,7 @@ pub(crate) struct Topic {
     pub(crate) id: TopicId,
     pub(crate) name: String,
     settings: RwLock<(TopicRecord, Arc<TopicConfig>)>,
-    partitions: Vec<Slot>,
+    partitions: Vec<Arc<Slot>>,
 }
 
 /// The place of a partition, open or not.
@@ -65,8 +67,17 @@ pub(crate) struct Slot {
 impl Topic {
     fn new(record: TopicRecord, defaults: &Defaults) -> Arc<Self> {
         let config = Arc::new(TopicConfig::new(&record.configs, defaults));
-        let partitions = (0..record.partitions).map(|_| Slot::default()).collect();
+        let partitions = (0..record.partitions).map(|_| Arc::default()).collect();
         Arc::new(Self { id: record.id, name: record.name.clone(), settings: RwLock::new((record, config)), partitions })
+    }
+
+    /// The same topic with the partitions of `record`, which are not fewer: those that there are stay the same.
+    fn grown(&self, record: TopicRecord, defaults: &Defaults) -> Arc<Self> {
+        let config = Arc::new(TopicConfig::new(&record.configs, defaults));
+        let wanted = usize::try_from(record.partitions).unwrap_or(0).max(self.partitions.len());
+        let mut partitions = self.partitions.clone();
+        partitions.resize_with(wanted, Arc::default);
+        Arc::new(Self { id: self.id, name: self.name.clone(), settings: RwLock::new((record, config)), partitions })
     }
 
     pub(crate) fn record(&self) -> TopicRecord {
@@ -95,7 +106,7 @@ impl Topic {
     }
 
     pub(crate) fn slot(&self, partition: i32) -> Option<&Slot> {
-        self.partitions.get(usize::try_from(partition).ok()?)
+        self.partitions.get(usize::try_from(partition).ok()?).map(Arc::as_ref)
     }
 
     pub(crate) fn open_partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
@@ -115,10 +126,12 @@ impl Topic {
 /// The registry.
 #[derive(Debug)]
 pub(crate) struct Topics {
-    defaults: Defaults,
+    defaults: RwLock<Arc<Defaults>>,
     known: RwLock<Known>,
     /// Held while a topic is created, changed or deleted: administration is rare, its steps are many.
     changing: tokio::sync::Mutex<()>,
+    /// Deleted topics whose objects are still in the bucket.
+    graves: std::sync::Mutex<BTreeMap<TopicId, bury::Grave>>,
 }
 
 #[derive(Debug, Default)]
@@ -129,11 +142,33 @@ struct Known {
 
 impl Topics {
     pub(crate) fn new(defaults: Defaults) -> Self {
-        Self { defaults, known: RwLock::default(), changing: tokio::sync::Mutex::default() }
+        let defaults = RwLock::new(Arc::new(defaults));
+        Self { defaults, known: RwLock::default(), changing: Mutex::default(), graves: std::sync::Mutex::default() }
     }
 
-    pub(crate) const fn defaults(&self) -> &Defaults {
-        &self.defaults
+    pub(crate) fn defaults(&self) -> Arc<Defaults> {
+        Arc::clone(&self.defaults.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What topics have where they set nothing has changed.
+    pub(crate) async fn set_defaults(&self, defaults: Defaults) {
+        let _changing = self.changing.lock().await;
+        *self.defaults.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(defaults);
+        for topic in self.all() {
+            self.apply(&topic, topic.record()).await;
+        }
+    }
+
+    /// Shows a topic's settings to everybody, its open partitions included.
+    async fn apply(&self, topic: &Topic, record: TopicRecord) {
+        topic.set(record, &self.defaults());
+        let limits = topic.config().segment_limits();
+        for partition in topic.open_partitions() {
+            // A partition that closed meanwhile reads the new limits when it opens again.
+            if partition.set_limits(limits).await.is_err() {
+                tracing::debug!(partition = partition.label(), "closed before its new limits reached it");
+            }
+        }
     }
 
     /// Every topic, by name.

@@ -10,8 +10,8 @@ use runnel_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 
 use crate::{Client, Error, ErrorKind, Result};
 
-/// The broker's own default of [`admin::SealSegmentsRequest::timeout_ms`].
-const SEAL_WAIT: Duration = Duration::from_secs(60);
+/// The broker's own default of how long calls that need the bucket wait for it.
+const BUCKET_WAIT: Duration = Duration::from_secs(60);
 
 impl Client {
     /// Creates a topic.
@@ -48,6 +48,13 @@ impl Client {
         Ok(self.call(|c| async { TopicServiceClient::new(c).delete_topic(request).await }).await?.id)
     }
 
+    /// Gives up the records of partitions below an offset.
+    pub async fn trim_topic(&self, request: admin::TrimTopicRequest) -> Result<Vec<Trimmed>> {
+        let wait = request.timeout_ms.map_or(BUCKET_WAIT, |ms| Duration::from_millis(ms.into()));
+        let call = |c| async { TopicServiceClient::new(c).trim_topic(request).await };
+        Ok(self.call_within(self.options().deadline + wait, call).await?.partitions)
+    }
+
     /// The configuration of a topic.
     pub async fn topic_configs(&self, name: &str) -> Result<Vec<admin::ConfigEntry>> {
         let request = admin::GetTopicConfigsRequest { name: name.to_owned() };
@@ -63,7 +70,7 @@ impl Client {
 
     /// Closes the open segments of a topic, so that they ship now.
     pub async fn seal_segments(&self, request: admin::SealSegmentsRequest) -> Result<Vec<Sealed>> {
-        let wait = request.timeout_ms.map_or(SEAL_WAIT, |ms| Duration::from_millis(ms.into()));
+        let wait = request.timeout_ms.map_or(BUCKET_WAIT, |ms| Duration::from_millis(ms.into()));
         let deadline = self.options().deadline + if request.wait { wait } else { Duration::ZERO };
         let call = |c| async { SegmentServiceClient::new(c).seal_segments(request).await };
         Ok(self.call_within(deadline, call).await?.partitions)
@@ -83,6 +90,7 @@ impl Client {
 }
 
 type Sealed = admin::seal_segments_response::SealedPartition;
+type Trimmed = admin::trim_topic_response::TrimmedPartition;
 
 /// A reply without what it is about.
 fn missing(what: &str) -> Error {

@@ -4,12 +4,14 @@
 //! Each value is an envelope of its own kind (magic), so that a value read from the wrong key is an error.
 
 mod cluster;
+mod settings;
 mod topic;
 
 #[cfg(test)]
 mod tests;
 
 pub use cluster::{BrokerSession, ClusterRecord, Identity, ProducerBlocks};
+pub use settings::ClusterSettings;
 pub use topic::{NameClaim, PartitionRecord, Tombstone, TopicRecord};
 
 use bytes::Bytes;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use runnel_format::manifest::EpochStart;
 use runnel_format::meta::{
-    BrokerSession, ClusterRecord, Identity, NameClaim, PartitionRecord, ProducerBlocks, Tombstone, TopicRecord,
+    BrokerSession, ClusterRecord, ClusterSettings, Identity, NameClaim, PartitionRecord, ProducerBlocks, Tombstone,
+    TopicRecord,
 };
 use runnel_format::producer::{ProducerEntry, ProducerSnapshot, RememberedBatch};
 use runnel_record::{LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId};
@@ -26,7 +27,8 @@ pub(crate) fn run(input: &[u8]) {
         4 => check(envelope, input, NameClaim::decode, NameClaim::encode),
         5 => check(envelope, input, Tombstone::decode, Tombstone::encode),
         6 => check(envelope, input, PartitionRecord::decode, PartitionRecord::encode),
-        _ => check(envelope, input, ProducerSnapshot::decode, ProducerSnapshot::encode),
+        7 => check(envelope, input, ProducerSnapshot::decode, ProducerSnapshot::encode),
+        _ => check(envelope, input, ClusterSettings::decode, ClusterSettings::encode),
     }
 }
 
@@ -35,7 +37,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
 }
 
 /// One of each kind.
-fn samples() -> [Bytes; 8] {
+fn samples() -> [Bytes; 9] {
     let (id, name) = (TopicId(Uuid::from_u128(0xab)), || "orders".to_owned());
     let session = BrokerSession { session: 9, disk_id: Uuid::from_u128(2), node_name: "node-1".into(), started_ms: 5 };
     [
@@ -68,6 +70,10 @@ fn samples() -> [Bytes; 8] {
         }
         .encode(),
         producers().encode(),
+        ClusterSettings {
+            entities: [("broker/".to_owned(), [("log.retention.ms".to_owned(), "7".to_owned())].into())].into(),
+        }
+        .encode(),
     ]
 }
 

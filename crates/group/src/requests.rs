@@ -235,6 +235,8 @@ pub struct ListedGroup {
     pub protocol_type: String,
     /// Its state.
     pub state: GroupState,
+    /// How many members it has.
+    pub members: usize,
 }
 
 /// A group and its members.

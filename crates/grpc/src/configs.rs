@@ -46,7 +46,8 @@ fn change(change: pb::ConfigChange) -> Result<ConfigChange, Failure> {
 const fn source(source: ConfigSource) -> pb::ConfigSource {
     match source {
         ConfigSource::Topic => pb::ConfigSource::Topic,
-        ConfigSource::Broker => pb::ConfigSource::Broker,
+        ConfigSource::Broker | ConfigSource::DynamicBroker | ConfigSource::DynamicDefault => pb::ConfigSource::Broker,
+        ConfigSource::Group => pb::ConfigSource::Unspecified,
         ConfigSource::Default => pb::ConfigSource::Default,
     }
 }

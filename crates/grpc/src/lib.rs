@@ -43,6 +43,7 @@ mod records;
 mod segments;
 mod session;
 mod topics;
+mod trim;
 
 pub use error::Error;
 pub use options::{Neighbours, Options};

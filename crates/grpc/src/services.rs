@@ -8,7 +8,8 @@ use runnel_proto::admin::v1::topic_service_server::{TopicService, TopicServiceSe
 use runnel_proto::admin::v1::{
     CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse, GetTopicConfigsRequest,
     GetTopicConfigsResponse, GetTopicRequest, GetTopicResponse, ListTopicsRequest, ListTopicsResponse,
-    SealSegmentsRequest, SealSegmentsResponse, UpdateTopicConfigsRequest, UpdateTopicConfigsResponse,
+    SealSegmentsRequest, SealSegmentsResponse, TrimTopicRequest, TrimTopicResponse, UpdateTopicConfigsRequest,
+    UpdateTopicConfigsResponse,
 };
 use runnel_proto::cluster::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use runnel_proto::cluster::v1::{GetClusterRequest, GetClusterResponse, GetHealthRequest, GetHealthResponse};
@@ -35,7 +36,7 @@ use crate::health::Health;
 use crate::observe::Observe;
 use crate::options::Options;
 use crate::{
-    append_session, cluster, configs, fetch, init_producer, list_offsets, produce, read_session, segments, topics,
+    append_session, cluster, configs, fetch, init_producer, list_offsets, produce, read_session, segments, topics, trim,
 };
 
 /// Largest request of the services that take no records: what they decode to is larger than their bytes.
@@ -59,6 +60,7 @@ const METHODS: &[&str] = &[
     "/runnel.admin.v1.TopicService/GetTopic",
     "/runnel.admin.v1.TopicService/ListTopics",
     "/runnel.admin.v1.TopicService/DeleteTopic",
+    "/runnel.admin.v1.TopicService/TrimTopic",
     "/runnel.admin.v1.TopicService/GetTopicConfigs",
     "/runnel.admin.v1.TopicService/UpdateTopicConfigs",
     "/runnel.admin.v1.SegmentService/SealSegments",
@@ -191,6 +193,10 @@ impl TopicService for Served {
 
     async fn delete_topic(&self, request: Request<DeleteTopicRequest>) -> Answer<DeleteTopicResponse> {
         answer(topics::delete(&self.0, request.into_inner()).await)
+    }
+
+    async fn trim_topic(&self, request: Request<TrimTopicRequest>) -> Answer<TrimTopicResponse> {
+        answer(trim::trim(&self.0, request.into_inner()).await)
     }
 
     async fn get_topic_configs(&self, request: Request<GetTopicConfigsRequest>) -> Answer<GetTopicConfigsResponse> {

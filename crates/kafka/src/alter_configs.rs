@@ -89,7 +89,13 @@ async fn replace(ctx: &Context, wanted: FullResource, validate_only: bool) -> Re
         .collect();
     let named: BTreeSet<_> = changes.iter().map(|change| change.name.clone()).collect();
     let present = ctx.broker.describe_configs(&resource, None).await?;
-    let gone = present.into_iter().filter(|e| e.source == ConfigSource::Topic && !named.contains(&e.name));
+    let own = match resource {
+        ConfigResource::Topic(_) => ConfigSource::Topic,
+        ConfigResource::Broker(Some(_)) => ConfigSource::DynamicBroker,
+        ConfigResource::Broker(None) => ConfigSource::DynamicDefault,
+        ConfigResource::Group(_) => ConfigSource::Group,
+    };
+    let gone = present.into_iter().filter(|e| e.source == own && !named.contains(&e.name));
     changes.extend(gone.map(|entry| ConfigChange { name: entry.name, op: AlterConfigOp::Delete, value: None }));
     apply(ctx, &resource, &changes, validate_only).await
 }

@@ -44,7 +44,7 @@ const NEVER: i16 = i16::MAX;
 
 /// Every API, by key. A range is what Kafka 4.x serves, as far as `kafka-protocol` decodes the request *and* encodes
 /// the reply (a test holds it to that).
-pub(crate) static APIS: [Api; 25] = [
+pub(crate) static APIS: [Api; 37] = [
     api(ApiKey::Produce, "Produce", (3, 13), 9, &layout::PRODUCE),
     api(ApiKey::Fetch, "Fetch", (4, 18), 12, &layout::FETCH),
     api(ApiKey::ListOffsets, "ListOffsets", (1, 10), 6, &layout::LIST_OFFSETS),
@@ -61,14 +61,44 @@ pub(crate) static APIS: [Api; 25] = [
     api(ApiKey::ApiVersions, "ApiVersions", (0, 4), 3, &layout::API_VERSIONS),
     api(ApiKey::CreateTopics, "CreateTopics", (2, 7), 5, &layout::CREATE_TOPICS),
     api(ApiKey::DeleteTopics, "DeleteTopics", (1, 6), 4, &layout::DELETE_TOPICS),
+    api(ApiKey::DeleteRecords, "DeleteRecords", (0, 2), 2, &layout::DELETE_RECORDS),
     api(ApiKey::InitProducerId, "InitProducerId", (0, 5), 2, &layout::INIT_PRODUCER_ID),
     api(ApiKey::OffsetForLeaderEpoch, "OffsetForLeaderEpoch", (2, 4), 4, &layout::OFFSET_FOR_LEADER_EPOCH),
     api(ApiKey::DescribeConfigs, "DescribeConfigs", (1, 4), 4, &layout::DESCRIBE_CONFIGS),
     api(ApiKey::AlterConfigs, "AlterConfigs", (0, 2), 2, &layout::ALTER_CONFIGS),
+    api(ApiKey::DescribeLogDirs, "DescribeLogDirs", (1, 4), 2, &layout::DESCRIBE_LOG_DIRS),
+    api(ApiKey::CreatePartitions, "CreatePartitions", (0, 3), 2, &layout::CREATE_PARTITIONS),
     api(ApiKey::DeleteGroups, "DeleteGroups", (0, 2), 2, &layout::DELETE_GROUPS),
+    api(ApiKey::ElectLeaders, "ElectLeaders", (0, 2), 2, &layout::ELECT_LEADERS),
     api(ApiKey::IncrementalAlterConfigs, "IncrementalAlterConfigs", (0, 1), 1, &layout::INCREMENTAL_ALTER_CONFIGS),
+    api(
+        ApiKey::AlterPartitionReassignments,
+        "AlterPartitionReassignments",
+        (0, 1),
+        0,
+        &layout::ALTER_PARTITION_REASSIGNMENTS,
+    ),
+    api(
+        ApiKey::ListPartitionReassignments,
+        "ListPartitionReassignments",
+        (0, 0),
+        0,
+        &layout::LIST_PARTITION_REASSIGNMENTS,
+    ),
     api(ApiKey::OffsetDelete, "OffsetDelete", (0, 0), NEVER, &layout::OFFSET_DELETE),
+    api(ApiKey::DescribeClientQuotas, "DescribeClientQuotas", (0, 1), 1, &layout::DESCRIBE_CLIENT_QUOTAS),
+    api(ApiKey::AlterClientQuotas, "AlterClientQuotas", (0, 1), 1, &layout::ALTER_CLIENT_QUOTAS),
     api(ApiKey::DescribeCluster, "DescribeCluster", (0, 2), 0, &layout::DESCRIBE_CLUSTER),
+    api(ApiKey::DescribeProducers, "DescribeProducers", (0, 0), 0, &layout::DESCRIBE_PRODUCERS),
+    api(
+        ApiKey::GetTelemetrySubscriptions,
+        "GetTelemetrySubscriptions",
+        (0, 0),
+        0,
+        &layout::GET_TELEMETRY_SUBSCRIPTIONS,
+    ),
+    api(ApiKey::PushTelemetry, "PushTelemetry", (0, 0), 0, &layout::PUSH_TELEMETRY),
+    api(ApiKey::ListConfigResources, "ListConfigResources", (0, 1), 0, &layout::LIST_CONFIG_RESOURCES),
     api(ApiKey::DescribeTopicPartitions, "DescribeTopicPartitions", (0, 0), 0, &layout::DESCRIBE_TOPIC_PARTITIONS),
 ];
 
@@ -126,7 +156,31 @@ mod tests {
         check::<IncrementalAlterConfigsRequest>();
         check::<DescribeClusterRequest>();
         check::<DescribeTopicPartitionsRequest>();
-        assert_eq!(APIS.len(), 25, "an API without a check above");
+        check::<DeleteRecordsRequest>();
+        check::<DescribeLogDirsRequest>();
+        check::<CreatePartitionsRequest>();
+        check::<ElectLeadersRequest>();
+        check::<AlterPartitionReassignmentsRequest>();
+        check::<ListPartitionReassignmentsRequest>();
+        check::<DescribeClientQuotasRequest>();
+        check::<AlterClientQuotasRequest>();
+        check::<DescribeProducersRequest>();
+        check::<GetTelemetrySubscriptionsRequest>();
+        check::<PushTelemetryRequest>();
+        check::<ListConfigResourcesRequest>();
+        assert_eq!(APIS.len(), 37, "an API without a check above");
+    }
+
+    #[test]
+    fn the_documentation_lists_what_is_served() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kafka-compatibility.md");
+        let page = std::fs::read_to_string(page).unwrap_or_default();
+        let mut table = "| key | API | versions |\n|---|---|---|\n".to_owned();
+        for (api, (key, min, max)) in APIS.iter().zip(served_versions()) {
+            let versions = if min == max { min.to_string() } else { format!("{min}–{max}") };
+            table.push_str(&format!("| {key} | {} | {versions} |\n", api.name));
+        }
+        assert!(page.contains(&table), "docs/kafka-compatibility.md should list:\n{table}");
     }
 
     #[test]

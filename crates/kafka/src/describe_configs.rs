@@ -14,6 +14,12 @@ use crate::error::code;
 use crate::reply::{Outcome, first_error};
 use crate::topics;
 
+/// Numbers of resource types on the wire.
+pub(crate) const TOPIC: i8 = 2;
+pub(crate) const BROKER: i8 = 4;
+pub(crate) const CLIENT_METRICS: i8 = 16;
+pub(crate) const GROUP: i8 = 32;
+
 pub(crate) async fn handle(
     ctx: Arc<Context>,
     version: i16,
@@ -56,14 +62,15 @@ async fn entries(
 /// The resource of a type and name on the wire.
 pub(crate) fn resource(kind: i8, name: &str) -> Result<ConfigResource, Error> {
     match kind {
-        2 => Ok(ConfigResource::Topic(name.to_owned())),
-        4 if name.is_empty() => Ok(ConfigResource::Broker(None)),
-        4 => name.parse().map(|id| ConfigResource::Broker(Some(id))).map_err(|_| {
+        TOPIC => Ok(ConfigResource::Topic(name.to_owned())),
+        GROUP => Ok(ConfigResource::Group(name.to_owned())),
+        BROKER if name.is_empty() => Ok(ConfigResource::Broker(None)),
+        BROKER => name.parse().map(|id| ConfigResource::Broker(Some(id))).map_err(|_| {
             Error::new(ErrorKind::InvalidRequest, format!("a broker is named by its number, not `{name}`"))
         }),
         other => Err(Error::new(
             ErrorKind::InvalidRequest,
-            format!("config resource type {other} is not served: only topics (2) and brokers (4) have configs"),
+            format!("config resource type {other} is not served: topics (2), brokers (4) and groups (32) have configs"),
         )),
     }
 }
@@ -72,8 +79,11 @@ pub(crate) fn resource(kind: i8, name: &str) -> Result<ConfigResource, Error> {
 pub(crate) fn source_code(source: ConfigSource) -> i8 {
     match source {
         ConfigSource::Topic => 1,
+        ConfigSource::DynamicBroker => 2,
+        ConfigSource::DynamicDefault => 3,
         ConfigSource::Broker => 4,
         ConfigSource::Default => 5,
+        ConfigSource::Group => 8,
     }
 }
 

@@ -14,10 +14,12 @@ use crate::guard::{self, Refused};
 use crate::header::{self, Prefix};
 use crate::reply::{self, Outcome, Reply};
 use crate::{
-    alter_configs, api_versions, create_topics, delete_groups, delete_topics, describe_cluster, describe_configs,
-    describe_groups, describe_topic_partitions, fetch, find_coordinator, heartbeat, init_producer_id, join_group,
-    leave_group, list_groups, list_offsets, metadata, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, produce, sync_group,
+    alter_client_quotas, alter_configs, alter_partition_reassignments, api_versions, create_partitions, create_topics,
+    delete_groups, delete_records, delete_topics, describe_client_quotas, describe_cluster, describe_configs,
+    describe_groups, describe_log_dirs, describe_producers, describe_topic_partitions, elect_leaders, fetch,
+    find_coordinator, get_telemetry_subscriptions, heartbeat, init_producer_id, join_group, leave_group,
+    list_config_resources, list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit,
+    offset_delete, offset_fetch, offset_for_leader_epoch, produce, push_telemetry, sync_group,
 };
 
 /// Why a request cannot be answered; the connection is closed.
@@ -159,6 +161,18 @@ pub(crate) fn answer(ctx: Arc<Context>, checked: Checked) -> Result<BoxFuture<'s
         ApiKey::IncrementalAlterConfigs => call.with(alter_configs::handle_incremental),
         ApiKey::DescribeCluster => call.with(describe_cluster::handle),
         ApiKey::DescribeTopicPartitions => call.with(describe_topic_partitions::handle),
+        ApiKey::DeleteRecords => call.with(delete_records::handle),
+        ApiKey::DescribeLogDirs => call.with(describe_log_dirs::handle),
+        ApiKey::CreatePartitions => call.with(create_partitions::handle),
+        ApiKey::ElectLeaders => call.with(elect_leaders::handle),
+        ApiKey::AlterPartitionReassignments => call.with(alter_partition_reassignments::handle),
+        ApiKey::ListPartitionReassignments => call.with(list_partition_reassignments::handle),
+        ApiKey::DescribeClientQuotas => call.with(describe_client_quotas::handle),
+        ApiKey::AlterClientQuotas => call.with(alter_client_quotas::handle),
+        ApiKey::DescribeProducers => call.with(describe_producers::handle),
+        ApiKey::GetTelemetrySubscriptions => call.with(get_telemetry_subscriptions::handle),
+        ApiKey::PushTelemetry => call.with(push_telemetry::handle),
+        ApiKey::ListConfigResources => call.with(list_config_resources::handle),
         other => Err(Unanswerable::Api(other as i16)),
     }
 }

@@ -127,6 +127,8 @@ pub(crate) struct Topics {
     #[serde(deserialize_with = "lenient")]
     pub(crate) default_partitions: i32,
     pub(crate) default_retention: Retention,
+    pub(crate) retention_check: Span,
+    pub(crate) producer_expiration: Span,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -214,7 +216,13 @@ impl Default for Config {
             wal: Wal { durability: "local".into(), max_unflushed: ByteSize(64 << 20), max_unshipped: None },
             segment: Segment { max_bytes: ByteSize(64 << 20), max_age: Span(Duration::from_secs(60)) },
             cache: Cache { memory: ByteSize(256 << 20), disk: ByteSize(1 << 30) },
-            topics: Topics { auto_create: true, default_partitions: 1, default_retention: Retention(None) },
+            topics: Topics {
+                auto_create: true,
+                default_partitions: 1,
+                default_retention: Retention(None),
+                retention_check: Span(Duration::from_secs(10)),
+                producer_expiration: Span(Duration::from_secs(24 * 60 * 60)),
+            },
             groups: Groups {
                 initial_rebalance_delay: Span(Duration::from_secs(3)),
                 min_session_timeout: Span(Duration::from_secs(6)),
@@ -297,6 +305,15 @@ impl Config {
         }
         if self.groups.min_session_timeout.0 > self.groups.max_session_timeout.0 {
             bail!("groups.min_session_timeout is longer than groups.max_session_timeout");
+        }
+        let shortest = [
+            ("retention_check", self.topics.retention_check),
+            ("producer_expiration", self.topics.producer_expiration),
+        ];
+        for (name, span) in shortest {
+            if span.0.as_millis() < 10 {
+                bail!("topics.{name} = {span}: expected at least 10ms");
+            }
         }
         if self.segment.max_bytes.0 < 1024 || self.segment.max_bytes.0 > 1 << 30 {
             bail!("segment.max_bytes = {}: expected 1KiB to 1GiB", self.segment.max_bytes);

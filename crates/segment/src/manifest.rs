@@ -5,7 +5,7 @@
 //! What a commit relies on and checks, on both sides of every swap (protocol §14):
 //! - 17: version, epoch, end and log start of the root never fall;
 //! - 18: a commit of epoch *e* replaces only a root of an epoch not above *e*; a higher one is [`Error::Fenced`];
-//! - 20: references cover the log without gap or overlap;
+//! - 20: references cover the log, from its start on, without gap or overlap; what lies below leaves them for good;
 //! - 24: a commit adds only objects of its own epoch, so a sweep by an older leader cannot hurt it.
 //!
 //! An answer that got lost is no error: the root remembers the ids of its last commits, and a commit whose id is
@@ -13,7 +13,7 @@
 //! the *same* [`Commit`].
 
 mod next;
-mod snapshot;
+pub(crate) mod snapshot;
 
 use std::collections::BTreeSet;
 
@@ -42,8 +42,10 @@ pub struct Commit {
     pub end: Offset,
     /// The partition's epochs and their starts.
     pub epochs: Vec<EpochStart>,
-    /// Producer snapshot at `end`.
-    pub producers: Bytes,
+    /// Producer snapshot at `end`; `None` keeps the one that the root has, for a commit that moves no end.
+    pub producers: Option<Bytes>,
+    /// The log starts here, unless it starts later already.
+    pub log_start: Offset,
 }
 
 impl Commit {
@@ -55,7 +57,14 @@ impl Commit {
         epochs: Vec<EpochStart>,
         producers: Bytes,
     ) -> Self {
-        Self { id: Uuid::new_v4(), epoch, segments, end, epochs, producers }
+        let (id, producers) = (Uuid::new_v4(), Some(producers));
+        Self { id, epoch, segments, end, epochs, producers, log_start: Offset::ZERO }
+    }
+
+    /// A commit that moves the log start of `root`, and with it everything that lies below out of the references.
+    pub fn trim(epoch: LeaderEpoch, root: &Root, log_start: Offset) -> Self {
+        let (segments, end, epochs) = (Vec::new(), root.end, root.epochs.clone());
+        Self { id: Uuid::new_v4(), epoch, segments, end, epochs, producers: None, log_start }
     }
 }
 
@@ -257,10 +266,10 @@ impl Manifest {
         {
             return Ok(root.clone());
         }
-        let producers = if commit.producers.len() <= MAX_INLINE_PRODUCERS {
-            ProducerState::Inline(commit.producers.clone())
-        } else {
-            self.store_producers(commit.epoch, &commit.producers).await?
+        let producers = match &commit.producers {
+            None => None,
+            Some(bytes) if bytes.len() <= MAX_INLINE_PRODUCERS => Some(ProducerState::Inline(bytes.clone())),
+            Some(bytes) => Some(self.store_producers(commit.epoch, bytes).await?),
         };
         let mut root = next::next_root(self.root(), commit, producers, &self.deleted)?;
         while let Some(rolled) = next::roll(&mut root)? {

@@ -42,7 +42,10 @@ pub async fn sweep_orphans(snapshot: &Snapshot, epoch: LeaderEpoch) -> Result<Ve
 pub async fn find_orphans(snapshot: &Snapshot, epoch: LeaderEpoch) -> Result<Vec<Key>, Error> {
     let tp = snapshot.root().tp;
     let referenced: BTreeSet<Uuid> = snapshot.referenced_ids().await?.into_iter().collect();
+    let log_start = snapshot.root().log_start;
     let orphan = |key: &Key| match key {
+        // Below the log start nothing is referred to; retention deletes it, and gives readers time.
+        Key::Segment { last, .. } if *last < log_start => false,
         Key::Segment { tp: of, epoch: of_epoch, id, .. }
         | Key::Chunk { tp: of, epoch: of_epoch, id }
         | Key::ProducerState { tp: of, epoch: of_epoch, id } => {

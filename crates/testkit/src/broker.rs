@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runnel_api::{
-    Admin, AlterConfigOp, Cluster, ClusterDescription, ConfigChange, ConfigEntry, ConfigResource, CreateTopic, Created,
-    CreatedTopic, EpochEnd, Error, ErrorKind, Fetch, FetchPartition, FetchRequest, FetchedPartition, Health, Isolation,
-    ListedOffset, Node, OffsetSpec, Offsets, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition,
-    ProducerIdentity, Sealed, Segments, TopicDescription, TopicKey,
+    ActiveProducer, Admin, AlterConfigOp, ClientQuota, Cluster, ClusterDescription, ConfigChange, ConfigEntry,
+    ConfigResource, CreateTopic, Created, CreatedTopic, EpochEnd, Error, ErrorKind, Fetch, FetchPartition,
+    FetchRequest, FetchedPartition, Health, Isolation, ListedOffset, LogDir, NewPartitions, Node, OffsetSpec, Offsets,
+    Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity, QuotaChange, QuotaEntity,
+    Sealed, Segments, TopicDescription, TopicKey,
 };
-use runnel_record::{LeaderEpoch, ProducerId, TopicId};
+use runnel_record::{LeaderEpoch, Offset, ProducerId, TopicId};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -24,6 +25,7 @@ struct State {
     failing: BTreeMap<String, ErrorKind>,
     failing_appends: BTreeMap<String, ErrorKind>,
     last_producer: i64,
+    quotas: BTreeMap<QuotaEntity, BTreeMap<String, f64>>,
     /// Partitions produced to, in the order that the appends began.
     appends: Vec<i32>,
 }
@@ -184,6 +186,10 @@ impl Produce for MemoryBroker {
         state.last_producer += 1;
         Ok(ProducerIdentity { id: ProducerId(state.last_producer), epoch: 0 })
     }
+
+    async fn active_producers(&self, topic: &TopicKey, partition: i32) -> Result<Vec<ActiveProducer>, Error> {
+        self.state().log(topic, partition).map(|log| log.active())
+    }
 }
 
 #[async_trait]
@@ -259,6 +265,46 @@ impl Admin for MemoryBroker {
         Ok((name, id))
     }
 
+    async fn create_partitions(&self, wanted: &NewPartitions, validate_only: bool) -> Result<(), Error> {
+        let mut state = self.state();
+        let (name, topic) = state.find(&TopicKey::Name(wanted.topic.clone()))?;
+        let count = usize::try_from(wanted.count).unwrap_or(0);
+        if count <= topic.partitions.len() {
+            return Err(Error::new(ErrorKind::InvalidPartitions, "partitions are only added"));
+        }
+        let name = name.clone();
+        if let (Some(topic), false) = (state.topics.get_mut(&name), validate_only) {
+            topic.partitions.resize_with(count, Log::default);
+        }
+        Ok(())
+    }
+
+    /// The log start stays where it is: only the answer is right.
+    async fn delete_records(
+        &self,
+        topic: &TopicKey,
+        partition: i32,
+        before: Option<Offset>,
+        _wait: Duration,
+    ) -> Result<Offset, Error> {
+        let end = self.state().log(topic, partition)?.end();
+        match before.unwrap_or(end) {
+            before if before < Offset::ZERO || before > end => {
+                Err(Error::new(ErrorKind::OffsetOutOfRange, format!("offset {before} is not in the log")))
+            }
+            before => Ok(before),
+        }
+    }
+
+    async fn log_dirs(&self, topics: Option<&[String]>) -> Vec<LogDir> {
+        let state = self.state();
+        let wanted = state.topics.iter().filter(|(name, _)| topics.is_none_or(|topics| topics.contains(name)));
+        let partitions = wanted.flat_map(|(name, topic)| {
+            (0..).zip(&topic.partitions).map(|(partition, log)| (name.clone(), partition, log.bytes()))
+        });
+        vec![LogDir { path: "memory".to_owned(), usable_bytes: None, partitions: partitions.collect() }]
+    }
+
     async fn describe_configs(
         &self,
         resource: &ConfigResource,
@@ -266,11 +312,37 @@ impl Admin for MemoryBroker {
     ) -> Result<Vec<ConfigEntry>, Error> {
         let mut entries = match resource {
             ConfigResource::Topic(name) => self.state().find(&TopicKey::Name(name.clone()))?.1.entries(),
-            ConfigResource::Broker(_) => Vec::new(),
+            ConfigResource::Broker(_) | ConfigResource::Group(_) => Vec::new(),
         };
         let wanted: Option<BTreeSet<_>> = names.map(|names| names.iter().collect());
         entries.retain(|entry| wanted.as_ref().is_none_or(|wanted| wanted.contains(&entry.name)));
         Ok(entries)
+    }
+
+    async fn configured_groups(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn client_quotas(&self) -> Vec<ClientQuota> {
+        let quota = |(entity, values): (&QuotaEntity, &BTreeMap<String, f64>)| ClientQuota {
+            entity: entity.clone(),
+            values: values.clone(),
+        };
+        self.state().quotas.iter().map(quota).collect()
+    }
+
+    async fn alter_client_quotas(&self, changes: &[QuotaChange], validate_only: bool) -> Vec<Result<(), Error>> {
+        let mut state = self.state();
+        for change in changes.iter().filter(|_| !validate_only) {
+            let values = state.quotas.entry(change.entity.clone()).or_default();
+            for (name, limit) in &change.limits {
+                match limit {
+                    Some(limit) => drop(values.insert(name.clone(), *limit)),
+                    None => drop(values.remove(name)),
+                }
+            }
+        }
+        changes.iter().map(|_| Ok(())).collect()
     }
 
     async fn alter_configs(

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use runnel_api::{
-    ConfigEntry, ConfigSource, ConfigType, Error, ErrorKind, Fetched, ListedOffset, OffsetSpec, PartitionDescription,
-    Produced, Room, TopicDescription,
+    ActiveProducer, ConfigEntry, ConfigSource, ConfigType, Error, ErrorKind, Fetched, ListedOffset, OffsetSpec,
+    PartitionDescription, Produced, ProducerIdentity, Room, TopicDescription,
 };
-use runnel_record::{Batch, LeaderEpoch, Offset, TimestampMs, TopicId};
+use runnel_record::{Batch, LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId};
 
 /// The epoch of every partition.
 pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(1);
@@ -65,6 +65,19 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn end(&self) -> Offset {
         self.batches.last().map_or(Offset::ZERO, Batch::next_offset)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.len() as u64).sum()
+    }
+
+    pub(crate) fn active(&self) -> Vec<ActiveProducer> {
+        let active = self.producers.iter().filter_map(|(id, past)| {
+            let (epoch, first, count, _) = past.last()?;
+            let identity = ProducerIdentity { id: ProducerId(*id), epoch: *epoch };
+            Some(ActiveProducer { identity, last_sequence: first + count - 1, last_append: TimestampMs::NONE })
+        });
+        active.collect()
     }
 
     pub(crate) fn append(&mut self, records: Bytes, expected: Option<Offset>) -> Result<Produced, Error> {

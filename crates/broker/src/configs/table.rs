@@ -47,7 +47,13 @@ pub(super) const TABLE: &[Entry] = &[
         "Accepted and reported; batches stay as the producer compressed them until they are shipped as Parquet.",
     ),
     row("delete.retention.ms", Long, "86400000", long(0), KEPT),
-    row("file.delete.delay.ms", Long, "60000", long(0), KEPT),
+    row(
+        "file.delete.delay.ms",
+        Long,
+        "60000",
+        long(0),
+        "How long objects stay in the bucket after retention, DeleteRecords or the topic's deletion gave them up, in ms.",
+    ),
     row("flush.messages", Long, "9223372036854775807", long(1), KEPT),
     row("flush.ms", Long, "9223372036854775807", long(0), KEPT),
     row("follower.replication.throttled.replicas", List, "", Check::Any, KEPT),
@@ -89,8 +95,20 @@ pub(super) const TABLE: &[Entry] = &[
     ),
     row("preallocate", ConfigType::Boolean, "false", Check::Boolean, KEPT),
     row("remote.storage.enable", Boolean, "false", Check::Boolean, KEPT),
-    row("retention.bytes", Long, "-1", long(-1), "Bytes kept per partition; −1 keeps everything."),
-    row("retention.ms", Long, "-1", long(-1), "How long records are kept, in ms; −1 keeps everything."),
+    row(
+        "retention.bytes",
+        Long,
+        "-1",
+        long(-1),
+        "Bytes of Parquet in the bucket kept per partition: the oldest segments go while so many stay; −1 keeps everything.",
+    ),
+    row(
+        "retention.ms",
+        Long,
+        "-1",
+        long(-1),
+        "How long a segment is kept after its largest record timestamp, in ms; −1 keeps everything.",
+    ),
     row(
         "runnel.durability",
         Text,
@@ -117,4 +135,45 @@ pub(super) const TABLE: &[Entry] = &[
     row("segment.jitter.ms", Long, "0", long(0), KEPT),
     row("segment.ms", Long, "604800000", long(1), "Kafka's name; can only lower `runnel.segment.max_age`."),
     row("unclean.leader.election.enable", Boolean, "false", Check::Boolean, KEPT),
+];
+
+/// Broker settings that a request may change, and the topic config of which each is the default. By name.
+pub(super) const BROKER_TABLE: &[(&str, &str)] = &[
+    ("compression.type", "compression.type"),
+    ("log.message.timestamp.after.max.ms", "message.timestamp.after.max.ms"),
+    ("log.message.timestamp.before.max.ms", "message.timestamp.before.max.ms"),
+    ("log.message.timestamp.type", "message.timestamp.type"),
+    ("log.retention.bytes", "retention.bytes"),
+    ("log.retention.ms", "retention.ms"),
+    ("log.roll.ms", "segment.ms"),
+    ("log.segment.bytes", "segment.bytes"),
+    ("log.segment.delete.delay.ms", "file.delete.delay.ms"),
+    ("message.max.bytes", "max.message.bytes"),
+    ("min.insync.replicas", "min.insync.replicas"),
+];
+
+/// Broker settings that a request may change and that give topics nothing: throttles of moves, which tools take back
+/// when they look whether a move is done. By name.
+pub(super) const THROTTLES: &[Entry] = &[
+    row("follower.replication.throttled.rate", Long, "9223372036854775807", long(0), KEPT),
+    row("leader.replication.throttled.rate", Long, "9223372036854775807", long(0), KEPT),
+    row("replica.alter.log.dirs.io.max.bytes.per.second", Long, "9223372036854775807", long(0), KEPT),
+];
+
+/// What can be set on a consumer group. By name.
+pub(super) const GROUP_TABLE: &[Entry] = &[
+    row(
+        "consumer.heartbeat.interval.ms",
+        Int,
+        "5000",
+        int(1),
+        "How often the members of a group of the consumer protocol (KIP-848) send a heartbeat, in ms.",
+    ),
+    row(
+        "consumer.session.timeout.ms",
+        Int,
+        "45000",
+        int(1),
+        "How long a member of a group of the consumer protocol (KIP-848) may be silent before it is removed, in ms.",
+    ),
 ];

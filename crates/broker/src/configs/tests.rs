@@ -3,7 +3,13 @@
 use super::*;
 
 fn defaults() -> Defaults {
-    Defaults { retention_ms: -1, segment_max_bytes: 64 << 20, segment_max_age: Duration::from_secs(60) }
+    Defaults {
+        retention_ms: -1,
+        segment_max_bytes: 64 << 20,
+        segment_max_age: Duration::from_secs(60),
+        own: BTreeMap::new(),
+        all: BTreeMap::new(),
+    }
 }
 
 fn change(name: &str, op: AlterConfigOp, value: Option<&str>) -> ConfigChange {
@@ -14,7 +20,7 @@ fn change(name: &str, op: AlterConfigOp, value: Option<&str>) -> ConfigChange {
 fn table_is_sorted_and_its_defaults_pass_its_checks() {
     assert!(TABLE.is_sorted_by(|a, b| a.name < b.name));
     for entry in TABLE {
-        check(entry.name, entry.default).unwrap();
+        check_topic(entry.name, entry.default).unwrap();
     }
 }
 
@@ -49,19 +55,41 @@ fn kafka_segment_names_only_lower_ours() {
 }
 
 #[test]
+fn white_space_around_a_value_changes_nothing() {
+    for entry in TABLE {
+        let spaced = format!(" {} ", entry.default);
+        let stored = validate_new(&[(entry.name.into(), Some(spaced.clone()))], false).unwrap();
+        assert_eq!(stored[entry.name], entry.default.trim());
+        let set = [change(entry.name, AlterConfigOp::Set, Some(&spaced))];
+        assert_eq!(apply(Of::Topic, &BTreeMap::new(), &set).unwrap()[entry.name], entry.default.trim());
+    }
+}
+
+#[test]
+fn retention_that_cannot_be_read_keeps_everything() {
+    // As an earlier release stored it.
+    for value in [" -1", "-1 ", "", "for ever"] {
+        let set = [("retention.ms", value), ("retention.bytes", value)].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert!(TopicConfig::new(&BTreeMap::from(set), &defaults()).retention.keeps_everything(), "`{value}`");
+    }
+    let set = BTreeMap::from([("retention.ms".to_owned(), " 604800000".to_owned())]);
+    assert_eq!(TopicConfig::new(&set, &defaults()).retention.ms, Some(604_800_000));
+}
+
+#[test]
 fn incremental_changes_follow_kip_339() {
     let set = BTreeMap::new();
-    let set = apply(&set, &[change("retention.ms", AlterConfigOp::Set, Some("5"))]).unwrap();
+    let set = apply(Of::Topic, &set, &[change("retention.ms", AlterConfigOp::Set, Some("5"))]).unwrap();
     assert_eq!(set["retention.ms"], "5");
-    let set = apply(&set, &[change("retention.ms", AlterConfigOp::Delete, None)]).unwrap();
+    let set = apply(Of::Topic, &set, &[change("retention.ms", AlterConfigOp::Delete, None)]).unwrap();
     assert!(set.is_empty());
     let throttled = "leader.replication.throttled.replicas";
-    let set = apply(&set, &[change(throttled, AlterConfigOp::Append, Some("0:1,0:2"))]).unwrap();
-    let set = apply(&set, &[change(throttled, AlterConfigOp::Append, Some("0:2,0:3"))]).unwrap();
+    let set = apply(Of::Topic, &set, &[change(throttled, AlterConfigOp::Append, Some("0:1,0:2"))]).unwrap();
+    let set = apply(Of::Topic, &set, &[change(throttled, AlterConfigOp::Append, Some("0:2,0:3"))]).unwrap();
     assert_eq!(set[throttled], "0:1,0:2,0:3");
-    let set = apply(&set, &[change(throttled, AlterConfigOp::Subtract, Some("0:1"))]).unwrap();
+    let set = apply(Of::Topic, &set, &[change(throttled, AlterConfigOp::Subtract, Some("0:1"))]).unwrap();
     assert_eq!(set[throttled], "0:2,0:3");
-    let refused = apply(&set, &[change("retention.ms", AlterConfigOp::Append, Some("1"))]).unwrap_err();
+    let refused = apply(Of::Topic, &set, &[change("retention.ms", AlterConfigOp::Append, Some("1"))]).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::InvalidConfig);
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
 use runnel_api::{EpochEnd, Error, Produced};
@@ -19,6 +19,7 @@ use super::signal::Signal;
 use super::{Append, Control, MAILBOX, Partition, ShipPlan};
 use crate::error::{machine_error, refused_by_lane};
 use crate::produce::Outcome;
+use crate::retention::Retired;
 use crate::tail::{Tail, TailBudget};
 use crate::watermark::Watermark;
 
@@ -60,6 +61,7 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         snapshot: RwLock::new(manifest.snapshot()),
         manifest: tokio::sync::Mutex::new(manifest),
         log_start: AtomicI64::new(machine.log_start().0),
+        retired: Mutex::new(Retired::at_open(machine.log_start(), TimestampMs(clock.now_ms()))),
         shipped: AtomicI64::new(machine.shipped_end().0),
         seal_asked: AtomicI64::new(0),
         shipping: Notify::new(),
@@ -274,12 +276,18 @@ impl Task {
             Control::SnapshotAt { offset, reply } => {
                 answer(reply, self.machine.snapshot_at(offset).map_err(|e| machine_error(&e)));
             }
-            Control::Shipped { next, reply } => {
-                if let Err(error) = self.machine.shipped(next) {
+            Control::Committed { next, log_start, reply } => {
+                let advanced = self.machine.shipped(next).and_then(|()| self.machine.advance_log_start(log_start));
+                if let Err(error) = advanced {
                     self.broken(&error);
                 }
+                self.handle.log_start.store(self.machine.log_start().0, Ordering::Release);
                 self.publish_unshipped();
                 answer(reply, ());
+            }
+            Control::Producers { reply } => {
+                let found = self.machine.snapshot_at(self.machine.high_watermark());
+                answer(reply, found.map_err(|e| machine_error(&e)));
             }
             Control::EpochEnd { epoch, reply } => {
                 let end = self.machine.epoch_end(epoch);

@@ -18,7 +18,7 @@ use crate::configs;
 use crate::error::{bucket_error, damaged, metadata_error};
 
 /// Most partitions of one topic.
-const MAX_PARTITIONS: i32 = 10_000;
+pub(super) const MAX_PARTITIONS: i32 = 10_000;
 
 impl Broker {
     /// Creates a topic, or only checks that it could be.
@@ -32,7 +32,7 @@ impl Broker {
             id,
             partitions,
             replication_factor,
-            configs: configs::describe(&set, &self.topics.defaults, None),
+            configs: configs::describe(&set, &self.topics.defaults(), None),
         };
         if validate_only {
             return Ok(created(TopicId::ZERO));
@@ -166,7 +166,7 @@ impl Broker {
     pub(super) async fn remember_topic(&self, record: TopicRecord) -> Result<Arc<Topic>, Error> {
         let put = Op::Put(topic_key(record.id), record.encode(), None);
         self.meta.txn(Vec::new(), vec![put]).await.map_err(|e| metadata_error(&e))?;
-        let topic = Topic::new(record, &self.topics.defaults);
+        let topic = Topic::new(record, &self.topics.defaults());
         self.topics.insert(&topic);
         Ok(topic)
     }

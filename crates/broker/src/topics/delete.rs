@@ -1,4 +1,8 @@
 //! Deleting a topic, and changing its configuration.
+//!
+//! A change goes to the bucket first, then to the metadata store, then into memory.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use runnel_api::{ConfigChange, Error, ErrorKind, TopicKey};
@@ -9,8 +13,12 @@ use runnel_record::TopicId;
 
 use super::{Topic, changing_key, created_key, topic_key};
 use crate::Broker;
-use crate::configs;
+use crate::configs::{self, Of};
 use crate::error::{bucket_error, damaged, metadata_error};
+use crate::open::partitions_key;
+
+/// Keys that one transaction deletes.
+const FORGET_AT_ONCE: usize = 100;
 
 impl Broker {
     /// Deletes a topic. The tombstone in the bucket is the point of no return; it is kept for ever, so that nothing
@@ -18,8 +26,8 @@ impl Broker {
     pub(crate) async fn delete(&self, key: &TopicKey) -> Result<(String, TopicId), Error> {
         let _changing = self.topics.changing.lock().await;
         let topic = self.topics.get(key)?;
-        let tombstone =
-            Tombstone { name: topic.name.clone(), id: topic.id, deleted_ms: self.ports.clock.now_ms() }.encode();
+        let deleted_ms = self.ports.clock.now_ms();
+        let tombstone = Tombstone { name: topic.name.clone(), id: topic.id, deleted_ms }.encode();
         // A conflict means that an earlier attempt got this far.
         self.bucket.create_register(&Key::Tombstone(topic.id), tombstone).await.map_err(|e| bucket_error(&e))?;
         self.pass("topic.tombstoned")?;
@@ -29,14 +37,20 @@ impl Broker {
             partition.close();
         }
         self.log.forget(topic.id);
-        tracing::info!(topic = topic.name, id = %topic.id, "deleted a topic; its objects stay in the bucket");
+        self.dig(topic.record(), deleted_ms, Some(Arc::clone(&topic)));
+        tracing::info!(topic = topic.name, id = %topic.id, "deleted a topic; its objects follow");
         Ok((topic.name.clone(), topic.id))
     }
 
     pub(super) async fn forget_topic(&self, id: TopicId) -> Result<(), Error> {
-        let keys = [topic_key(id), created_key(id), changing_key(id)];
-        let gone = keys.into_iter().map(Op::Delete).collect();
-        self.meta.txn(Vec::new(), gone).await.map_err(|e| metadata_error(&e))?;
+        // The records of the partitions first: a topic that is still known is forgotten again.
+        let partitions = self.meta.range(&partitions_key(id)).await.map_err(|e| metadata_error(&e))?;
+        let keys: Vec<_> = partitions.into_iter().map(|(key, _)| key).collect();
+        let last = vec![topic_key(id), created_key(id), changing_key(id)];
+        for keys in keys.chunks(FORGET_AT_ONCE).chain([last.as_slice()]) {
+            let gone = keys.iter().cloned().map(Op::Delete).collect();
+            self.meta.txn(Vec::new(), gone).await.map_err(|e| metadata_error(&e))?;
+        }
         Ok(())
     }
 
@@ -49,18 +63,37 @@ impl Broker {
     ) -> Result<(), Error> {
         let _changing = self.topics.changing.lock().await;
         let topic = self.topics.get(&TopicKey::Name(name.to_owned()))?;
-        configs::apply(&topic.record().configs, changes)?;
+        configs::apply(Of::Topic, &topic.record().configs, changes)?;
         if validate_only {
             return Ok(());
         }
+        let change = |stored: TopicRecord| {
+            let configs = configs::apply(Of::Topic, &stored.configs, changes)?;
+            Ok(TopicRecord { configs, ..stored })
+        };
+        self.change(&topic, change).await
+    }
+
+    /// Changes the stored topic. Holding `changing` is the caller's part.
+    pub(super) async fn change(
+        &self,
+        topic: &Arc<Topic>,
+        change: impl Fn(TopicRecord) -> Result<TopicRecord, Error>,
+    ) -> Result<(), Error> {
         // Noted first: after a crash, or an answer that got lost, the bucket is asked what became of it.
         let note = Op::Put(changing_key(topic.id), Bytes::new(), None);
         self.meta.txn(Vec::new(), vec![note]).await.map_err(|e| metadata_error(&e))?;
-        let record = self.change_in_bucket(&topic, changes).await?;
-        self.take_over_settings(&topic, record).await
+        self.pass("topic.noted")?;
+        let record = self.change_in_bucket(topic, change).await?;
+        self.pass("topic.changed")?;
+        self.take_over_settings(topic, record).await
     }
 
-    async fn change_in_bucket(&self, topic: &Topic, changes: &[ConfigChange]) -> Result<TopicRecord, Error> {
+    async fn change_in_bucket(
+        &self,
+        topic: &Topic,
+        change: impl Fn(TopicRecord) -> Result<TopicRecord, Error>,
+    ) -> Result<TopicRecord, Error> {
         let key = Key::Topic(topic.id);
         let mut found = self.bucket.read_register(&key).await.map_err(|e| bucket_error(&e))?;
         loop {
@@ -71,7 +104,7 @@ impl Broker {
                 ));
             };
             let stored = TopicRecord::decode(&register.payload).map_err(|e| damaged(&e))?;
-            let record = TopicRecord { configs: configs::apply(&stored.configs, changes)?, ..stored };
+            let record = change(stored)?;
             let outcome = self.bucket.replace_register(&key, &register.version, record.encode()).await;
             match outcome.map_err(|e| bucket_error(&e))? {
                 CasOutcome::Done(_) => return Ok(record),
@@ -80,18 +113,15 @@ impl Broker {
         }
     }
 
-    /// Settings that are in the bucket: into the metadata store, into memory, to the open partitions.
-    pub(super) async fn take_over_settings(&self, topic: &Topic, record: TopicRecord) -> Result<(), Error> {
+    /// A change that is in the bucket: into the metadata store, into memory, to the open partitions.
+    pub(super) async fn take_over_settings(&self, topic: &Arc<Topic>, record: TopicRecord) -> Result<(), Error> {
         let done = vec![Op::Put(topic_key(topic.id), record.encode(), None), Op::Delete(changing_key(topic.id))];
         self.meta.txn(Vec::new(), done).await.map_err(|e| metadata_error(&e))?;
-        topic.set(record, &self.topics.defaults);
-        let limits = topic.config().segment_limits();
-        for partition in topic.open_partitions() {
-            // A partition that closed meanwhile reads the new limits when it opens again.
-            if partition.set_limits(limits).await.is_err() {
-                tracing::debug!(partition = partition.label(), "closed before its new limits reached it");
-            }
+        let grows = usize::try_from(record.partitions).is_ok_and(|wanted| wanted > topic.partition_count());
+        if grows {
+            self.topics.insert(&topic.grown(record.clone(), &self.topics.defaults()));
         }
+        self.topics.apply(topic, record).await;
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ impl Broker {
     pub(crate) async fn load_topics(&self) -> Result<(), Error> {
         for (_, stored) in self.meta.range(TOPIC_PREFIX).await.map_err(|e| metadata_error(&e))? {
             let record = TopicRecord::decode(&stored.value).map_err(|e| damaged(&e))?;
-            self.topics.insert(&Topic::new(record, &self.topics.defaults));
+            self.topics.insert(&Topic::new(record, &self.topics.defaults()));
         }
         Ok(())
     }
@@ -39,7 +39,13 @@ impl Broker {
         self.settle_changes().await?;
         let known: BTreeSet<TopicId> = self.topics.all().iter().map(|t| t.id).collect();
         for id in self.ids_under("meta/topics/").await? {
-            if known.contains(&id) || tombstones.contains(&id) {
+            if tombstones.contains(&id) {
+                if let Err(error) = self.dig_again(id).await {
+                    tracing::warn!(%id, %error, "the objects of a deleted topic stay: what is known of it cannot be read");
+                }
+                continue;
+            }
+            if known.contains(&id) {
                 continue;
             }
             let Some(found) = self.bucket.read_register(&Key::Topic(id)).await.map_err(|e| bucket_error(&e))? else {

@@ -15,6 +15,8 @@ mod offsets;
 mod outage;
 mod producers;
 mod random;
+mod retention;
 mod seal;
+mod settings;
 mod support;
 mod topics;

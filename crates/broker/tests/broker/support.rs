@@ -62,7 +62,13 @@ impl World {
             segment: SegmentOptions { max_bytes: 64 << 20, max_age: Duration::from_millis(60_000) },
             cache: CacheOptions { memory: 16 << 20, disk: 0 },
             groups: runnel_broker::GroupOptions::default(),
-            topics: TopicOptions { auto_create: true, default_partitions: 1, default_retention_ms: -1 },
+            topics: TopicOptions {
+                auto_create: true,
+                default_partitions: 1,
+                default_retention_ms: -1,
+                retention_check: Duration::from_millis(20),
+                producer_expiration: Duration::from_secs(24 * 60 * 60),
+            },
             shutdown_timeout: Duration::from_secs(5),
         };
         let clock = Arc::new(ManualClock::new(NOON));

@@ -117,7 +117,8 @@ fn the_answers_to_a_creation_and_a_deletion_are_lost() {
 fn a_topic_created_again_shows_nothing_of_the_old_one() {
     let mut world = World::new();
     let node = world.start();
-    let old = node.create("t", 1, &[]);
+    // Its objects stay for a while beside those of its successor.
+    let old = node.create("t", 1, &[("file.delete.delay.ms", "86400000")]);
     node.append("t", 0, batch(&values("old", 4, 200)));
     world.age();
     node.wait_shipped("t", 0, 4);

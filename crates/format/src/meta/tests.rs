@@ -56,6 +56,12 @@ fn identity() -> Identity {
     }
 }
 
+fn settings() -> ClusterSettings {
+    let set = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let broker = ("broker/0".to_owned(), set(&[("log.retention.ms", "5000")]));
+    ClusterSettings { entities: [broker, ("group/g".to_owned(), set(&[("a", "1"), ("b", "")]))].into() }
+}
+
 /// Every value once, as the golden file has them.
 fn samples() -> Vec<(&'static str, Bytes)> {
     vec![
@@ -71,6 +77,7 @@ fn samples() -> Vec<(&'static str, Bytes)> {
         ("cluster", cluster().encode()),
         ("cluster-free", ClusterRecord { session: None, ..cluster() }.encode()),
         ("producers", ProducerBlocks { next: 7_000 }.encode()),
+        ("settings", settings().encode()),
     ]
 }
 
@@ -102,6 +109,7 @@ fn the_golden_file_is_read() {
     assert_eq!(Tombstone::decode(&golden["tombstone"]).unwrap().deleted_ms, -1);
     assert_eq!(ProducerBlocks::decode(&golden["producers"]).unwrap().next, 7_000);
     assert!(PartitionRecord::decode(&golden["partition-new"]).unwrap().never_shipped);
+    assert_eq!(ClusterSettings::decode(&golden["settings"]).unwrap(), settings());
     assert_eq!(ClusterRecord::decode(&golden["cluster-free"]).unwrap().session, None);
 }
 
@@ -116,6 +124,7 @@ fn taken_as(bytes: &[u8]) -> Vec<&'static str> {
     note("identity", Identity::decode(bytes).is_ok());
     note("cluster", ClusterRecord::decode(bytes).is_ok());
     note("producers", ProducerBlocks::decode(bytes).is_ok());
+    note("settings", ClusterSettings::decode(bytes).is_ok());
     taken
 }
 

@@ -7,7 +7,7 @@ use runnel_record::{LeaderEpoch, Offset, TopicId};
 
 use super::Kind;
 use crate::Error;
-use crate::codec::Reader;
+use crate::codec::{Reader, Writer};
 use crate::manifest::EpochStart;
 
 const TOPIC: Kind = Kind { what: "a topic record", magic: *b"rnTR" };
@@ -37,10 +37,8 @@ impl TopicRecord {
     pub fn encode(&self) -> Bytes {
         TOPIC.seal(|w| {
             w.string(&self.name).uuid(self.id.0).i32(self.partitions).i16(self.replication_factor);
-            w.i64(self.created_ms).u32(u32::try_from(self.configs.len()).unwrap_or(u32::MAX));
-            for (key, value) in &self.configs {
-                w.string(key).string(value);
-            }
+            w.i64(self.created_ms);
+            put_configs(w, &self.configs);
         })
     }
 
@@ -57,8 +55,15 @@ impl TopicRecord {
     }
 }
 
+pub(super) fn put_configs(w: &mut Writer, configs: &BTreeMap<String, String>) {
+    w.u32(u32::try_from(configs.len()).unwrap_or(u32::MAX));
+    for (key, value) in configs {
+        w.string(key).string(value);
+    }
+}
+
 /// Ascending keys, each once: one set of settings has one encoding.
-fn configs(kind: &Kind, r: &mut Reader<'_>) -> Result<BTreeMap<String, String>, Error> {
+pub(super) fn configs(kind: &Kind, r: &mut Reader<'_>) -> Result<BTreeMap<String, String>, Error> {
     let mut configs = BTreeMap::new();
     for _ in 0..r.count(8)? {
         let (key, value) = (r.string()?, r.string()?);

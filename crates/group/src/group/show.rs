@@ -9,6 +9,7 @@ impl Group {
             group: self.id.clone(),
             protocol_type: self.protocol_type.clone().unwrap_or_default(),
             state: self.state,
+            members: self.members.len(),
         }
     }
 

@@ -280,3 +280,69 @@ pub(crate) static DESCRIBE_TOPIC_PARTITIONS: Layout = plain(&[
     always(INT32), // limit
     always(Kind::Option(&plain(&[always(Kind::Str), always(INT32)]))),
 ]);
+
+pub(crate) static DELETE_RECORDS: Layout = plain(&[
+    always(Kind::Array(&Kind::Struct(&plain(&[
+        always(Kind::Str),
+        always(Kind::Array(&Kind::Struct(&plain(&[always(INT32), always(INT64)])))),
+    ])))),
+    always(INT32), // timeout
+]);
+
+pub(crate) static DESCRIBE_LOG_DIRS: Layout = plain(&[always(Kind::Array(&Kind::Struct(&NAME_AND_PARTITIONS)))]);
+
+pub(crate) static CREATE_PARTITIONS: Layout = plain(&[
+    always(Kind::Array(&Kind::Struct(&plain(&[
+        always(Kind::Str),
+        always(INT32), // count
+        always(Kind::Array(&Kind::Struct(&plain(&[always(INT32S)])))),
+    ])))),
+    always(INT32), // timeout
+    always(BOOL),  // validate only
+]);
+
+pub(crate) static ELECT_LEADERS: Layout = plain(&[
+    since(1, INT8), // election type
+    always(Kind::Array(&Kind::Struct(&NAME_AND_PARTITIONS))),
+    always(INT32), // timeout
+]);
+
+pub(crate) static ALTER_PARTITION_REASSIGNMENTS: Layout = plain(&[
+    always(INT32),  // timeout
+    since(1, BOOL), // replication factor may change
+    always(Kind::Array(&Kind::Struct(&plain(&[
+        always(Kind::Str),
+        always(Kind::Array(&Kind::Struct(&plain(&[always(INT32), always(INT32S)])))),
+    ])))),
+]);
+
+pub(crate) static LIST_PARTITION_REASSIGNMENTS: Layout =
+    plain(&[always(INT32), always(Kind::Array(&Kind::Struct(&NAME_AND_PARTITIONS)))]);
+
+pub(crate) static DESCRIBE_CLIENT_QUOTAS: Layout = plain(&[
+    always(Kind::Array(&Kind::Struct(&plain(&[always(Kind::Str), always(INT8), always(Kind::Str)])))),
+    always(BOOL), // strict
+]);
+
+pub(crate) static ALTER_CLIENT_QUOTAS: Layout = plain(&[
+    always(Kind::Array(&Kind::Struct(&plain(&[
+        always(Kind::Array(&Kind::Struct(&NAME_AND_VALUE))),
+        // key, value, remove
+        always(Kind::Array(&Kind::Struct(&plain(&[always(Kind::Str), always(INT64), always(BOOL)])))),
+    ])))),
+    always(BOOL), // validate only
+]);
+
+pub(crate) static DESCRIBE_PRODUCERS: Layout = plain(&[always(Kind::Array(&Kind::Struct(&NAME_AND_PARTITIONS)))]);
+
+pub(crate) static GET_TELEMETRY_SUBSCRIPTIONS: Layout = plain(&[always(UUID)]);
+
+pub(crate) static PUSH_TELEMETRY: Layout = plain(&[
+    always(UUID),
+    always(INT32), // subscription
+    always(BOOL),  // terminating
+    always(INT8),  // compression
+    always(Kind::Data),
+]);
+
+pub(crate) static LIST_CONFIG_RESOURCES: Layout = plain(&[since(1, Kind::Array(&INT8))]);

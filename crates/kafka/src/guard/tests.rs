@@ -55,7 +55,19 @@ fn decode(api: &Api, version: i16, body: &[u8]) -> bool {
         AlterConfigsRequest,
         IncrementalAlterConfigsRequest,
         DescribeClusterRequest,
-        DescribeTopicPartitionsRequest
+        DescribeTopicPartitionsRequest,
+        DeleteRecordsRequest,
+        DescribeLogDirsRequest,
+        CreatePartitionsRequest,
+        ElectLeadersRequest,
+        AlterPartitionReassignmentsRequest,
+        ListPartitionReassignmentsRequest,
+        DescribeClientQuotasRequest,
+        AlterClientQuotasRequest,
+        DescribeProducersRequest,
+        GetTelemetrySubscriptionsRequest,
+        PushTelemetryRequest,
+        ListConfigResourcesRequest
     )
 }
 

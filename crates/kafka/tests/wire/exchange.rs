@@ -398,7 +398,7 @@ async fn configs_are_described_and_altered_in_every_version() {
         let request = IncrementalAlterConfigsRequest::default().with_resources(vec![
             resource(2, vec![set]),
             resource(2, twice),
-            resource(32, vec![]),
+            resource(16, vec![]),
         ]);
         let codes: Vec<_> = client.call(&request, version).await.responses.iter().map(|r| r.error_code).collect();
         assert_eq!(codes, [0, Wire::InvalidRequest.code(), Wire::InvalidRequest.code()]);

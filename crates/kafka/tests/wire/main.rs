@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod admin;
 mod amplify;
 mod exchange;
 mod groups;

@@ -6,6 +6,7 @@ mod create;
 mod delete;
 mod describe;
 mod list;
+mod trim;
 
 use clap::{Args, Subcommand};
 
@@ -29,6 +30,8 @@ enum TopicCommand {
     Alter(alter::AlterArgs),
     /// Delete a topic. Without --yes it asks.
     Delete(delete::DeleteArgs),
+    /// Give up the records below an offset: the log starts there. Without --yes it asks.
+    Trim(trim::TrimArgs),
     /// Give up what lies behind a corrupt range of the write-ahead log, so that the partition takes writes again. The
     /// broker must be stopped. Without --yes it says what would be lost and asks.
     AcceptLoss(accept_loss::AcceptLossArgs),
@@ -41,6 +44,7 @@ pub(crate) fn run(args: &TopicArgs, remote: &Remote) -> anyhow::Result<()> {
         TopicCommand::Describe(args) => remote.run(|client| describe::run(args, client)),
         TopicCommand::Alter(args) => remote.run(|client| alter::run(args, client)),
         TopicCommand::Delete(args) => remote.run(|client| delete::run(args, client)),
+        TopicCommand::Trim(args) => remote.run(|client| trim::run(args, client)),
         TopicCommand::AcceptLoss(args) => accept_loss::run(args),
     }
 }

@@ -67,6 +67,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("topics.auto_create", "Whether a topic is created when a client first asks for it."),
     s("topics.default_partitions", "Partitions of a topic created without a number."),
     s("topics.default_retention", "How long records are kept where the topic does not say; -1 keeps them for ever."),
+    s("topics.retention_check", "How often the broker looks for records and objects that have had their time."),
+    s(
+        "topics.producer_expiration",
+        "How long after its last batch an idempotent producer is remembered (Kafka's producer.id.expiration.ms), counted by the append times in the log.",
+    ),
     s(
         "groups.initial_rebalance_delay",
         "How long a group that gets its first member waits for more, so that a start of many consumers is one rebalance (Kafka: group.initial.rebalance.delay.ms).",

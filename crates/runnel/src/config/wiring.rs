@@ -37,6 +37,8 @@ impl Config {
                     .default_retention
                     .0
                     .map_or(-1, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+                retention_check: self.topics.retention_check.0,
+                producer_expiration: self.topics.producer_expiration.0,
             },
             groups: GroupOptions {
                 coordinator: CoordinatorOptions {

@@ -45,7 +45,7 @@ pub(super) fn check_successor(mine: &Root, found: &Root) -> Result<(), Error> {
 pub(super) fn next_root(
     root: &Root,
     commit: &Commit,
-    producers: ProducerState,
+    producers: Option<ProducerState>,
     deleted: &BTreeSet<Uuid>,
 ) -> Result<Root, Error> {
     let mut at = root.end;
@@ -67,16 +67,36 @@ pub(super) fn next_root(
     next.commits.push(commit.id);
     next.commits.drain(..next.commits.len().saturating_sub(MAX_COMMITS));
     next.end = commit.end;
-    next.epochs = collapse_epochs(&commit.epochs, root.log_start);
-    next.segments.extend_from_slice(&commit.segments);
-    next.pending_delete.retain(|pending| !deleted.contains(&pending.id));
-    if let ProducerState::Stored { id, epoch, .. } = root.producers {
-        next.pending_delete.push(PendingDelete { id, epoch });
+    next.log_start = root.log_start.max(commit.log_start);
+    if next.log_start > next.end {
+        return Err(Error::manifest(root.tp, "the log starts at or below the end of what is in segments"));
     }
-    // What no longer fits is left to the sweep of a later epoch.
-    next.pending_delete.drain(..next.pending_delete.len().saturating_sub(MAX_PENDING_DELETE));
-    next.producers = producers;
+    next.epochs = collapse_epochs(&commit.epochs, next.log_start);
+    next.segments.extend_from_slice(&commit.segments);
+    drop_dead(&mut next);
+    next.pending_delete.retain(|pending| !deleted.contains(&pending.id));
+    if let Some(producers) = producers {
+        if let ProducerState::Stored { id, epoch, .. } = root.producers {
+            next.pending_delete.push(PendingDelete { id, epoch });
+        }
+        // What no longer fits is left to the sweep of a later epoch.
+        next.pending_delete.drain(..next.pending_delete.len().saturating_sub(MAX_PENDING_DELETE));
+        next.producers = producers;
+    } else if next.end != root.end {
+        return Err(Error::manifest(root.tp, "a commit that moves the end brings the producers at the new one"));
+    }
     Ok(next)
+}
+
+/// Drops the references to what lies wholly below the log start. A chunk goes as a whole or stays.
+fn drop_dead(root: &mut Root) {
+    let start = root.log_start;
+    let dead = root.chunks.partition_point(|chunk| chunk.next <= start);
+    root.chunks.drain(..dead);
+    if root.chunks.is_empty() {
+        let dead = root.segments.partition_point(|segment| segment.next <= start);
+        root.segments.drain(..dead);
+    }
 }
 
 /// A chunk to be written before the root that refers to it.

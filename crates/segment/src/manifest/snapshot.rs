@@ -32,23 +32,38 @@ struct Chunks {
 
 /// A reference of either kind.
 #[derive(Debug, Clone)]
-enum Node {
+pub(crate) enum Node {
     Segment(SegmentRef),
     Chunk(ChunkRef),
 }
 
 impl Node {
-    const fn next(&self) -> Offset {
+    pub(crate) const fn next(&self) -> Offset {
         match self {
             Self::Segment(s) => s.next,
             Self::Chunk(c) => c.next,
         }
     }
 
-    const fn max_timestamp(&self) -> TimestampMs {
+    pub(crate) const fn max_timestamp(&self) -> TimestampMs {
         match self {
             Self::Segment(s) => s.max_timestamp,
             Self::Chunk(c) => c.max_timestamp,
+        }
+    }
+
+    pub(crate) const fn last_append_time(&self) -> TimestampMs {
+        match self {
+            Self::Segment(s) => s.last_append_time,
+            Self::Chunk(c) => c.last_append_time,
+        }
+    }
+
+    /// Size of the segment objects.
+    pub(crate) const fn bytes(&self) -> u64 {
+        match self {
+            Self::Segment(s) => s.bytes,
+            Self::Chunk(c) => c.segment_bytes,
         }
     }
 }
@@ -178,7 +193,7 @@ impl Snapshot {
         }
     }
 
-    fn top(&self) -> impl Iterator<Item = Node> + '_ {
+    pub(crate) fn top(&self) -> impl Iterator<Item = Node> + '_ {
         let chunks = self.root.chunks.iter().cloned().map(Node::Chunk);
         chunks.chain(self.root.segments.iter().cloned().map(Node::Segment))
     }
@@ -211,7 +226,7 @@ impl Snapshot {
     }
 
     /// The entries of a chunk.
-    async fn below(&self, reference: &ChunkRef) -> Result<Vec<Node>, Error> {
+    pub(crate) async fn below(&self, reference: &ChunkRef) -> Result<Vec<Node>, Error> {
         let chunk = self.chunk(reference).await?;
         Ok(match &chunk.entries {
             Entries::Segments(segments) => segments.iter().cloned().map(Node::Segment).collect(),

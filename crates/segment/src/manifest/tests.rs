@@ -231,7 +231,7 @@ async fn a_crash_at_every_point_of_a_commit_loses_nothing() {
         let mut m = w.load().await;
         m.commit(&commit(1, m.root(), 128)).await.unwrap();
         let mut c = commit(1, m.root(), 1);
-        c.producers = Bytes::from(vec![1; MAX_INLINE_PRODUCERS + 1]);
+        c.producers = Some(Bytes::from(vec![1; MAX_INLINE_PRODUCERS + 1]));
         w.fail.arm(point, FailAction::Error);
         let error = m.commit(&c).await.unwrap_err();
         assert!(matches!(error, Error::Injected(_)), "{point}: {error:?}");
@@ -253,13 +253,13 @@ async fn a_crash_at_every_point_of_a_commit_loses_nothing() {
         let mut m = w.load().await;
         m.commit(&commit(1, m.root(), 128)).await.unwrap();
         let mut c = commit(1, m.root(), 1);
-        c.producers = Bytes::from(vec![1; MAX_INLINE_PRODUCERS + 1]);
+        c.producers = Some(Bytes::from(vec![1; MAX_INLINE_PRODUCERS + 1]));
         w.fail.arm(point, FailAction::Error);
         assert!(m.commit(&c).await.is_err());
         m.commit(&c).await.unwrap();
         assert_eq!((m.root().version, m.root().end), (2, Offset(1290)), "{point}");
         assert_eq!(m.snapshot().all_segments().await.unwrap().len(), 129, "{point}");
-        assert_eq!(w.load().await.snapshot().producers().await.unwrap(), c.producers, "{point}");
+        assert_eq!(Some(w.load().await.snapshot().producers().await.unwrap()), c.producers, "{point}");
     }
 }
 
@@ -287,9 +287,9 @@ async fn superseded_snapshots_go_one_commit_later() {
     let mut seen = Vec::new();
     for i in 0..5 {
         let mut c = commit(1, m.root(), 1);
-        c.producers = Bytes::from(vec![i; MAX_INLINE_PRODUCERS + 1 + usize::from(i)]);
+        c.producers = Some(Bytes::from(vec![i; MAX_INLINE_PRODUCERS + 1 + usize::from(i)]));
         m.commit(&c).await.unwrap();
-        assert_eq!(m.snapshot().producers().await.unwrap(), c.producers);
+        assert_eq!(Some(m.snapshot().producers().await.unwrap()), c.producers);
         seen.push((snapshots().await, m.root().pending_delete.len()));
     }
     assert_eq!(seen, [(1, 0), (2, 1), (2, 2), (2, 2), (2, 2)]);
@@ -363,13 +363,14 @@ async fn a_damaged_producer_snapshot_is_reported() {
     let w = World::new();
     let mut m = w.load().await;
     let mut c = commit(1, m.root(), 1);
-    c.producers = Bytes::from(vec![1; MAX_INLINE_PRODUCERS + 1]);
+    let producers = Bytes::from(vec![1; MAX_INLINE_PRODUCERS + 1]);
+    c.producers = Some(producers.clone());
     m.commit(&c).await.unwrap();
     let ProducerState::Stored { id, epoch, .. } = m.root().producers else { panic!("it is too large to be inline") };
-    let mut flipped = c.producers.to_vec();
+    let mut flipped = producers.to_vec();
     flipped[100] ^= 1;
     let key = Key::ProducerState { tp: TP, epoch, id };
-    for bad in [Bytes::from(flipped), c.producers.slice(1..)] {
+    for bad in [Bytes::from(flipped), producers.slice(1..)] {
         w.bucket.put(&key, vec![bad]).await.unwrap();
         let error = m.snapshot().producers().await.unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Corrupt, "{error:?}");
@@ -476,7 +477,7 @@ proptest! {
                     Step::Commit { segments, big_snapshot } => {
                         let mut c = commit(epoch, m.root(), segments);
                         if big_snapshot {
-                            c.producers = Bytes::from(vec![9; MAX_INLINE_PRODUCERS + 1]);
+                            c.producers = Some(Bytes::from(vec![9; MAX_INLINE_PRODUCERS + 1]));
                         }
                         while let Err(error) = m.commit(&c).await {
                             assert!(matches!(error, Error::Injected(_)), "{error:?}");

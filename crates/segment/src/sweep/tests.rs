@@ -86,7 +86,7 @@ async fn the_sweep_of_a_zombie_is_harmless() {
     // A later leader commits, rolls chunks and stores snapshots; one of its segments is not committed yet.
     let mut leader = w.load().await;
     let mut c = commit(3, leader.root(), 140);
-    c.producers = Bytes::from(vec![1; MAX_INLINE_PRODUCERS + 1]);
+    c.producers = Some(Bytes::from(vec![1; MAX_INLINE_PRODUCERS + 1]));
     for segment in &c.segments {
         upload(&w, &asleep, segment).await;
     }

@@ -1,20 +1,29 @@
 //! A filled-in request of every API and version, encoded by `kafka-protocol`.
 
 use bytes::Bytes;
+use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
 use kafka_protocol::messages::alter_configs_request::{
     AlterConfigsResource as FullResource, AlterableConfig as FullConfig,
 };
+use kafka_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_client_quotas_request::ComponentData;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
+use kafka_protocol::messages::describe_producers_request::TopicRequest as ProducersOf;
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
@@ -76,6 +85,43 @@ pub(super) fn request(key: ApiKey, version: i16, n: usize, text: &str) -> Vec<u8
             encode(&DescribeClusterRequest::default().with_unknown_tagged_field(9, make.blob()), version)
         }
         ApiKey::DescribeTopicPartitions => encode(&make.describe_topic_partitions(), version),
+        ApiKey::DeleteRecords => encode(&make.delete_records(), version),
+        ApiKey::DescribeLogDirs => {
+            let topic = DescribableLogDirTopic::default().with_topic(make.name()).with_partitions(make.many(3));
+            encode(&DescribeLogDirsRequest::default().with_topics(Some(make.many(topic))), version)
+        }
+        ApiKey::CreatePartitions => encode(&make.create_partitions(), version),
+        ApiKey::ElectLeaders => {
+            let topic = TopicPartitions::default().with_topic(make.name()).with_partitions(make.many(3));
+            encode(&ElectLeadersRequest::default().with_topic_partitions(Some(make.many(topic))), version)
+        }
+        ApiKey::AlterPartitionReassignments => encode(&make.reassign(), version),
+        ApiKey::ListPartitionReassignments => {
+            let topic =
+                ListPartitionReassignmentsTopics::default().with_name(make.name()).with_partition_indexes(make.many(3));
+            encode(&ListPartitionReassignmentsRequest::default().with_topics(Some(make.many(topic))), version)
+        }
+        ApiKey::DescribeClientQuotas => {
+            let component = ComponentData::default().with_entity_type(make.text()).with_match_type(2);
+            encode(&DescribeClientQuotasRequest::default().with_components(make.many(component)), version)
+        }
+        ApiKey::AlterClientQuotas => encode(&make.alter_client_quotas(), version),
+        ApiKey::DescribeProducers => {
+            let topic = ProducersOf::default().with_name(make.name()).with_partition_indexes(make.many(3));
+            encode(&DescribeProducersRequest::default().with_topics(make.many(topic)), version)
+        }
+        ApiKey::GetTelemetrySubscriptions => {
+            let request = GetTelemetrySubscriptionsRequest::default().with_client_instance_id(Uuid::max());
+            encode(&request.with_unknown_tagged_field(9, make.blob()), version)
+        }
+        ApiKey::PushTelemetry => {
+            let request = PushTelemetryRequest::default().with_metrics(make.blob());
+            encode(&request.with_unknown_tagged_field(9, make.blob()), version)
+        }
+        ApiKey::ListConfigResources => {
+            let request = ListConfigResourcesRequest::default().with_unknown_tagged_field(9, make.blob());
+            encode(&if version >= 1 { request.with_resource_types(make.many(2)) } else { request }, version)
+        }
         other => panic!("no sample of {other:?}"),
     }
 }
@@ -307,6 +353,36 @@ impl Make {
             .with_resource_name(self.text())
             .with_configs(self.many(config.with_unknown_tagged_field(9, self.blob())));
         IncrementalAlterConfigsRequest::default().with_resources(self.many(resource))
+    }
+
+    fn delete_records(&self) -> DeleteRecordsRequest {
+        let partition = DeleteRecordsPartition::default().with_unknown_tagged_field(9, self.blob());
+        let topic = DeleteRecordsTopic::default().with_name(self.name()).with_partitions(self.many(partition));
+        DeleteRecordsRequest::default().with_topics(self.many(topic)).with_unknown_tagged_field(9, self.blob())
+    }
+
+    fn create_partitions(&self) -> CreatePartitionsRequest {
+        let assignment = CreatePartitionsAssignment::default().with_broker_ids(self.many(BrokerId(1)));
+        let topic = CreatePartitionsTopic::default()
+            .with_name(self.name())
+            .with_assignments(Some(self.many(assignment)))
+            .with_unknown_tagged_field(9, self.blob());
+        CreatePartitionsRequest::default().with_topics(self.many(topic))
+    }
+
+    fn reassign(&self) -> AlterPartitionReassignmentsRequest {
+        let partition = ReassignablePartition::default().with_replicas(Some(self.many(BrokerId(1))));
+        let topic = ReassignableTopic::default()
+            .with_name(self.name())
+            .with_partitions(self.many(partition.with_unknown_tagged_field(9, self.blob())));
+        AlterPartitionReassignmentsRequest::default().with_topics(self.many(topic))
+    }
+
+    fn alter_client_quotas(&self) -> AlterClientQuotasRequest {
+        let entity = EntityData::default().with_entity_type(self.text()).with_entity_name(Some(self.text()));
+        let op = OpData::default().with_key(self.text()).with_value(1.5).with_unknown_tagged_field(9, self.blob());
+        let entry = EntryData::default().with_entity(self.many(entity)).with_ops(self.many(op));
+        AlterClientQuotasRequest::default().with_entries(self.many(entry))
     }
 
     fn describe_topic_partitions(&self) -> DescribeTopicPartitionsRequest {
