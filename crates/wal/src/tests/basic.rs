@@ -232,6 +232,7 @@ fn a_failed_write_or_sync_is_final_and_nothing_false_is_acknowledged() {
         let fail = FailPoints::default();
         let (log, _) = LocalLog::open(Arc::new(disk.clone()), options(), identity(), fail.clone()).unwrap();
         put(&log, entry(0, 0, 1, 1, b"first"));
+        wait_for_next_file(&log);
         match fault {
             0 => disk.fail_write(0),
             1 => disk.fail_sync(0),

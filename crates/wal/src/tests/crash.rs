@@ -290,7 +290,7 @@ fn an_unsynced_tail_in_the_page_cache_is_not_trusted() {
         let disk = SimDisk::new(seed);
         let (log, _) = open(&disk);
         put(&log, entry(0, 0, 1, 1, b"acknowledged"));
-        wait_for_next_file(&disk);
+        wait_for_next_file(&log);
         disk.fail_sync(0);
         let (ears, listener) = ears();
         let seq = log.append(entry(0, 1, 1, 1, b"never acknowledged"), &listener).unwrap();

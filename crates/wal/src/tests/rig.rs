@@ -156,9 +156,9 @@ pub(crate) fn files(disk: &SimDisk, extension: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Waits until the keeper has nothing more to do.
-pub(crate) fn wait_for_next_file(disk: &SimDisk) {
-    while files(disk, "wal").len() < 2 {
+/// Waits until the keeper has nothing more to do, so that the next fault meets the writer.
+pub(crate) fn wait_for_next_file(log: &LocalLog) {
+    while !log.is_prepared() {
         std::thread::yield_now();
     }
 }

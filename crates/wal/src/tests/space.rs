@@ -12,9 +12,7 @@ fn fill(log: &LocalLog, mut base: i64) -> (i64, Error) {
     let mut last = None;
     loop {
         // How far the keeper is must not decide what is accepted.
-        while !log.is_prepared() {
-            std::thread::yield_now();
-        }
+        wait_for_next_file(log);
         match log.append(entry(0, base, 1, 1, &[base as u8; 3000]), &listener) {
             Ok(seq) => (last, base) = (Some(seq), base + 1),
             Err(error) => {
@@ -78,18 +76,14 @@ fn a_full_disk_presses_for_full_files_only() {
     put(&log, entry(0, 0, 1, 1, &[1; 3000]));
     assert_eq!(log.oldest(false), [(tp(0), Offset(1))]);
     assert!(log.oldest(true).is_empty(), "the file that is being written is no room for the next");
-    while !log.is_prepared() {
-        std::thread::yield_now();
-    }
+    wait_for_next_file(&log);
     disk.set_capacity(disk.used());
     // The next file, which was ready, is taken; there is none after it.
     let mut next = 1;
     while !log.pressure().full {
         put(&log, entry(0, next, 1, 1, &[1; 3000]));
         next += 1;
-        while !log.is_prepared() {
-            std::thread::yield_now();
-        }
+        wait_for_next_file(&log);
     }
     let pinned = log.pressing();
     assert!(pinned.len() == 1 && pinned[0].1 < Offset(next), "the full file alone: {pinned:?} of {next}");
