@@ -22,6 +22,7 @@ mod put;
 mod register;
 mod s3;
 pub mod testing;
+mod upload;
 
 pub use bucket::{Bucket, Listed};
 pub use checkup::{Ability, Checkup, checkup};
@@ -31,3 +32,4 @@ pub use key::{Key, chunk_prefix, partition_prefix, producer_prefix, segment_pref
 pub use options::Options;
 pub use put::PART_BYTES;
 pub use register::{CasOutcome, MAX_REGISTER_BYTES, Register, Version};
+pub use upload::Upload;

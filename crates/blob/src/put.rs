@@ -34,7 +34,7 @@ impl Bucket {
         let location = self.location(path)?;
         let begin = self.store().put_multipart_opts(&location, PutMultipartOptions::default());
         let mut upload = self.request("multipart_begin", path, begin).await?;
-        let uploaded = self.upload(path, upload.as_mut(), parts).await;
+        let uploaded = self.put_parts(path, upload.as_mut(), parts).await;
         if uploaded.is_err() {
             // What stays behind costs money and is invisible; a store's rule for unfinished uploads takes the rest.
             if let Err(error) = self.request("multipart_abort", path, upload.abort()).await {
@@ -44,7 +44,7 @@ impl Bucket {
         uploaded
     }
 
-    async fn upload(&self, path: &str, upload: &mut dyn MultipartUpload, parts: Vec<Bytes>) -> Result<(), Error> {
+    async fn put_parts(&self, path: &str, upload: &mut dyn MultipartUpload, parts: Vec<Bytes>) -> Result<(), Error> {
         let mut in_flight = FuturesUnordered::new();
         for part in regroup(parts) {
             let len = part.content_length();

@@ -154,17 +154,30 @@ impl ColdReader {
         partition: &Partition,
         offset: Offset,
     ) -> Result<(SegmentRef, Segment, Run, Vec<Batch>), Error> {
-        let reference = partition.snapshot().find(offset).await.map_err(|e| segment_error(&e))?.ok_or_else(|| {
+        let mut reference = self.find(partition, offset).await?;
+        loop {
+            let error = match self.read_run_of(partition, &reference, offset).await {
+                Ok((segment, run, batches)) => return Ok((reference, segment, run, batches)),
+                Err(error) => error,
+            };
+            // A merge may have replaced the segment while it was read.
+            let now = self.find(partition, offset).await?;
+            if now.id == reference.id {
+                if error.kind == ErrorKind::Corrupt {
+                    self.segments.report(reference.id, &partition.segment_key(&reference), &error);
+                }
+                return Err(error);
+            }
+            reference = now;
+        }
+    }
+
+    /// The segment that holds `offset` now.
+    async fn find(&self, partition: &Partition, offset: Offset) -> Result<SegmentRef, Error> {
+        partition.snapshot().find(offset).await.map_err(|e| segment_error(&e))?.ok_or_else(|| {
             let what = format!("no segment of {} holds offset {offset}", partition.label());
             Error::new(ErrorKind::Corrupt, what)
-        })?;
-        let read = self.read_run_of(partition, &reference, offset).await;
-        let (segment, run, batches) = read.inspect_err(|error| {
-            if error.kind == ErrorKind::Corrupt {
-                self.segments.report(reference.id, &partition.segment_key(&reference), error);
-            }
-        })?;
-        Ok((reference, segment, run, batches))
+        })
     }
 
     async fn read_run_of(

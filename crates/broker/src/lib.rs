@@ -21,6 +21,7 @@ mod fetch;
 mod groups;
 mod home;
 mod log_dirs;
+mod merge;
 mod offsets;
 mod open;
 mod options;

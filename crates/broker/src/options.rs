@@ -44,6 +44,10 @@ pub struct SegmentOptions {
     pub max_bytes: u64,
     /// `segment.max_age`, since the first unshipped append.
     pub max_age: Duration,
+    /// `segment.merge_bytes`: size of the objects that small segments are merged into; 0 merges nothing.
+    pub merge_bytes: u64,
+    /// `segment.merge_after`: how old a segment is before it is merged.
+    pub merge_after: Duration,
 }
 
 /// The fetch cache.

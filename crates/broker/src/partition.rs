@@ -74,8 +74,12 @@ pub(crate) struct Partition {
     /// What readers see of it.
     snapshot: RwLock<Snapshot>,
     log_start: AtomicI64,
-    /// What retention gave up and has not deleted yet.
+    /// What was given up and is not deleted yet.
     pub(crate) retired: Mutex<Retired>,
+    /// Held by the one merge that may run, from its plan to its commit.
+    pub(crate) merging: tokio::sync::Mutex<()>,
+    /// Segments that begin below are not merged: they turned out not to fit, or to be damaged.
+    merge_from: AtomicI64,
     shipped: AtomicI64,
     /// Somebody asked to ship what is below this offset.
     seal_asked: AtomicI64,
@@ -111,6 +115,16 @@ impl Partition {
     /// End of what is in the bucket.
     pub(crate) fn shipped(&self) -> Offset {
         Offset(self.shipped.load(Ordering::Acquire))
+    }
+
+    /// Where segments that may be merged begin.
+    pub(crate) fn merge_from(&self) -> Offset {
+        Offset(self.merge_from.load(Ordering::Relaxed))
+    }
+
+    /// Leaves segments that begin below `from` unmerged from here on.
+    pub(crate) fn set_merge_from(&self, from: Offset) {
+        self.merge_from.fetch_max(from.0, Ordering::Relaxed);
     }
 
     /// Asks the shipping loop to ship everything below `upto`, due or not.
@@ -263,6 +277,10 @@ impl Partition {
     pub(crate) fn close(&self) {
         self.closed.trigger();
         self.watermark.wake();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.is_triggered()
     }
 
     async fn ask<T>(&self, control: impl FnOnce(oneshot::Sender<T>) -> Control) -> Result<T, Error> {

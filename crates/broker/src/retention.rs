@@ -7,12 +7,12 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use runnel_api::Error;
 use runnel_blob::Key;
 use runnel_record::{Offset, TimestampMs};
 use runnel_segment::manifest::{Commit, Manifest};
-use runnel_segment::{find_retired, retired_chunks};
+use runnel_segment::{Policy, find_retired, retired_chunks};
 
 use crate::Broker;
 use crate::error::{bucket_error, segment_error};
@@ -22,6 +22,9 @@ use crate::topics::{Topic, is_internal};
 /// Partitions that are looked at side by side.
 const AT_ONCE: usize = 8;
 
+/// Deletions of one partition or topic that are under way at once.
+const DELETIONS_AT_ONCE: usize = 16;
+
 /// What a partition gave up and has not deleted yet.
 #[derive(Debug)]
 pub(crate) struct Retired {
@@ -29,14 +32,14 @@ pub(crate) struct Retired {
     done: Offset,
     /// What goes next: everything below the offset, once the time is long enough ago.
     next: Option<(Offset, TimestampMs)>,
-    /// Chunks of the manifest that no root refers to any more, and since when.
-    chunks: Vec<(TimestampMs, Key)>,
+    /// Objects that no root refers to any more, whatever their offsets, and since when.
+    objects: Vec<(TimestampMs, Key)>,
 }
 
 impl Retired {
     /// When a partition opens: an earlier process may have left something below its log start.
     pub(crate) fn at_open(log_start: Offset, now: TimestampMs) -> Self {
-        let mut retired = Self { done: Offset::ZERO, next: None, chunks: Vec::new() };
+        let mut retired = Self { done: Offset::ZERO, next: None, objects: Vec::new() };
         retired.note(log_start, now);
         retired
     }
@@ -46,6 +49,18 @@ impl Retired {
         if self.next.is_none() && log_start > self.done {
             self.next = Some((log_start, now));
         }
+    }
+
+    /// The root refers to `objects` no more: their grace begins. One that is not deleted after all, because something
+    /// fails or the process ends, is an orphan of this epoch: the next one's sweep finds it.
+    pub(crate) fn note_objects(&mut self, objects: impl IntoIterator<Item = Key>, now: TimestampMs) {
+        self.objects.extend(objects.into_iter().map(|key| (now, key)));
+    }
+
+    /// The objects whose grace is over.
+    fn take_due_objects(&mut self, now: TimestampMs, grace: Duration) -> Vec<Key> {
+        let due = self.objects.extract_if(.., |(since, _)| is_over(*since, now, grace));
+        due.map(|(_, key)| key).collect()
     }
 
     /// Whether the grace of something is over.
@@ -74,13 +89,7 @@ impl Broker {
                 continue;
             }
             let now = TimestampMs(self.ports.clock.now_ms());
-            let open: Vec<_> = self
-                .topics
-                .all()
-                .into_iter()
-                .flat_map(|topic| topic.open_partitions().cloned().map(|p| (Arc::clone(&topic), p)).collect::<Vec<_>>())
-                .collect();
-            let passes = futures::stream::iter(open).take_until(self.stop_signal.triggered());
+            let passes = futures::stream::iter(self.topics.open_partitions()).take_until(self.stop_signal.triggered());
             passes.for_each_concurrent(AT_ONCE, |(topic, partition)| self.retain_or_warn(topic, partition, now)).await;
             self.bury_topics(now).await;
         }
@@ -94,28 +103,30 @@ impl Broker {
 
     /// One pass over one partition.
     async fn retain(&self, topic: &Topic, partition: &Partition, now: TimestampMs) -> Result<(), Error> {
-        // What a coordinator reads at its start has no time that could be over.
-        if partition.is_blocked() || is_internal(&topic.name) {
+        if partition.is_blocked() {
             return Ok(());
         }
         let config = topic.config();
-        let expired = partition.snapshot().expired_upto(config.retention, now).await.map_err(|e| segment_error(&e))?;
+        // What a coordinator reads at its start has no time that could be over.
+        let policy = if is_internal(&topic.name) { Policy::default() } else { config.retention };
+        let expired = partition.snapshot().expired_upto(policy, now).await.map_err(|e| segment_error(&e))?;
         if expired.is_some() {
             let mut manifest = partition.manifest.lock().await;
             self.catch_up(partition, &mut manifest).await?;
             // The root may have grown while the lock was waited for.
-            let expired =
-                manifest.snapshot().expired_upto(config.retention, now).await.map_err(|e| segment_error(&e))?;
+            let expired = manifest.snapshot().expired_upto(policy, now).await.map_err(|e| segment_error(&e))?;
             if let Some(upto) = expired {
                 let from = partition.log_start();
                 self.move_log_start(partition, &mut manifest, upto, now).await?;
                 tracing::info!(partition = partition.label(), %from, log_start = %upto, "gave up old records");
             }
         }
+        let due = partition.retired().take_due_objects(now, config.delete_delay);
+        self.delete_objects(due, "retention.deleted").await?;
         partition.retired().note(partition.log_start(), now);
         let is_due = partition.retired().is_due(now, config.delete_delay);
         if is_due {
-            self.delete_retired(partition, now, config.delete_delay).await?;
+            self.delete_retired(partition, now).await?;
         }
         Ok(())
     }
@@ -135,14 +146,13 @@ impl Broker {
         self.finish(partition, manifest).await?;
         partition.retired().note(partition.log_start(), now);
         self.pass("retention.root_kept")?;
-        // A chunk that is not named here because something failed is an orphan of this epoch: the next one's sweep.
         let chunks = retired_chunks(&before, manifest.root()).await.map_err(|e| segment_error(&e))?;
-        partition.retired().chunks.extend(chunks.into_iter().map(|key| (now, key)));
+        partition.retired().note_objects(chunks, now);
         Ok(())
     }
 
-    /// Deletes what had its grace. What was given up since then waits for its own.
-    async fn delete_retired(&self, partition: &Partition, now: TimestampMs, grace: Duration) -> Result<(), Error> {
+    /// Deletes what had its grace below the log start. What was given up since then waits for its own.
+    async fn delete_retired(&self, partition: &Partition, now: TimestampMs) -> Result<(), Error> {
         let Some((below, _)) = partition.retired().next else { return Ok(()) };
         let snapshot = partition.snapshot();
         let mut count = 0;
@@ -151,20 +161,10 @@ impl Broker {
             if keys.is_empty() {
                 break;
             }
-            for key in keys {
-                self.bucket.delete(&key).await.map_err(|e| bucket_error(&e))?;
-                self.pass("retention.deleted")?;
-                count += 1;
-            }
+            count += keys.len();
+            self.delete_objects(keys, "retention.deleted").await?;
         }
-        let over = |(since, _): &(TimestampMs, Key)| is_over(*since, now, grace);
-        let chunks: Vec<Key> =
-            partition.retired().chunks.extract_if(.., |chunk| over(chunk)).map(|(_, key)| key).collect();
-        for key in chunks {
-            // One that stays because of an error is an orphan of this epoch: the next one's sweep takes it.
-            self.bucket.delete(&key).await.map_err(|e| bucket_error(&e))?;
-        }
-        metrics::counter!("runnel_retention_deleted_segments_total").increment(count);
+        metrics::counter!("runnel_retention_deleted_segments_total").increment(count as u64);
         if count > 0 {
             tracing::info!(partition = partition.label(), count, "deleted segments below the log start");
         }
@@ -173,10 +173,19 @@ impl Broker {
         retired.note(partition.log_start(), now);
         Ok(())
     }
+
+    /// Deletes objects, some at a time, and passes the fail point `point` after each.
+    pub(crate) async fn delete_objects(&self, keys: Vec<Key>, point: &'static str) -> Result<(), Error> {
+        let deletions = futures::stream::iter(keys).map(|key| async move {
+            self.bucket.delete(&key).await.map_err(|e| bucket_error(&e))?;
+            self.pass(point)
+        });
+        deletions.buffer_unordered(DELETIONS_AT_ONCE).try_collect().await
+    }
 }
 
 impl Partition {
-    fn retired(&self) -> MutexGuard<'_, Retired> {
+    pub(crate) fn retired(&self) -> MutexGuard<'_, Retired> {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -70,7 +70,8 @@ impl Broker {
             self.finish(partition, manifest).await?;
         }
         let swept = sweep_orphans(&manifest.snapshot(), partition.epoch).await.map_err(|e| segment_error(&e))?;
-        Ok(swept.len())
+        partition.retired().note_objects(swept.replaced, TimestampMs(self.ports.clock.now_ms()));
+        Ok(swept.unseen.len())
     }
 
     /// The loop. Ends with the broker.
@@ -214,8 +215,7 @@ impl Broker {
     /// After an unclear answer the commit before may turn out to be in the bucket: then it is finished. Whether it was.
     pub(crate) async fn catch_up(&self, partition: &Partition, manifest: &mut Manifest) -> Result<bool, Error> {
         self.committed(partition, manifest.verify().await)?;
-        let root = manifest.root();
-        let behind = root.end > partition.shipped() || root.log_start > partition.log_start();
+        let behind = manifest.root().version > partition.snapshot().root().version;
         if behind {
             self.finish(partition, manifest).await?;
         }
@@ -277,11 +277,7 @@ impl Broker {
 
     /// Encodes and checks the result against its source, off the async threads.
     async fn build(&self, partition: &Partition, batches: Vec<SourceBatch>) -> Result<Encoded, Error> {
-        let options = EncodeOptions {
-            topic: partition.tp.topic,
-            partition: partition.tp.partition,
-            compression: ParquetCodec::default(),
-        };
+        let options = encode_options(partition);
         let slot = self.encoders.acquire().await;
         let work = tokio::task::spawn_blocking(move || {
             let encoded = encode(&batches, &options)?;
@@ -321,6 +317,11 @@ impl Broker {
 /// The root and its version, as the metadata store keeps them.
 pub(crate) fn kept(manifest: &Manifest) -> Option<(Bytes, String)> {
     Some((manifest.root().encode(), manifest.version()?.to_string()))
+}
+
+pub(crate) const fn encode_options(partition: &Partition) -> EncodeOptions {
+    let (topic, compression) = (partition.tp.topic, ParquetCodec::Zstd(1));
+    EncodeOptions { topic, partition: partition.tp.partition, compression }
 }
 
 fn reference_of(encoded: &Encoded, partition: &Partition) -> SegmentRef {

@@ -129,6 +129,7 @@ impl Broker {
         tokio::spawn(Arc::clone(&broker).background());
         tokio::spawn(Arc::clone(&broker).ship_loop());
         tokio::spawn(Arc::clone(&broker).retention_loop());
+        tokio::spawn(Arc::clone(&broker).merge_loop());
         Ok(broker)
     }
 

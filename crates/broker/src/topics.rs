@@ -176,6 +176,15 @@ impl Topics {
         self.known.read().unwrap_or_else(PoisonError::into_inner).by_name.values().cloned().collect()
     }
 
+    /// Every open partition, with its topic.
+    pub(crate) fn open_partitions(&self) -> Vec<(Arc<Topic>, Arc<Partition>)> {
+        let of = |topic: Arc<Topic>| {
+            let open: Vec<_> = topic.open_partitions().cloned().collect();
+            open.into_iter().map(move |partition| (Arc::clone(&topic), partition))
+        };
+        self.all().into_iter().flat_map(of).collect()
+    }
+
     pub(crate) fn find(&self, key: &TopicKey) -> Option<Arc<Topic>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         match key {

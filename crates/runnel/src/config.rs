@@ -112,6 +112,8 @@ pub(crate) struct Wal {
 pub(crate) struct Segment {
     pub(crate) max_bytes: ByteSize,
     pub(crate) max_age: Span,
+    pub(crate) merge_bytes: ByteSize,
+    pub(crate) merge_after: Span,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -214,7 +216,12 @@ impl Default for Config {
             },
             metadata: Metadata { url: "embedded".into() },
             wal: Wal { durability: "local".into(), max_unflushed: ByteSize(64 << 20), max_unshipped: None },
-            segment: Segment { max_bytes: ByteSize(64 << 20), max_age: Span(Duration::from_secs(60)) },
+            segment: Segment {
+                max_bytes: ByteSize(64 << 20),
+                max_age: Span(Duration::from_secs(60)),
+                merge_bytes: ByteSize(256 << 20),
+                merge_after: Span(Duration::from_secs(120)),
+            },
             cache: Cache { memory: ByteSize(256 << 20), disk: ByteSize(1 << 30) },
             topics: Topics {
                 auto_create: true,
@@ -317,6 +324,9 @@ impl Config {
         }
         if self.segment.max_bytes.0 < 1024 || self.segment.max_bytes.0 > 1 << 30 {
             bail!("segment.max_bytes = {}: expected 1KiB to 1GiB", self.segment.max_bytes);
+        }
+        if !matches!(self.segment.merge_bytes.0, 0 | 0x10_0000..=0x4000_0000) {
+            bail!("segment.merge_bytes = {}: expected 1MiB to 1GiB, or 0 to merge nothing", self.segment.merge_bytes);
         }
         if self.segment.max_age.0.as_millis() < 100 {
             bail!("segment.max_age = {}: expected at least 100ms", self.segment.max_age);

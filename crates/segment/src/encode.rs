@@ -50,12 +50,47 @@ pub struct Encoded {
 /// # Errors
 /// [`Error::Unencodable`] if the batches break the contract above; validated ones never do.
 pub fn encode(batches: &[SourceBatch], options: &EncodeOptions) -> Result<Encoded, Error> {
-    let mut stager = stage::Stager::new(batches, options)?;
-    let mut file = file::File::new(options);
-    while let Some(group) = group::encode(&mut stager, file.properties())? {
-        file.add(group)?;
+    let mut encoder = Encoder::new(options);
+    encoder.add(batches)?;
+    encoder.finish()
+}
+
+/// A segment that is encoded part by part, so that a large one is never in memory as a whole.
+pub(crate) struct Encoder {
+    partition: i32,
+    file: file::File,
+    /// Of what was added so far.
+    summary: Option<stage::Summary>,
+}
+
+impl Encoder {
+    /// A segment without batches.
+    pub(crate) fn new(options: &EncodeOptions) -> Self {
+        Self { partition: options.partition, file: file::File::new(options), summary: None }
     }
-    file.finish(stager.finish())
+
+    /// Adds the batches that follow, as row groups of their own. Returns how many it took: fewer than given means that
+    /// no more fit into one segment.
+    pub(crate) fn add(&mut self, batches: &[SourceBatch]) -> Result<usize, Error> {
+        let mut stager = stage::Stager::new(batches, self.partition, self.summary.take())?;
+        while let Some(group) = group::encode(&mut stager, self.file.properties())? {
+            self.file.add(group)?;
+        }
+        let (taken, summary) = stager.finish();
+        self.summary = Some(summary);
+        Ok(taken)
+    }
+
+    /// The bytes encoded since the last call, in order; those of [`Encoder::finish`] follow them.
+    pub(crate) fn take_parts(&mut self) -> Vec<Bytes> {
+        self.file.take_parts()
+    }
+
+    /// Writes the end. [`Encoded::bytes`] is what was not taken yet, everything else speaks of the whole.
+    pub(crate) fn finish(self) -> Result<Encoded, Error> {
+        let summary = self.summary.ok_or_else(stage::nothing)?;
+        self.file.finish(summary)
+    }
 }
 
 #[cfg(test)]

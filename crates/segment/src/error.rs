@@ -98,6 +98,24 @@ pub enum Error {
         /// Where it begins.
         base: Offset,
     },
+    /// Segments have more that columns cannot carry than one footer holds.
+    #[error("offsets {base} to {next} do not fit into one segment")]
+    Unmergeable {
+        /// First offset of the first segment.
+        base: Offset,
+        /// Offset after the last of the last.
+        next: Offset,
+    },
+    /// What was merged is not referred to any more, at least not as it was: the merged object is of no use.
+    #[error("what was merged of {tp}, offsets {base} to {next}, is not in the manifest any more")]
+    SourcesGone {
+        /// The partition.
+        tp: TopicPartition,
+        /// First offset of the merged segment.
+        base: Offset,
+        /// Offset after its last.
+        next: Offset,
+    },
     /// A sweep before the root was committed in the sweeper's epoch.
     #[error("the root of {tp} is of epoch {root}: a leader of epoch {mine} may not sweep yet")]
     SweepTooEarly {
@@ -157,6 +175,7 @@ impl Error {
             Self::Fenced { .. } => ErrorKind::Fenced,
             Self::Manifest { .. } | Self::RootMissing { .. } => ErrorKind::Corrupt,
             Self::OldDisk { .. } | Self::NotNext { .. } => ErrorKind::Conflict,
+            Self::SourcesGone { .. } | Self::Unmergeable { .. } => ErrorKind::Conflict,
             Self::SweepTooEarly { .. } => ErrorKind::Invalid,
             Self::Injected(_) => ErrorKind::Internal,
             Self::Write(_) | Self::Interrupted(_) => ErrorKind::Internal,

@@ -6,7 +6,8 @@
 //! - 17: version, epoch, end and log start of the root never fall;
 //! - 18: a commit of epoch *e* replaces only a root of an epoch not above *e*; a higher one is [`Error::Fenced`];
 //! - 20: references cover the log, from its start on, without gap or overlap; what lies below leaves them for good;
-//! - 24: a commit adds only objects of its own epoch, so a sweep by an older leader cannot hurt it.
+//! - 24: a commit adds only objects of its own epoch, so a sweep by an older leader cannot hurt it; what a merge
+//!   replaces is never referred to again.
 //!
 //! An answer that got lost is no error: the root remembers the ids of its last commits, and a commit whose id is
 //! there is done. After any failure the root is read again before anything else is concluded, and the caller repeats
@@ -46,6 +47,17 @@ pub struct Commit {
     pub producers: Option<Bytes>,
     /// The log starts here, unless it starts later already.
     pub log_start: Offset,
+    /// References that one new segment takes the place of.
+    pub merged: Option<Merged>,
+}
+
+/// A segment in the place of others, which hold the same batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// The ids of the others, in order.
+    pub sources: Vec<Uuid>,
+    /// Its reference; its object is durable.
+    pub into: SegmentRef,
 }
 
 impl Commit {
@@ -58,13 +70,18 @@ impl Commit {
         producers: Bytes,
     ) -> Self {
         let (id, producers) = (Uuid::new_v4(), Some(producers));
-        Self { id, epoch, segments, end, epochs, producers, log_start: Offset::ZERO }
+        Self { id, epoch, segments, end, epochs, producers, log_start: Offset::ZERO, merged: None }
     }
 
     /// A commit that moves the log start of `root`, and with it everything that lies below out of the references.
     pub fn trim(epoch: LeaderEpoch, root: &Root, log_start: Offset) -> Self {
         let (segments, end, epochs) = (Vec::new(), root.end, root.epochs.clone());
-        Self { id: Uuid::new_v4(), epoch, segments, end, epochs, producers: None, log_start }
+        Self { id: Uuid::new_v4(), epoch, segments, end, epochs, producers: None, log_start, merged: None }
+    }
+
+    /// A commit that puts one segment in the place of others of `root`, which is otherwise left as it is.
+    pub fn merge(epoch: LeaderEpoch, root: &Root, merged: Merged) -> Self {
+        Self { merged: Some(merged), ..Self::trim(epoch, root, root.log_start) }
     }
 }
 
@@ -272,11 +289,15 @@ impl Manifest {
             Some(bytes) => Some(self.store_producers(commit.epoch, bytes).await?),
         };
         let mut root = next::next_root(self.root(), commit, producers, &self.deleted)?;
+        if let Some(merged) = &commit.merged
+            && !next::merge_inline(&mut root, merged)?
+        {
+            let (at, entries) = self.entries_around(&root, merged).await?;
+            let rewritten = next::merge_in_chunk(&mut root, at, entries, merged)?;
+            self.store_chunk(rewritten).await?;
+        }
         while let Some(rolled) = next::roll(&mut root)? {
-            let key = Key::Chunk { tp: root.tp, epoch: rolled.epoch, id: rolled.id };
-            let bucket = self.snapshot.bucket();
-            bucket.put(&key, vec![rolled.bytes]).await.map_err(|e| Error::bucket(root.tp, e))?;
-            self.fail.hit("ship.after_chunk").map_err(Error::Injected)?;
+            self.store_chunk(rolled).await?;
         }
         if let (true, ProducerState::Inline(bytes)) = (next::too_large(&root), &root.producers) {
             root.producers = self.store_producers(commit.epoch, bytes).await?;
@@ -284,6 +305,24 @@ impl Manifest {
         next::check_writable(&root)?;
         self.prepared = Some((commit.id, root.clone()));
         Ok(root)
+    }
+
+    /// The chunk of the lowest level that holds the sources of a merge: its place, and its references.
+    async fn entries_around(&self, root: &Root, merged: &Merged) -> Result<(usize, Vec<SegmentRef>), Error> {
+        let at = root.chunks.partition_point(|chunk| chunk.next <= merged.into.base);
+        let chunk = root.chunks.get(at).ok_or_else(|| next::moved(root, merged))?;
+        let entries = self.snapshot.below(chunk).await?.into_iter().map(|node| match node {
+            snapshot::Node::Segment(segment) => Ok(segment),
+            snapshot::Node::Chunk(_) => Err(next::moved(root, merged)),
+        });
+        Ok((at, entries.collect::<Result<_, _>>()?))
+    }
+
+    async fn store_chunk(&self, chunk: next::Rolled) -> Result<(), Error> {
+        let tp = self.root().tp;
+        let key = Key::Chunk { tp, epoch: chunk.epoch, id: chunk.id };
+        self.snapshot.bucket().put(&key, vec![chunk.bytes]).await.map_err(|e| Error::bucket(tp, e))?;
+        self.fail.hit("ship.after_chunk").map_err(Error::Injected)
     }
 
     async fn store_producers(&self, epoch: LeaderEpoch, bytes: &Bytes) -> Result<ProducerState, Error> {

@@ -72,6 +72,11 @@ impl Segment {
         runs.get(index).filter(|run| run.base <= offset)
     }
 
+    /// Bytes that a run takes in the object.
+    pub(crate) fn stored_bytes(&self, run: u32) -> Result<u64, Error> {
+        Ok(self.0.footer.ranges(run)?.iter().map(|range| range.end - range.start).sum())
+    }
+
     /// Fetches a run, checks its CRC and rebuilds its batches: uncompressed, with the codec bits cleared (a batch of
     /// more than 8 MiB with its old codec), otherwise as they were appended.
     ///

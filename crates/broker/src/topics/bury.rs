@@ -73,8 +73,9 @@ impl Broker {
     }
 
     async fn bury(&self, grave: &Grave) -> Result<usize, Error> {
-        // A closed partition starts no ship; the one that was under way ends first, so that it leaves nothing behind.
+        // A closed partition starts no ship and no merge; what was under way ends first, so that it leaves nothing behind.
         for partition in grave.open.iter().flat_map(|topic| topic.open_partitions()) {
+            drop(partition.merging.lock().await);
             drop(partition.manifest.lock().await);
         }
         let mut count = 0;
@@ -96,13 +97,11 @@ impl Broker {
         let (mut count, mut after) = (0, String::new());
         loop {
             let page = self.bucket.list_after(folder, &after, PAGE).await.map_err(|e| bucket_error(&e))?;
-            for listed in &page {
-                let key = Key::parse_segment(&listed.path).or_else(|| Key::parse_partition_object(tp, &listed.path));
-                let Some(key) = key.filter(|key| is_of(key, tp)) else { continue };
-                self.bucket.delete(&key).await.map_err(|e| bucket_error(&e))?;
-                self.pass("topic.object_deleted")?;
-                count += 1;
-            }
+            let parse = |path: &str| Key::parse_segment(path).or_else(|| Key::parse_partition_object(tp, path));
+            let keys: Vec<Key> =
+                page.iter().filter_map(|listed| parse(&listed.path)).filter(|key| is_of(key, tp)).collect();
+            count += keys.len();
+            self.delete_objects(keys, "topic.object_deleted").await?;
             match page.last() {
                 Some(last) if page.len() == PAGE => after.clone_from(&last.path),
                 _ => return Ok(count),

@@ -11,6 +11,7 @@ mod groups;
 mod identity;
 mod limits;
 mod lost_answers;
+mod merge;
 mod offsets;
 mod outage;
 mod producers;

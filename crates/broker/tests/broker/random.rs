@@ -49,6 +49,20 @@ struct Model {
 
 const PARTITIONS: i32 = 3;
 
+/// Steps that may be cut off.
+const POINTS: [&str; 10] = [
+    "ship.built",
+    "ship.put",
+    "ship.after_root_cas",
+    "ship.committed",
+    "ship.root_kept",
+    "open.recorded",
+    "merge.put",
+    "merge.committed",
+    "merge.root_kept",
+    "retention.deleted",
+];
+
 struct Run {
     world: World,
     node: Option<Node>,
@@ -67,9 +81,11 @@ impl Run {
         world.options.cache.memory = chance.pick(&[2_000, 20_000, 16 << 20]);
         world.options.wal.max_unshipped = chance.pick(&[256 << 10, 1 << 30]);
         world.options.shutdown_timeout = Duration::from_millis(300);
+        world.options.segment.merge_bytes = chance.pick(&[0, 1 << 20, 1 << 20]);
         let node = world.start();
         let max_bytes = chance.pick(&["1024", "4096", "1048576"]);
-        node.create("t", PARTITIONS, &[("runnel.segment.max_bytes", max_bytes)]);
+        let delay = chance.pick(&["0", "60000"]);
+        node.create("t", PARTITIONS, &[("runnel.segment.max_bytes", max_bytes), ("file.delete.delay.ms", delay)]);
         let models = (0..PARTITIONS).map(|_| Model::default()).collect();
         Self { world, node: Some(node), chance, models, sent: 0, outage: false, faulty: true }
     }
@@ -209,15 +225,7 @@ impl Run {
             ),
             3 => self.world.faults.once(Op::Get, "", Fault::FailBefore),
             _ => {
-                let points = [
-                    "ship.built",
-                    "ship.put",
-                    "ship.after_root_cas",
-                    "ship.committed",
-                    "ship.root_kept",
-                    "open.recorded",
-                ];
-                self.world.fail.arm(self.chance.pick(&points), FailAction::Error);
+                self.world.fail.arm(self.chance.pick(&POINTS), FailAction::Error);
             }
         }
     }
@@ -263,11 +271,7 @@ impl Run {
     fn finish(mut self) {
         self.world.faults.clear();
         (self.outage, self.faulty) = (false, false);
-        for point in
-            ["ship.built", "ship.put", "ship.after_root_cas", "ship.committed", "ship.root_kept", "open.recorded"]
-        {
-            self.world.fail.disarm(point);
-        }
+        POINTS.iter().for_each(|point| self.world.fail.disarm(point));
         self.node().wait_agreed();
         self.check();
         self.world.age();
@@ -276,11 +280,15 @@ impl Run {
             self.node().wait_shipped("t", partition, *end);
         }
         self.check();
+        // From here on nothing is merged any more, so that the bucket comes to rest.
+        self.world.options.segment.merge_bytes = 0;
         self.end(|world, node, _| world.kill(node));
         self.check();
         let id = self.node().topic_id("t").unwrap();
         for (partition, end) in (0..).zip(&ends).filter(|(_, end)| **end > 0) {
             crate::support::eventually("the sweep", || {
+                // What was merged has its grace.
+                self.world.clock.advance(60_001);
                 self.world.orphans(self.node(), "t", tp(id, partition)).is_empty().then_some(())
             });
             let (root, _) = self.world.root(self.node(), "t", tp(id, partition));

@@ -59,7 +59,13 @@ impl World {
             data_dir,
             storage,
             wal: WalOptions { max_unflushed: 64 << 20, max_unshipped: 1 << 30 },
-            segment: SegmentOptions { max_bytes: 64 << 20, max_age: Duration::from_millis(60_000) },
+            // What is tested are segments as they were shipped, unless a test says otherwise.
+            segment: SegmentOptions {
+                max_bytes: 64 << 20,
+                max_age: Duration::from_millis(60_000),
+                merge_bytes: 0,
+                merge_after: Duration::ZERO,
+            },
             cache: CacheOptions { memory: 16 << 20, disk: 0 },
             groups: runnel_broker::GroupOptions::default(),
             topics: TopicOptions {

@@ -62,6 +62,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     s("segment.max_bytes", "Raw size at which a segment is sealed and shipped."),
     s("segment.max_age", "Age of the first unshipped record at which a segment is sealed and shipped."),
+    s(
+        "segment.merge_bytes",
+        "Size of the objects that small segments of a partition and day are merged into; 0 turns merging off.",
+    ),
+    s("segment.merge_after", "How old a segment is before it may be merged with its neighbours."),
     s("cache.memory", "Memory for the newest batches and for batches read back from the bucket."),
     s("cache.disk", "Disk for batches read back from the bucket; 0 turns it off."),
     s("topics.auto_create", "Whether a topic is created when a client first asks for it."),

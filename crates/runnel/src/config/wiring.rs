@@ -27,7 +27,12 @@ impl Config {
             data_dir: self.node.data_dir.clone(),
             storage: self.storage_options(),
             wal: WalOptions { max_unflushed: self.wal.max_unflushed.0, max_unshipped: self.max_unshipped()? },
-            segment: SegmentOptions { max_bytes: self.segment.max_bytes.0, max_age: self.segment.max_age.0 },
+            segment: SegmentOptions {
+                max_bytes: self.segment.max_bytes.0,
+                max_age: self.segment.max_age.0,
+                merge_bytes: self.segment.merge_bytes.0,
+                merge_after: self.segment.merge_after.0,
+            },
             cache: CacheOptions { memory: self.cache.memory.0, disk: self.cache.disk.0 },
             topics: TopicOptions {
                 auto_create: self.topics.auto_create,

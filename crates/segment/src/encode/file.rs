@@ -1,6 +1,6 @@
 //! The object put together: row groups in their place on disk, the footer, the checks.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,8 +33,11 @@ type Indexes = Vec<(Option<ColumnIndexMetaData>, Option<OffsetIndexMetaData>)>;
 pub(super) struct File {
     options: EncodeOptions,
     properties: Arc<WriterProperties>,
+    /// What was not taken yet.
     parts: Vec<Bytes>,
+    /// Of the whole so far.
     len: u64,
+    crc32c: u32,
     row_groups: Vec<RowGroupMetaData>,
     indexes: Vec<Indexes>,
     runs: RunTable,
@@ -48,6 +51,7 @@ impl File {
             properties: Arc::new(writer_properties(options.compression)),
             parts: vec![Bytes::from_static(MAGIC)],
             len: MAGIC.len() as u64,
+            crc32c: crc32c::crc32c(MAGIC),
             row_groups: Vec::new(),
             indexes: Vec::new(),
             runs: RunTable::default(),
@@ -59,6 +63,17 @@ impl File {
         &self.properties
     }
 
+    /// The parts since the last call.
+    pub(super) fn take_parts(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.parts)
+    }
+
+    fn push(&mut self, part: Bytes) {
+        self.len += part.len() as u64;
+        self.crc32c = crc32c::crc32c_append(self.crc32c, &part);
+        self.parts.push(part);
+    }
+
     /// Appends a row group.
     pub(super) fn add(&mut self, group: Group) -> Result<(), Error> {
         let start = self.len;
@@ -68,8 +83,7 @@ impl File {
             let bytes = group.columns[leaf].0.clone();
             places[leaf] = self.len;
             pieces.push(self.len, bytes.clone());
-            self.len += bytes.len() as u64;
-            self.parts.push(bytes);
+            self.push(bytes);
         }
         let (mut chunks, mut indexes, mut uncompressed) = (Vec::new(), Indexes::new(), 0);
         for ((_, close), place) in group.columns.into_iter().zip(places) {
@@ -132,13 +146,11 @@ impl File {
         };
         let entries = footer::entries(&keys, &self.runs, &summary.exceptions);
         let end = checks::insert(&self.write_end(entries, i64::from(summary.records)).map_err(Error::Write)?)?;
-        self.len += end.len() as u64;
-        self.parts.push(end);
-        let crc32c = self.parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+        self.push(end);
         Ok(Encoded {
             bytes: self.parts,
             len: self.len,
-            crc32c,
+            crc32c: self.crc32c,
             batches: summary.batches,
             records: summary.records,
             base: summary.base,
@@ -162,9 +174,7 @@ impl File {
         let mut sink = After { skip: self.len, kept: Vec::new() };
         let mut tracked = TrackedWrite::new(&mut sink);
         // The writer counts offsets from what has passed through it.
-        for part in &self.parts {
-            tracked.write_all(part)?;
-        }
+        io::copy(&mut io::repeat(0).take(self.len), &mut tracked)?;
         ParquetMetaDataWriter::new_with_tracked(tracked, &metadata).finish()?;
         Ok(sink.kept)
     }

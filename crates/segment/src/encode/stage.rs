@@ -5,7 +5,7 @@ use runnel_record::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 
 use crate::columns::Columns;
 use crate::exceptions::{Exceptions, LIMIT};
-use crate::{EncodeOptions, Error, SourceBatch};
+use crate::{Error, SourceBatch};
 use examine::{Body, Examined};
 
 mod examine;
@@ -37,24 +37,11 @@ pub(super) struct Summary {
     pub(super) exceptions: Exceptions,
 }
 
-/// Takes batches one after another into [`Columns`].
-pub(super) struct Stager<'a> {
-    batches: &'a [SourceBatch],
-    partition: i32,
-    /// The batch after those taken, opened.
-    ahead: Option<Body>,
-    columns: Columns,
-    summary: Summary,
-}
-
-impl<'a> Stager<'a> {
-    /// Starts in front of the first batch.
-    pub(super) fn new(batches: &'a [SourceBatch], options: &EncodeOptions) -> Result<Self, Error> {
-        let Some(first) = batches.first() else {
-            return Err(Error::Unencodable { base: Offset::ZERO, reason: "there are no batches".into() });
-        };
+impl Summary {
+    /// Of nothing, in front of `first`.
+    fn at(first: &SourceBatch) -> Self {
         let base = first.batch.base_offset();
-        let summary = Summary {
+        Self {
             batches: 0,
             records: 0,
             base,
@@ -65,8 +52,33 @@ impl<'a> Stager<'a> {
             first_append_time: first.append_time,
             last_append_time: first.append_time,
             exceptions: Exceptions::default(),
-        };
-        Ok(Self { batches, partition: options.partition, ahead: None, columns: Columns::default(), summary })
+        }
+    }
+}
+
+/// There is no segment without batches.
+pub(super) fn nothing() -> Error {
+    Error::Unencodable { base: Offset::ZERO, reason: "there are no batches".into() }
+}
+
+/// Takes batches one after another into [`Columns`].
+pub(super) struct Stager<'a> {
+    batches: &'a [SourceBatch],
+    /// How many of them were taken.
+    taken: usize,
+    partition: i32,
+    /// The batch after those taken, opened.
+    ahead: Option<Body>,
+    columns: Columns,
+    summary: Summary,
+}
+
+impl<'a> Stager<'a> {
+    /// Starts in front of the first batch, which follows what `before` is the summary of.
+    pub(super) fn new(batches: &'a [SourceBatch], partition: i32, before: Option<Summary>) -> Result<Self, Error> {
+        let first = batches.first().ok_or_else(nothing)?;
+        let summary = before.unwrap_or_else(|| Summary::at(first));
+        Ok(Self { batches, taken: 0, partition, ahead: None, columns: Columns::default(), summary })
     }
 
     /// The rows of the run that [`Stager::next_run`] staged.
@@ -74,9 +86,9 @@ impl<'a> Stager<'a> {
         &self.columns
     }
 
-    /// What was taken.
-    pub(super) fn finish(self) -> Summary {
-        self.summary
+    /// How many batches were taken, and the summary with them.
+    pub(super) fn finish(self) -> (usize, Summary) {
+        (self.taken, self.summary)
     }
 
     /// Stages the next run; none at the end of the segment.
@@ -104,12 +116,12 @@ impl<'a> Stager<'a> {
         if let Some(body) = self.ahead.take() {
             return Ok(Some(body));
         }
-        let Some(source) = self.batches.get(self.summary.batches) else { return Ok(None) };
+        let Some(source) = self.batches.get(self.taken) else { return Ok(None) };
         self.check_order(source)?;
         let body = Body::open(source)?;
         let full = self.summary.exceptions.len_with(&body.examined().exceptions) > LIMIT;
         if full && self.summary.batches > 0 {
-            self.batches = &self.batches[..self.summary.batches];
+            self.batches = &self.batches[..self.taken];
             return Ok(None);
         }
         Ok(Some(body))
@@ -133,7 +145,8 @@ impl<'a> Stager<'a> {
     }
 
     fn take(&mut self, body: Body) -> Result<(), Error> {
-        let source = &self.batches[self.summary.batches];
+        let source = &self.batches[self.taken];
+        self.taken += 1;
         stage_batch(&mut self.columns, self.partition, source, &body)?;
         let examined = body.into_examined();
         let summary = &mut self.summary;

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use runnel_format::manifest::{
     Chunk, Entries, MAX_CHUNK_ENTRIES, MAX_CHUNK_LEVEL, MAX_COMMITS, MAX_INLINE_SEGMENTS, MAX_PENDING_DELETE,
-    MAX_ROOT_BYTES, PendingDelete, ProducerState, Root, collapse_epochs,
+    MAX_ROOT_BYTES, PendingDelete, ProducerState, Root, SegmentRef, collapse_epochs,
 };
 use runnel_record::ids::LeaderEpoch;
 use uuid::Uuid;
 
-use super::Commit;
+use super::{Commit, Merged};
 use crate::Error;
 
 /// Inline references that a roll leaves.
@@ -61,6 +61,9 @@ pub(super) fn next_root(
     if at != commit.end {
         return Err(Error::NotNext { tp: root.tp, end: at, base: commit.end });
     }
+    if commit.merged.as_ref().is_some_and(|merged| merged.into.epoch != commit.epoch) {
+        return Err(Error::manifest(root.tp, "a commit may add only segments of its own epoch"));
+    }
     let mut next = root.clone();
     next.epoch = commit.epoch;
     next.version = root.version + 1;
@@ -97,6 +100,52 @@ fn drop_dead(root: &mut Root) {
         let dead = root.segments.partition_point(|segment| segment.next <= start);
         root.segments.drain(..dead);
     }
+}
+
+/// Puts a merged segment in the place of its sources among the inline references; `false` if they are in a chunk.
+pub(super) fn merge_inline(root: &mut Root, merged: &Merged) -> Result<bool, Error> {
+    if root.segments.first().is_none_or(|first| merged.into.base < first.base) {
+        return Ok(false);
+    }
+    match replace(&mut root.segments, merged) {
+        true => Ok(true),
+        false => Err(moved(root, merged)),
+    }
+}
+
+/// As [`merge_inline`], in the chunk at `at`, whose references are `entries`: another chunk takes its place.
+pub(super) fn merge_in_chunk(
+    root: &mut Root,
+    at: usize,
+    mut entries: Vec<SegmentRef>,
+    merged: &Merged,
+) -> Result<Rolled, Error> {
+    if !replace(&mut entries, merged) {
+        return Err(moved(root, merged));
+    }
+    root.chunks.remove(at);
+    add_chunk(root, at, Entries::Segments(entries))
+}
+
+/// Replaces exactly the sources of a merge, if they stand in `segments` one after another.
+fn replace(segments: &mut Vec<SegmentRef>, merged: &Merged) -> bool {
+    let into = &merged.into;
+    let start = segments.partition_point(|segment| segment.base < into.base);
+    let run = start..(start + merged.sources.len()).min(segments.len());
+    let chosen = &segments[run.clone()];
+    let same = chosen.iter().map(|segment| segment.id).eq(merged.sources.iter().copied())
+        && chosen.first().is_some_and(|first| first.base == into.base && first.day == into.day)
+        && chosen.last().is_some_and(|last| last.next == into.next && last.day == into.day)
+        && chosen.iter().map(|segment| u64::from(segment.records)).sum::<u64>() == u64::from(into.records);
+    if same {
+        segments.splice(run, [into.clone()]);
+    }
+    same
+}
+
+/// Something else happened to the sources of a merge.
+pub(super) fn moved(root: &Root, merged: &Merged) -> Error {
+    Error::SourcesGone { tp: root.tp, base: merged.into.base, next: merged.into.next }
 }
 
 /// A chunk to be written before the root that refers to it.

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use runnel_format::manifest::{MAX_INLINE_PRODUCERS, SegmentRef};
-use runnel_record::ids::{TopicId, TopicPartition};
+use runnel_record::ids::{Offset, TopicId, TopicPartition};
 
 use super::*;
 use crate::manifest::tests::{TOPIC, TP, World, commit, segment};
+use crate::manifest::{Commit, Merged};
 
 async fn upload(w: &World, snapshot: &Snapshot, segment: &SegmentRef) -> String {
     let key = snapshot.key(segment);
@@ -38,9 +39,9 @@ async fn only_orphans_of_earlier_epochs_go() {
     let odd = Key::Segment { topic_name, tp: TP, day: 0, base: s.base, last: s.next, epoch: s.epoch, id: s.id };
     w.bucket.put(&odd, vec![Bytes::from_static(b"x")]).await.unwrap();
     kept.insert(odd.path());
-    assert_eq!(sweep_orphans(&m.snapshot(), LeaderEpoch(2)).await.unwrap(), [orphan]);
+    assert_eq!(unseen(&sweep_orphans(&m.snapshot(), LeaderEpoch(2)).await.unwrap()), [orphan]);
     assert_eq!(names(&w).await, kept);
-    assert_eq!(sweep_orphans(&m.snapshot(), LeaderEpoch(2)).await.unwrap(), Vec::<String>::new());
+    assert_eq!(sweep_orphans(&m.snapshot(), LeaderEpoch(2)).await.unwrap(), Orphans::default());
 }
 
 #[tokio::test]
@@ -56,7 +57,7 @@ async fn other_incarnations_and_partitions_are_not_touched() {
         kept.insert(key.path());
     }
     m.commit(&commit(5, m.root(), 0)).await.unwrap();
-    assert_eq!(sweep_orphans(&m.snapshot(), LeaderEpoch(5)).await.unwrap(), Vec::<String>::new());
+    assert_eq!(sweep_orphans(&m.snapshot(), LeaderEpoch(5)).await.unwrap(), Orphans::default());
     assert_eq!(names(&w).await, kept);
 }
 
@@ -95,7 +96,7 @@ async fn the_sweep_of_a_zombie_is_harmless() {
     upload(&w, &asleep, &next.segments[0]).await;
 
     let before = w.bucket.list("").await.unwrap();
-    assert_eq!(sweep_orphans(&asleep, LeaderEpoch(2)).await.unwrap(), Vec::<String>::new());
+    assert_eq!(sweep_orphans(&asleep, LeaderEpoch(2)).await.unwrap(), Orphans::default());
     assert_eq!(w.bucket.list("").await.unwrap(), before);
     leader.commit(&next).await.unwrap();
     for segment in leader.snapshot().all_segments().await.unwrap().iter().filter(|s| s.epoch.0 == 3) {
@@ -113,6 +114,34 @@ async fn a_long_listing_is_swept_page_by_page() {
         upload(&w, &m.snapshot(), &segment(1, i64::try_from(i).unwrap() * 10, 10)).await;
     }
     m.commit(&commit(2, m.root(), 0)).await.unwrap();
-    assert_eq!(sweep_orphans(&m.snapshot(), LeaderEpoch(2)).await.unwrap().len(), orphans);
+    assert_eq!(sweep_orphans(&m.snapshot(), LeaderEpoch(2)).await.unwrap().unseen.len(), orphans);
     assert_eq!(names(&w).await, BTreeSet::new());
+}
+
+#[tokio::test]
+async fn what_a_merge_replaced_is_told_apart_and_keeps_its_grace() {
+    let w = World::new();
+    let mut m = w.load().await;
+    let first = commit(1, m.root(), 3);
+    m.commit(&first).await.unwrap();
+    let mut kept = BTreeSet::new();
+    for segment in &first.segments {
+        kept.insert(upload(&w, &m.snapshot(), segment).await);
+    }
+    // Never committed: nobody ever saw it, though its offsets are among those of the merged segment as well.
+    let twin = SegmentRef { id: Uuid::new_v4(), next: Offset(30), ..first.segments[0].clone() };
+    let twin = upload(&w, &m.snapshot(), &twin).await;
+    let into = segment(1, 0, 30);
+    kept.insert(upload(&w, &m.snapshot(), &into).await);
+    let sources = first.segments.iter().map(|segment| segment.id).collect();
+    m.commit(&Commit::merge(LeaderEpoch(1), m.root(), Merged { sources, into })).await.unwrap();
+    m.commit(&commit(2, m.root(), 0)).await.unwrap();
+    let swept = sweep_orphans(&m.snapshot(), LeaderEpoch(2)).await.unwrap();
+    assert_eq!((unseen(&swept), swept.replaced.len()), (vec![twin], 3));
+    assert_eq!(names(&w).await, kept);
+}
+
+fn unseen(orphans: &Orphans) -> Vec<String> {
+    assert!(orphans.unseen.is_sorted());
+    orphans.unseen.iter().map(Key::path).collect()
 }
