@@ -5,7 +5,7 @@ use async_trait::async_trait;
 pub use runnel_group::{
     CommitOffset, CommitOffsets, CommittedOffset, DeleteOffsets, DescribedGroup, DescribedMember, Error as GroupError,
     FetchOffsets, GroupState, Heartbeat, JoinGroup, JoinOutcome, Joined, JoinedMember, LeaveGroup, Leaving,
-    ListedGroup, Membership, SyncGroup, Synced,
+    ListedGroup, Membership, SyncGroup, Synced, assigned_partitions,
 };
 
 use crate::error::Result;

@@ -3,7 +3,7 @@
 //! Owns: [`Client`], one connection to whichever broker of the bootstrap list answers, with the unary calls as methods;
 //! [`Producer`], appends over sessions that outlive a broken connection; [`Consumer`], reads over sessions that go on
 //! where they stopped; [`Error`], what went wrong and what a caller may do about it. Deliberately not here: output,
-//! formats, files (the command line does those), consumer groups. Messages are those of [`proto`], unchanged.
+//! formats, files (the command line does those), membership of consumer groups. Messages are those of [`proto`], unchanged.
 //!
 //! Invariants: records of one partition are stored in the order in which they were handed in, each once or not at all,
 //! whatever the connection does; a consumer hands out each offset once, in order.
@@ -13,6 +13,7 @@ mod backoff;
 mod client;
 mod consumer;
 mod error;
+mod groups;
 mod offsets;
 mod options;
 mod probe;

@@ -16,6 +16,7 @@
 //! Reading order: `requests` and `error` are what goes in and out, `shard` routes, `group` is one group; then a file for
 //! each verb.
 
+mod assignment;
 mod error;
 mod group;
 mod hash;
@@ -24,6 +25,7 @@ mod options;
 mod requests;
 mod shard;
 
+pub use assignment::assigned_partitions;
 pub use error::Error;
 pub use hash::partition_of;
 pub use options::Options;

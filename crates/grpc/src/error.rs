@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use runnel_api::ErrorKind;
+use runnel_api::groups::GroupError;
 use runnel_proto::error::v1 as pb;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -171,9 +172,29 @@ pub(crate) const fn meaning(kind: ErrorKind) -> (Code, &'static str, Option<Dura
         ErrorKind::Corrupt => (Code::DataLoss, "CORRUPT", None),
         ErrorKind::TimedOut => (Code::DeadlineExceeded, OUTCOME_UNKNOWN, Some(SOON)),
         ErrorKind::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN", Some(LATER)),
-        // No call of this interface concerns a group.
-        ErrorKind::Group(_) => (Code::FailedPrecondition, "GROUP", None),
+        ErrorKind::Group(error) => refusal(error),
         ErrorKind::Denied => (Code::PermissionDenied, "DENIED", None),
         ErrorKind::Internal => (Code::Internal, "INTERNAL", None),
+    }
+}
+
+/// What a group says no to.
+const fn refusal(error: GroupError) -> (Code, &'static str, Option<Duration>) {
+    match error {
+        GroupError::InvalidGroupId => (Code::InvalidArgument, "INVALID_GROUP_ID", None),
+        GroupError::GroupIdNotFound => (Code::NotFound, "GROUP_ID_NOT_FOUND", None),
+        GroupError::NonEmptyGroup => (Code::FailedPrecondition, "NON_EMPTY_GROUP", None),
+        GroupError::GroupSubscribedToTopic => (Code::FailedPrecondition, "GROUP_SUBSCRIBED_TO_TOPIC", None),
+        GroupError::TooManyGroups => (Code::Unavailable, "TOO_MANY_GROUPS", Some(LATER)),
+        // Only members are told these, and no call of this interface is one of a member.
+        GroupError::UnknownMemberId
+        | GroupError::IllegalGeneration
+        | GroupError::RebalanceInProgress
+        | GroupError::InconsistentGroupProtocol
+        | GroupError::InvalidSessionTimeout
+        | GroupError::GroupMaxSizeReached
+        | GroupError::OffsetMetadataTooLarge
+        | GroupError::GroupTooLarge
+        | GroupError::FencedInstanceId => (Code::FailedPrecondition, "GROUP", None),
     }
 }

@@ -1,7 +1,7 @@
 //! The gRPC front door: `proto/runnel` on one side, [`runnel_api`] on the other.
 //!
 //! Owns: connections and their limits, the services, sessions with their credits, the status and reason of each
-//! error. Deliberately not here: topics, offsets, storage, consumer groups, TLS, authentication. The contract stands
+//! error. Deliberately not here: topics, offsets, storage, the coordination of groups, TLS, authentication. The contract stands
 //! in the `.proto` files.
 //!
 //! Invariants:
@@ -33,9 +33,11 @@ mod batches;
 mod cluster;
 mod configs;
 mod fetch;
+mod groups;
 mod health;
 mod init_producer;
 mod list_offsets;
+mod page;
 mod position;
 mod produce;
 mod read_session;

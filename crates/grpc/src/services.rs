@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
+use runnel_proto::admin::v1::group_service_server::{GroupService, GroupServiceServer};
 use runnel_proto::admin::v1::segment_service_server::{SegmentService, SegmentServiceServer};
 use runnel_proto::admin::v1::topic_service_server::{TopicService, TopicServiceServer};
 use runnel_proto::admin::v1::{
-    CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse, GetTopicConfigsRequest,
-    GetTopicConfigsResponse, GetTopicRequest, GetTopicResponse, ListTopicsRequest, ListTopicsResponse,
-    SealSegmentsRequest, SealSegmentsResponse, TrimTopicRequest, TrimTopicResponse, UpdateTopicConfigsRequest,
-    UpdateTopicConfigsResponse,
+    CreateTopicRequest, CreateTopicResponse, DeleteGroupRequest, DeleteGroupResponse, DeleteOffsetsRequest,
+    DeleteOffsetsResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeGroupRequest, DescribeGroupResponse,
+    GetTopicConfigsRequest, GetTopicConfigsResponse, GetTopicRequest, GetTopicResponse, ListGroupOffsetsRequest,
+    ListGroupOffsetsResponse, ListGroupsRequest, ListGroupsResponse, ListTopicsRequest, ListTopicsResponse,
+    ResetOffsetsRequest, ResetOffsetsResponse, SealSegmentsRequest, SealSegmentsResponse, TrimTopicRequest,
+    TrimTopicResponse, UpdateTopicConfigsRequest, UpdateTopicConfigsResponse,
 };
 use runnel_proto::cluster::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use runnel_proto::cluster::v1::{GetClusterRequest, GetClusterResponse, GetHealthRequest, GetHealthResponse};
@@ -36,7 +39,8 @@ use crate::health::Health;
 use crate::observe::Observe;
 use crate::options::Options;
 use crate::{
-    append_session, cluster, configs, fetch, init_producer, list_offsets, produce, read_session, segments, topics, trim,
+    append_session, cluster, configs, fetch, groups, init_producer, list_offsets, produce, read_session, segments,
+    topics, trim,
 };
 
 /// Largest request of the services that take no records: what they decode to is larger than their bytes.
@@ -63,6 +67,12 @@ const METHODS: &[&str] = &[
     "/runnel.admin.v1.TopicService/TrimTopic",
     "/runnel.admin.v1.TopicService/GetTopicConfigs",
     "/runnel.admin.v1.TopicService/UpdateTopicConfigs",
+    "/runnel.admin.v1.GroupService/ListGroups",
+    "/runnel.admin.v1.GroupService/DescribeGroup",
+    "/runnel.admin.v1.GroupService/ListGroupOffsets",
+    "/runnel.admin.v1.GroupService/ResetOffsets",
+    "/runnel.admin.v1.GroupService/DeleteOffsets",
+    "/runnel.admin.v1.GroupService/DeleteGroup",
     "/runnel.admin.v1.SegmentService/SealSegments",
     "/runnel.cluster.v1.ClusterService/GetCluster",
     "/runnel.cluster.v1.ClusterService/GetHealth",
@@ -109,6 +119,7 @@ pub(crate) fn router(door: &Arc<Door>) -> Result<Router<Stack<Observe, Identity>
         .add_service(producer)
         .add_service(ConsumerServiceServer::new(served.clone()))
         .add_service(TopicServiceServer::new(served.clone()))
+        .add_service(GroupServiceServer::new(served.clone()))
         .add_service(SegmentServiceServer::new(served.clone()))
         .add_service(ClusterServiceServer::new(served))
         .add_service(HealthServer::new(Health(Arc::clone(door))))
@@ -208,6 +219,33 @@ impl TopicService for Served {
         request: Request<UpdateTopicConfigsRequest>,
     ) -> Answer<UpdateTopicConfigsResponse> {
         answer(configs::update(&self.0, request.into_inner()).await)
+    }
+}
+
+#[tonic::async_trait]
+impl GroupService for Served {
+    async fn list_groups(&self, request: Request<ListGroupsRequest>) -> Answer<ListGroupsResponse> {
+        answer(groups::list(&self.0, &request.into_inner()).await)
+    }
+
+    async fn describe_group(&self, request: Request<DescribeGroupRequest>) -> Answer<DescribeGroupResponse> {
+        answer(groups::describe(&self.0, &request.into_inner()).await)
+    }
+
+    async fn list_group_offsets(&self, request: Request<ListGroupOffsetsRequest>) -> Answer<ListGroupOffsetsResponse> {
+        answer(groups::offsets(&self.0, &request.into_inner()).await)
+    }
+
+    async fn reset_offsets(&self, request: Request<ResetOffsetsRequest>) -> Answer<ResetOffsetsResponse> {
+        answer(groups::reset(&self.0, request.into_inner()).await)
+    }
+
+    async fn delete_offsets(&self, request: Request<DeleteOffsetsRequest>) -> Answer<DeleteOffsetsResponse> {
+        answer(groups::delete_offsets(&self.0, request.into_inner()).await)
+    }
+
+    async fn delete_group(&self, request: Request<DeleteGroupRequest>) -> Answer<DeleteGroupResponse> {
+        answer(groups::delete(&self.0, &request.into_inner().group).await)
     }
 }
 

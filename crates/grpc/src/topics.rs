@@ -1,6 +1,5 @@
 //! CreateTopic, GetTopic, ListTopics, DeleteTopic.
 
-use prost::Message;
 use runnel_api::{Admin, Cluster, CreateTopic, TopicDescription, TopicKey};
 use runnel_proto::admin::v1::{
     CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse, GetTopicRequest,
@@ -9,15 +8,10 @@ use runnel_proto::admin::v1::{
 
 use crate::door::Door;
 use crate::error::Failure;
-
-/// Topics on a page.
-const MAX_PAGE: usize = 1000;
+use crate::page;
 
 /// Partitions that a request may name: each gets an answer, which is larger than its name.
 const MAX_NAMED: usize = 2000;
-
-/// A page is closed when it is larger; stock clients refuse messages over 4 MiB.
-const MAX_PAGE_BYTES: usize = 1 << 20;
 
 pub(crate) async fn create(door: &Door, request: CreateTopicRequest) -> Result<CreateTopicResponse, Failure> {
     let replication_factor = request.replication_factor.map(i16::try_from).transpose();
@@ -46,22 +40,10 @@ pub(crate) async fn get(door: &Door, request: GetTopicRequest) -> Result<GetTopi
 
 /// The token of a page is the name of the last topic before it.
 pub(crate) async fn list(door: &Door, request: ListTopicsRequest) -> Result<ListTopicsResponse, Failure> {
-    let size = match usize::try_from(request.page_size) {
-        Ok(0) => MAX_PAGE,
-        Ok(size) => size.min(MAX_PAGE),
-        Err(_) => return Err(Failure::invalid("page_size is negative")),
-    };
+    let size = page::size(request.page_size, page::MAX_PAGE)?;
     let all = Cluster::list_topics(&*door.broker).await;
     let rest = all.into_iter().filter(|topic| request.page_token.is_empty() || topic.name > request.page_token);
-    let (mut topics, mut bytes, mut more) = (Vec::new(), 0, false);
-    for topic in rest.map(topic_of) {
-        bytes += topic.encoded_len();
-        more = topics.len() == size || (bytes > MAX_PAGE_BYTES && !topics.is_empty());
-        if more {
-            break;
-        }
-        topics.push(topic);
-    }
+    let (topics, more) = page::fill(rest.map(topic_of), size);
     let last = topics.last().filter(|_| more);
     let next_page_token = last.map_or_else(String::new, |topic| topic.name.clone());
     Ok(ListTopicsResponse { topics, next_page_token })

@@ -7,6 +7,7 @@ mod config;
 mod confirm;
 mod consume;
 mod doctor;
+mod group;
 mod output;
 mod produce;
 mod record_json;
@@ -48,6 +49,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Create, show, change and delete topics; repair one of a stopped broker.
     Topic(topic::TopicArgs),
+    /// Show consumer groups and their lag, reset their offsets, delete them.
+    Group(group::GroupArgs),
     /// Write records: lines, JSON or a file.
     Produce(produce::ProduceArgs),
     /// Read records.
@@ -126,6 +129,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(settings) => serve::run(&settings),
         Command::Config(args) => config::run(&args),
         Command::Topic(args) => topic::run(&args, &remote),
+        Command::Group(args) => group::run(&args, &remote),
         Command::Produce(args) => produce::run(&args, &remote),
         Command::Consume(args) => consume::run(&args, &remote),
         Command::Segment(args) => segment::run(&args, &remote),

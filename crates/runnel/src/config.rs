@@ -14,7 +14,7 @@ use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use docs::SETTINGS;
+pub(crate) use docs::{SETTINGS, Setting};
 pub(crate) use values::{ByteSize, Retention, Span};
 use values::{lenient, lenient_option};
 

@@ -39,6 +39,8 @@ const KEPT: &str = "Accepted and reported so that existing tools work; has no ef
 /// The entries in alphabetical order.
 pub(super) const TABLE: &[Entry] = &[
     row("cleanup.policy", List, "delete", Check::CleanupPolicy, "How old records go. Only `delete` is supported."),
+    row("compression.gzip.level", Int, "-1", Check::Range { min: -1, max: 9 }, KEPT),
+    row("compression.lz4.level", Int, "9", Check::Range { min: 1, max: 17 }, KEPT),
     row(
         "compression.type",
         Text,
@@ -46,6 +48,7 @@ pub(super) const TABLE: &[Entry] = &[
         Check::OneOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
         "Accepted and reported; batches stay as the producer compressed them until they are shipped as Parquet.",
     ),
+    row("compression.zstd.level", Int, "3", Check::Range { min: -131_072, max: 22 }, KEPT),
     row("delete.retention.ms", Long, "86400000", long(0), KEPT),
     row(
         "file.delete.delay.ms",
@@ -94,6 +97,8 @@ pub(super) const TABLE: &[Entry] = &[
         "Accepted and reported; an acknowledged record is durable at the topic's `runnel.durability` whatever this says.",
     ),
     row("preallocate", ConfigType::Boolean, "false", Check::Boolean, KEPT),
+    row("remote.log.copy.disable", Boolean, "false", Check::Boolean, KEPT),
+    row("remote.log.delete.on.disable", Boolean, "false", Check::Boolean, KEPT),
     row("remote.storage.enable", Boolean, "false", Check::Boolean, KEPT),
     row(
         "retention.bytes",

@@ -24,6 +24,8 @@ impl Broker {
     /// Creates a topic, or only checks that it could be.
     pub(crate) async fn create(&self, wanted: &CreateTopic, validate_only: bool) -> Created {
         names::check(&wanted.name)?;
+        // First, as in Kafka: tools that make sure of a topic take no other answer for "it is there".
+        self.check_free(&wanted.name)?;
         let (partitions, replication_factor) = self.shape(wanted)?;
         let set = configs::validate_new(&wanted.configs, super::is_internal(&wanted.name))?;
         let _changing = self.topics.changing.lock().await;

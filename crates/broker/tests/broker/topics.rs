@@ -54,6 +54,20 @@ fn a_creation_that_was_cut_off_is_finished() {
     }
 }
 
+/// Tools that make sure of a topic do so with all that they want of it.
+#[test]
+fn a_topic_that_exists_is_that_first() {
+    let world = World::new();
+    let node = world.start();
+    node.create("t", 1, &[]);
+    for (partitions, config) in [(1, ("cleanup.policy", "compact")), (0, ("retention.ms", "-1")), (1, ("no.such", "1"))]
+    {
+        assert_eq!(node.try_create("t", partitions, &[config]).unwrap_err().kind, ErrorKind::TopicExists, "{config:?}");
+        assert_ne!(node.try_create("u", partitions, &[config]).unwrap_err().kind, ErrorKind::TopicExists, "{config:?}");
+    }
+    node.stop();
+}
+
 #[test]
 fn a_deletion_that_was_cut_off_is_finished() {
     for restart in [false, true] {

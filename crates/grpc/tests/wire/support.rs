@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use runnel_grpc::{Error, Options};
+use runnel_proto::admin::v1::group_service_client::GroupServiceClient;
 use runnel_proto::admin::v1::segment_service_client::SegmentServiceClient;
 use runnel_proto::admin::v1::topic_service_client::TopicServiceClient;
 use runnel_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
@@ -58,6 +59,10 @@ impl Server {
 
     pub(crate) async fn topics(&self) -> TopicServiceClient<Channel> {
         TopicServiceClient::new(self.channel().await)
+    }
+
+    pub(crate) async fn groups(&self) -> GroupServiceClient<Channel> {
+        GroupServiceClient::new(self.channel().await)
     }
 
     pub(crate) async fn segments(&self) -> SegmentServiceClient<Channel> {

@@ -3,9 +3,10 @@
 use std::io::Write;
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
 
-use super::Settings;
-use crate::config::{Config, SETTINGS};
+use super::{Settings, output};
+use crate::config::{Config, SETTINGS, Setting};
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
@@ -31,8 +32,8 @@ enum ConfigCommand {
     /// Explain every setting.
     Docs {
         /// How to print.
-        #[arg(short, long, value_enum, default_value_t = DocsOutput::Table)]
-        output: DocsOutput,
+        #[arg(short, long, value_enum, default_value_t = output::Output::Table)]
+        output: output::Output,
     },
 }
 
@@ -40,12 +41,7 @@ enum ConfigCommand {
 enum Output {
     Toml,
     Json,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum DocsOutput {
-    Table,
-    Json,
+    Yaml,
 }
 
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
@@ -56,47 +52,41 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
             match output {
                 Output::Toml => write!(out, "{}", toml::to_string(&config)?)?,
                 Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&config)?)?,
+                Output::Yaml => {
+                    output::print(output::Output::Yaml, &serde_json::to_value(&config)?, String::new)?;
+                }
             }
         }
         ConfigCommand::Check { settings } => {
             settings.load()?;
             writeln!(out, "ok")?;
         }
-        ConfigCommand::Docs { output } => docs(&mut out, *output)?,
+        ConfigCommand::Docs { output } => docs(*output)?,
     }
     Ok(())
 }
 
-fn docs(out: &mut impl Write, output: DocsOutput) -> anyhow::Result<()> {
+fn docs(output: output::Output) -> anyhow::Result<()> {
     let defaults = serde_json::to_value(Config::default())?;
-    let rows = SETTINGS.iter().map(|setting| {
+    let default = |setting: &Setting| {
         let (section, key) = setting.key.split_once('.').unwrap_or((setting.key, ""));
-        let default = match &defaults[section][key] {
+        match &defaults[section][key] {
             // The host name differs by machine; the reference says where it comes from.
             _ if setting.key == "node.id" => String::new(),
-            serde_json::Value::Null => String::new(),
-            serde_json::Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
             other => other.to_string(),
-        };
-        (setting, default)
+        }
+    };
+    let rows = SETTINGS.iter().map(|setting| {
+        json!({
+            "key": setting.key, "default": default(setting), "doc": setting.doc, "secret": setting.secret,
+            "environment": format!("RUNNEL_{}", setting.key.replacen('.', "__", 1).to_uppercase()),
+        })
     });
-    match output {
-        DocsOutput::Table => {
-            for (setting, default) in rows {
-                writeln!(out, "{:<26} {:<18} {}", setting.key, default, setting.doc)?;
-            }
-        }
-        DocsOutput::Json => {
-            let rows: Vec<_> = rows
-                .map(|(setting, default)| {
-                    serde_json::json!({
-                        "key": setting.key, "default": default, "doc": setting.doc, "secret": setting.secret,
-                        "environment": format!("RUNNEL_{}", setting.key.replacen('.', "__", 1).to_uppercase()),
-                    })
-                })
-                .collect();
-            writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
-        }
-    }
-    Ok(())
+    let table = || {
+        let row = |setting: &Setting| format!("{:<26} {:<18} {}\n", setting.key, default(setting), setting.doc);
+        SETTINGS.iter().map(row).collect()
+    };
+    Ok(output::print(output, &rows.collect::<Value>(), table)?)
 }

@@ -12,12 +12,13 @@ mod report;
 
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use runnel_broker::{Ports, Tenant, examine_home};
 use runnel_runtime::disk::StdDisk;
 use runnel_runtime::{FailPoints, SystemClock};
 
 use super::Settings;
+use super::output::{self, Output};
 use crate::config::Config;
 use report::Report;
 
@@ -33,12 +34,6 @@ pub(crate) struct DoctorArgs {
     ready: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-}
-
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if args.ready {
@@ -50,11 +45,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
         Ok(config) => runtime.block_on(examine(&config, &mut report)),
         Err(error) => report.fail("settings", format!("{error:#}"), "`runnel config docs` explains every setting"),
     }
-    let mut out = std::io::stdout().lock();
-    match args.output {
-        Output::Table => report.table(&mut out)?,
-        Output::Json => report.json(&mut out)?,
-    }
+    output::print(args.output, &report.value()?, || report.table())?;
     match report.failures() {
         0 => Ok(()),
         1 => anyhow::bail!("a check failed"),

@@ -1,8 +1,7 @@
 //! What was found, and how it is printed.
 
-use std::io::Write;
-
 use serde::Serialize;
+use serde_json::Value;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -53,32 +52,30 @@ impl Report {
         self.0.iter().filter(|finding| finding.result == Level::Fail).count()
     }
 
-    pub(super) fn json(&self, out: &mut impl Write) -> anyhow::Result<()> {
-        Ok(writeln!(out, "{}", serde_json::to_string_pretty(&self.0)?)?)
+    pub(super) fn value(&self) -> serde_json::Result<Value> {
+        serde_json::to_value(&self.0)
     }
 
-    pub(super) fn table(&self, out: &mut impl Write) -> std::io::Result<()> {
+    pub(super) fn table(&self) -> String {
         let width = self.0.iter().map(|finding| finding.check.len()).max().unwrap_or(0).max("CHECK".len());
-        writeln!(out, "{:width$}  RESULT  DETAIL", "CHECK")?;
+        let mut table = format!("{:width$}  RESULT  DETAIL\n", "CHECK");
         for Finding { check, result, detail, advice } in &self.0 {
             let result = match result {
                 Level::Ok => "ok",
                 Level::Warn => "warn",
                 Level::Fail => "FAIL",
             };
-            writeln!(out, "{check:width$}  {result:6}  {detail}")?;
+            table.push_str(&format!("{check:width$}  {result:6}  {detail}\n"));
             if !advice.is_empty() {
-                writeln!(out, "{:width$}          -> {advice}", "")?;
+                table.push_str(&format!("{:width$}          -> {advice}\n", ""));
             }
         }
-        Ok(())
+        table
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     #[test]
@@ -86,12 +83,10 @@ mod tests {
         let mut report = Report::default();
         report.ok("settings", "fine");
         report.fail("kafka.listen", "taken", "choose another");
-        let mut out = Vec::new();
-        report.table(&mut out).unwrap();
         let expected = "CHECK         RESULT  DETAIL\n\
                         settings      ok      fine\n\
                         kafka.listen  FAIL    taken\n                      -> choose another\n";
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        assert_eq!(report.table(), expected);
         assert_eq!(report.failures(), 1);
     }
 }

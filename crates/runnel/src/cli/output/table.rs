@@ -15,8 +15,13 @@ impl Table {
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+        self.rows.push(cells.into_iter().map(printable).collect());
     }
+}
+
+/// Names that clients chose must neither break the lines nor steer the terminal.
+fn printable(cell: String) -> String {
+    if cell.contains(char::is_control) { cell.escape_debug().to_string() } else { cell }
 }
 
 impl fmt::Display for Table {
@@ -52,5 +57,12 @@ mod tests {
         table.row(["o".to_owned(), "12345678".to_owned()]);
         assert_eq!(table.to_string(), "NAME       OFFSET\nflights         7\no        12345678\n");
         assert_eq!(Table::new(["A", "B"]).to_string(), "A  B\n");
+    }
+
+    #[test]
+    fn control_characters_are_shown_and_not_sent() {
+        let mut table = Table::new(["NAME"]);
+        table.row(["a\n\u{1b}[2Jb".to_owned()]);
+        assert_eq!(table.to_string(), "NAME\na\\n\\u{1b}[2Jb\n");
     }
 }

@@ -12,7 +12,13 @@ pub(super) struct AlterArgs {
     #[arg(short, long = "config", value_name = "NAME=VALUE", value_parser = super::config)]
     configs: Vec<(String, String)>,
     /// A config that goes back to its default; may be repeated.
-    #[arg(short, long = "delete", value_name = "NAME", required_unless_present = "configs")]
+    #[arg(
+        short,
+        long = "delete",
+        visible_alias = "delete-config",
+        value_name = "NAME",
+        required_unless_present = "configs"
+    )]
     deletes: Vec<String>,
 }
 
