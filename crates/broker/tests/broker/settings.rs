@@ -53,8 +53,8 @@ fn what_is_set_on_brokers_is_what_topics_have() {
         world.kill(node);
         node = world.start();
     }
+    // Shipped, and given up at once.
     world.age();
-    node.wait_shipped("t", 0, 2);
     let start = || node.list("t", 0, OffsetSpec::Earliest).unwrap().unwrap().offset.0;
     eventually("retention", || (start() == 2).then_some(()));
     assert_eq!(config(&node, &ALL, "log.retention.bytes"), None, "nothing was set");
