@@ -5,6 +5,7 @@
 
 mod coordinator;
 mod lag;
+mod live;
 mod load;
 mod serve;
 mod write;

@@ -76,6 +76,8 @@ pub(crate) struct Partition {
     log_start: AtomicI64,
     /// What was given up and is not deleted yet.
     pub(crate) retired: Mutex<Retired>,
+    /// What lies below was given up by the only one who needs it.
+    given_up: AtomicI64,
     /// Held by the one merge that may run, from its plan to its commit.
     pub(crate) merging: tokio::sync::Mutex<()>,
     /// Segments that begin below are not merged: they turned out not to fit, or to be damaged.
@@ -115,6 +117,16 @@ impl Partition {
     /// End of what is in the bucket.
     pub(crate) fn shipped(&self) -> Offset {
         Offset(self.shipped.load(Ordering::Acquire))
+    }
+
+    /// What lies below `start` is not needed any more: the next pass of retention takes it, as far as it is shipped.
+    pub(crate) fn give_up_below(&self, start: Offset) {
+        self.given_up.fetch_max(start.0, Ordering::Relaxed);
+    }
+
+    /// Below this offset nothing is needed.
+    pub(crate) fn given_up(&self) -> Offset {
+        Offset(self.given_up.load(Ordering::Relaxed))
     }
 
     /// Where segments that may be merged begin.

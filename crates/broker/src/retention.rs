@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt};
 use runnel_api::Error;
 use runnel_blob::Key;
 use runnel_record::{Offset, TimestampMs};
-use runnel_segment::manifest::{Commit, Manifest};
+use runnel_segment::manifest::{Commit, Manifest, Snapshot};
 use runnel_segment::{Policy, find_retired, retired_chunks};
 
 use crate::Broker;
@@ -107,15 +107,13 @@ impl Broker {
             return Ok(());
         }
         let config = topic.config();
-        // What a coordinator reads at its start has no time that could be over.
+        // What a coordinator reads at its start has no time that could be over: it says itself what it needs no more.
         let policy = if is_internal(&topic.name) { Policy::default() } else { config.retention };
-        let expired = partition.snapshot().expired_upto(policy, now).await.map_err(|e| segment_error(&e))?;
-        if expired.is_some() {
+        if expired_upto(partition, &partition.snapshot(), policy, now).await?.is_some() {
             let mut manifest = partition.manifest.lock().await;
             self.catch_up(partition, &mut manifest).await?;
             // The root may have grown while the lock was waited for.
-            let expired = manifest.snapshot().expired_upto(policy, now).await.map_err(|e| segment_error(&e))?;
-            if let Some(upto) = expired {
+            if let Some(upto) = expired_upto(partition, &manifest.snapshot(), policy, now).await? {
                 let from = partition.log_start();
                 self.move_log_start(partition, &mut manifest, upto, now).await?;
                 tracing::info!(partition = partition.label(), %from, log_start = %upto, "gave up old records");
@@ -182,6 +180,20 @@ impl Broker {
         });
         deletions.buffer_unordered(DELETIONS_AT_ONCE).try_collect().await
     }
+}
+
+/// Where the log should start, if not where it does: behind what has had its time, and behind what was given up and is
+/// shipped.
+async fn expired_upto(
+    partition: &Partition,
+    snapshot: &Snapshot,
+    policy: Policy,
+    now: TimestampMs,
+) -> Result<Option<Offset>, Error> {
+    let expired = snapshot.expired_upto(policy, now).await.map_err(|e| segment_error(&e))?;
+    let (root, given_up) = (snapshot.root(), partition.given_up());
+    let needless = (given_up > root.log_start && given_up <= root.end).then_some(given_up);
+    Ok(expired.max(needless))
 }
 
 impl Partition {

@@ -11,7 +11,8 @@ use runnel_group::{Effect, Now, Reply, Request, Shard, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::write::Write;
+use super::live::{Checkpoint, Live};
+use super::write::{Write, Written};
 use super::{Asked, PATIENCE, slow};
 use crate::Broker;
 use crate::topics::Topic;
@@ -48,7 +49,10 @@ pub(super) struct Coordinator {
     durable: u64,
     /// Answers, each with the number of records that must be durable before it leaves; the numbers do not fall.
     answers: VecDeque<(u64, oneshot::Sender<Answer>, Answer)>,
-    writing: Option<BoxFuture<'static, Result<u64, Error>>>,
+    writing: Option<BoxFuture<'static, Result<Written, Error>>>,
+    /// What of the log still counts.
+    pub(super) live: Live,
+    checkpoint: Option<Checkpoint>,
 }
 
 impl Coordinator {
@@ -67,6 +71,8 @@ impl Coordinator {
             durable: 0,
             answers: VecDeque::new(),
             writing: None,
+            live: Live::default(),
+            checkpoint: None,
         }
     }
 
@@ -128,9 +134,8 @@ impl Coordinator {
                 Effect::Write { key, value } => {
                     count(&key, value.is_some());
                     let key = key.encode();
-                    self.unwritten_bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
-                    self.unwritten.push_back((key, value));
-                    self.emitted += 1;
+                    self.live.note(key.clone(), value.clone());
+                    self.emit(key, value);
                 }
                 Effect::Reply { token, outcome } => {
                     let Some(Waiting { reply, urgent }) = self.waiting.remove(&token) else { continue };
@@ -148,11 +153,44 @@ impl Coordinator {
         }
     }
 
+    fn emit(&mut self, key: Bytes, value: Option<Bytes>) {
+        self.unwritten_bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+        self.unwritten.push_back((key, value));
+        self.emitted += 1;
+    }
+
+    /// Writes what counts once more, if the log has grown far beyond it. Nothing comes in between: what follows it in
+    /// the log follows it in time.
+    fn checkpoint_if_due(&mut self) {
+        if self.checkpoint.is_some() || !self.live.is_due() {
+            return;
+        }
+        let first = self.emitted;
+        let records: Vec<_> = self.live.begin().collect();
+        // Without one there is nothing to hold on to; the log may start where it ends, with the next record.
+        if records.is_empty() {
+            return;
+        }
+        records.into_iter().for_each(|(key, value)| self.emit(key, value));
+        self.checkpoint = Some(Checkpoint::new(first..self.emitted));
+    }
+
+    fn on_durable(&mut self, written: &Written) {
+        let before = self.durable;
+        self.durable += written.records;
+        let whole = self.checkpoint.as_mut().and_then(|c| c.on_written(before..self.durable, written.base));
+        if let Some(start) = whole {
+            self.checkpoint = None;
+            tracing::debug!(partition = self.partition, %start, "a group coordinator wrote a checkpoint");
+            written.partition.give_up_below(start);
+        }
+    }
+
     /// Whether to go on.
-    fn on_written(&mut self, written: Result<u64, Error>) -> bool {
+    fn on_written(&mut self, written: Result<Written, Error>) -> bool {
         self.writing = None;
         match written {
-            Ok(records) => self.durable += records,
+            Ok(written) => self.on_durable(&written),
             Err(error) => {
                 let partition = self.partition;
                 tracing::warn!(partition, %error, "a group coordinator cannot write; it is loaded anew when asked");
@@ -168,6 +206,7 @@ impl Coordinator {
     /// Puts what is unwritten on its way, if nothing is: one batch at a time keeps the order through every retry, and
     /// gathers what comes meanwhile.
     fn write_on(&mut self) {
+        self.checkpoint_if_due();
         if self.writing.is_some() || self.unwritten.is_empty() {
             return;
         }

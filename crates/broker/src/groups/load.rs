@@ -1,8 +1,10 @@
-//! A coordinator comes back from its partition of `__consumer_offsets`: the last record of each key counts.
+//! A coordinator comes back from its partition of `__consumer_offsets`: the last record of each key counts. How much there
+//! is to read is bounded by checkpoints ([`super::live`]).
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use runnel_api::{Error, ErrorKind};
 use runnel_record::Batch;
 
@@ -78,6 +80,8 @@ impl Coordinator {
                 let what = format!("cannot read the record at offset {offset} of __consumer_offsets: {error}");
                 Error::new(ErrorKind::Corrupt, what)
             })?;
+            // Copies: a few bytes must not hold on to the whole batch.
+            self.live.note(Bytes::copy_from_slice(key), record.value.map(Bytes::copy_from_slice));
         }
         Ok(records)
     }

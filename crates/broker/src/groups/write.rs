@@ -8,11 +8,12 @@ use bytes::Bytes;
 use runnel_api::{Error, ErrorKind};
 use runnel_partition::Terms;
 use runnel_record::build::{BatchBuilder, BatchFields};
-use runnel_record::{Batch, Codec, TimestampMs};
+use runnel_record::{Batch, Codec, Offset, TimestampMs};
 use tokio::time::Instant;
 
 use crate::Broker;
 use crate::error::record_error;
+use crate::partition::Partition;
 use crate::topics::Topic;
 
 /// Bytes of records that go into one batch; a larger record is one by itself.
@@ -52,13 +53,13 @@ impl Write {
         Self { batch: batch.map_err(|error| record_error(&error)), records, bytes }
     }
 
-    /// Resolves with the number of records once they are durable. A log that takes nothing for the moment is asked again
+    /// Resolves once the records are durable. A log that takes nothing for the moment is asked again
     /// for as long as it takes: the coordinator believes them already.
-    pub(super) async fn run(self, broker: Arc<Broker>, topic: Arc<Topic>, partition: i32) -> Result<u64, Error> {
+    pub(super) async fn run(self, broker: Arc<Broker>, topic: Arc<Topic>, partition: i32) -> Result<Written, Error> {
         let batch = self.batch?;
         loop {
             match broker.append_own(&topic, partition, batch.clone()).await {
-                Ok(()) => return Ok(self.records),
+                Ok((partition, base)) => return Ok(Written { partition, base, records: self.records }),
                 Err(error) if is_passing(error.kind) => {
                     tracing::debug!(partition, %error, "a coordinator waits for its log")
                 }
@@ -69,6 +70,14 @@ impl Write {
     }
 }
 
+/// Records that are durable.
+pub(super) struct Written {
+    pub(super) partition: Arc<Partition>,
+    /// Offset of the first; the others follow it.
+    pub(super) base: Offset,
+    pub(super) records: u64,
+}
+
 /// Whether the log may take the records later.
 fn is_passing(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Throttled | ErrorKind::StorageError | ErrorKind::LeaderNotAvailable | ErrorKind::TimedOut)
@@ -76,13 +85,18 @@ fn is_passing(kind: ErrorKind) -> bool {
 
 impl Broker {
     /// Appends a batch of ours to an internal topic; resolves when it is durable.
-    async fn append_own(&self, topic: &Arc<Topic>, partition: i32, batch: Batch) -> Result<(), Error> {
+    async fn append_own(
+        &self,
+        topic: &Arc<Topic>,
+        partition: i32,
+        batch: Batch,
+    ) -> Result<(Arc<Partition>, Offset), Error> {
         let _admitted = self.admit()?;
         let deadline = Instant::now() + NO_DEADLINE;
         let target = self.open_in(topic, partition).await?;
         let terms = Terms { log_append_time: false, expected_offset: None };
         let pending = target.enqueue(batch, terms, deadline).await?;
-        target.outcome(pending, deadline).await?;
-        Ok(())
+        let appended = target.outcome(pending, deadline).await?;
+        Ok((target, appended.base_offset))
     }
 }

@@ -62,6 +62,7 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         manifest: tokio::sync::Mutex::new(manifest),
         log_start: AtomicI64::new(machine.log_start().0),
         retired: Mutex::new(Retired::at_open(machine.log_start(), TimestampMs(clock.now_ms()))),
+        given_up: AtomicI64::new(0),
         merging: tokio::sync::Mutex::new(()),
         merge_from: AtomicI64::new(0),
         shipped: AtomicI64::new(machine.shipped_end().0),

@@ -7,7 +7,7 @@ use runnel_api::groups::{
     CommitOffset, CommitOffsets, FetchOffsets, GroupError, GroupState, Heartbeat, JoinGroup, JoinOutcome, Joined,
     LeaveGroup, Leaving, Membership, SyncGroup,
 };
-use runnel_api::{Error, ErrorKind, Groups};
+use runnel_api::{Error, ErrorKind, Groups, OffsetSpec};
 
 use crate::support::{Node, World, eventually};
 
@@ -217,4 +217,75 @@ fn the_topic_of_offsets_is_the_brokers_own() {
         ErrorKind::InvalidConfig
     );
     node.stop();
+}
+
+const MANY: i32 = 200;
+
+/// Commits `offset` for all partitions of `wide`.
+fn commit_wide(node: &Node, group: &str, offset: i64) {
+    let one =
+        |partition| CommitOffset { topic: "wide".into(), partition, offset, leader_epoch: -1, metadata: String::new() };
+    let commit = CommitOffsets {
+        group: group.into(),
+        member: Membership { generation: -1, member_id: String::new(), instance_id: None },
+        retention: None,
+        offsets: (0..MANY).map(one).collect(),
+    };
+    let answers = node.run(node.broker().commit_offsets(commit)).unwrap();
+    assert!(answers.iter().all(Result::is_ok));
+}
+
+fn committed_wide(node: &Node, group: &str) -> Vec<i64> {
+    let topics = Some(vec![("wide".to_owned(), (0..MANY).collect())]);
+    let found = node.run(node.broker().fetch_offsets(FetchOffsets { group: group.into(), topics })).unwrap();
+    found.into_iter().map(|found| found.offset).collect()
+}
+
+/// Start and end of all coordinators' partitions together.
+fn coordinators_log(node: &Node) -> (i64, i64) {
+    let ends = |spec| (0..3).map(|p| node.list("__consumer_offsets", p, spec).unwrap().unwrap().offset.0).sum();
+    (ends(OffsetSpec::Earliest), ends(OffsetSpec::Latest))
+}
+
+#[test]
+fn what_a_start_has_to_read_is_bounded_by_what_counts() {
+    for cut_power in [false, true] {
+        let mut world = world();
+        let mut node = world.start();
+        node.create("t", 1, &[]);
+        node.create("wide", MANY, &[]);
+        node.commit("old", 7).unwrap();
+        let joined = node.join("members", "");
+        node.sync("members", &joined).unwrap();
+        let mut offset = 0;
+        for round in 0..3 {
+            for _ in 0..60 {
+                offset += 1;
+                commit_wide(&node, "old", offset);
+            }
+            // Everything is read once; what counts is written anew, shipped, and the rest is given up.
+            if round == 1 {
+                if cut_power {
+                    world.cut_power(node, 3);
+                } else {
+                    world.kill(node);
+                }
+                node = world.start();
+            }
+            assert_eq!(committed_wide(&node, "old"), vec![offset; MANY as usize], "round {round}");
+            commit_wide(&node, "old", offset);
+            eventually("the log is cut down", || {
+                world.age();
+                let (start, end) = coordinators_log(&node);
+                (end - start < 4_000).then_some(())
+            });
+        }
+        world.kill(node);
+        let node = world.start();
+        assert_eq!(committed_wide(&node, "old"), vec![offset; MANY as usize]);
+        assert_eq!(node.committed("old").unwrap(), 7, "a key of long ago");
+        let found = node.run(node.broker().describe_group("members")).unwrap();
+        assert_eq!(found.members.len(), 1);
+        node.stop();
+    }
 }
