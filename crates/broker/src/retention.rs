@@ -91,6 +91,7 @@ impl Broker {
             let now = TimestampMs(self.ports.clock.now_ms());
             let passes = futures::stream::iter(self.topics.open_partitions()).take_until(self.stop_signal.triggered());
             passes.for_each_concurrent(AT_ONCE, |(topic, partition)| self.retain_or_warn(topic, partition, now)).await;
+            self.delete_again().await;
             self.bury_topics(now).await;
         }
     }

@@ -11,7 +11,7 @@ mod grow;
 mod load;
 mod names;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use runnel_api::{Error, ErrorKind, TopicKey};
@@ -130,6 +130,8 @@ pub(crate) struct Topics {
     known: RwLock<Known>,
     /// Held while a topic is created, changed or deleted: administration is rare, its steps are many.
     changing: tokio::sync::Mutex<()>,
+    /// Topics whose tombstone may or may not be in the bucket.
+    half_deleted: std::sync::Mutex<BTreeSet<TopicId>>,
     /// Deleted topics whose objects are still in the bucket.
     graves: std::sync::Mutex<BTreeMap<TopicId, bury::Grave>>,
 }
@@ -143,7 +145,8 @@ struct Known {
 impl Topics {
     pub(crate) fn new(defaults: Defaults) -> Self {
         let defaults = RwLock::new(Arc::new(defaults));
-        Self { defaults, known: RwLock::default(), changing: Mutex::default(), graves: std::sync::Mutex::default() }
+        let (changing, half_deleted, graves) = Default::default();
+        Self { defaults, known: RwLock::default(), changing, half_deleted, graves }
     }
 
     pub(crate) fn defaults(&self) -> Arc<Defaults> {
@@ -210,6 +213,10 @@ impl Topics {
     /// The partition if it is open; for those who only watch.
     pub(crate) fn partition_if_open(&self, topic: &TopicKey, partition: i32) -> Option<Arc<Partition>> {
         self.find(topic)?.slot(partition)?.cell.get().cloned()
+    }
+
+    fn half_deleted(&self) -> std::sync::MutexGuard<'_, BTreeSet<TopicId>> {
+        self.half_deleted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn insert(&self, topic: &Arc<Topic>) {

@@ -29,7 +29,17 @@ impl Broker {
         let deleted_ms = self.ports.clock.now_ms();
         let tombstone = Tombstone { name: topic.name.clone(), id: topic.id, deleted_ms }.encode();
         // A conflict means that an earlier attempt got this far.
-        self.bucket.create_register(&Key::Tombstone(topic.id), tombstone).await.map_err(|e| bucket_error(&e))?;
+        let created = self.bucket.create_register(&Key::Tombstone(topic.id), tombstone).await;
+        created.map_err(|error| {
+            // It may be there: a topic that goes on would lose at the next start what it acknowledged meanwhile.
+            self.topics.half_deleted().insert(topic.id);
+            let told = bucket_error(&error);
+            Error::new(
+                told.kind,
+                format!("the deletion of `{}` is not done yet and is tried again: {told}", topic.name),
+            )
+        })?;
+        self.topics.half_deleted().remove(&topic.id);
         self.pass("topic.tombstoned")?;
         self.forget_topic(topic.id).await?;
         self.topics.remove(&topic);
@@ -40,6 +50,18 @@ impl Broker {
         self.dig(topic.record(), deleted_ms, Some(Arc::clone(&topic)));
         tracing::info!(topic = topic.name, id = %topic.id, "deleted a topic; its objects follow");
         Ok((topic.name.clone(), topic.id))
+    }
+
+    /// Goes on with deletions that nobody knows the outcome of.
+    pub(crate) async fn delete_again(&self) {
+        let ids: Vec<TopicId> = self.topics.half_deleted().iter().copied().collect();
+        for id in ids {
+            match self.delete(&TopicKey::Id(id)).await {
+                Err(error) if error.kind == ErrorKind::UnknownTopicId => drop(self.topics.half_deleted().remove(&id)),
+                Err(error) => tracing::warn!(%id, %error, "a deletion has to wait"),
+                Ok(_) => {}
+            }
+        }
     }
 
     pub(super) async fn forget_topic(&self, id: TopicId) -> Result<(), Error> {

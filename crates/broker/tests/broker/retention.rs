@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use runnel_api::{Admin, AlterConfigOp, ConfigChange, ConfigResource, Error, ErrorKind, NewPartitions, OffsetSpec};
 use runnel_blob::Key;
+use runnel_blob::testing::{Fault, Op};
 use runnel_record::{Codec, Offset, TopicId};
 use runnel_runtime::{Clock, FailAction};
 
@@ -382,4 +383,26 @@ fn the_topic_of_the_coordinators_is_not_cut_down() {
     let grown = node.run(node.broker().create_partitions(&more, false));
     assert_eq!(grown.unwrap_err().kind, ErrorKind::InvalidRequest);
     node.stop();
+}
+
+#[test]
+fn a_deletion_whose_outcome_is_unknown_is_brought_to_its_end() {
+    for applied in [false, true] {
+        let world = World::new();
+        let node = world.start();
+        let id = filled(&world, &node, &[], 1);
+        let fault = if applied { Fault::LoseAnswer } else { Fault::FailBefore };
+        world.faults.always(Op::Create, "tombstones", fault);
+        world.faults.always(Op::Get, "tombstones", Fault::FailBefore);
+        let error = node.delete("t").unwrap_err();
+        assert!(error.message.contains("is tried again"), "{error}");
+        assert!(node.topic_id("t").is_ok(), "not before it is known");
+        world.faults.clear();
+        eventually("the deletion", || node.topic_id("t").is_err().then_some(()));
+        eventually("the burial", || {
+            world.clock.advance(GRACE_MS + 1);
+            traces(&world, &node, id).is_empty().then_some(())
+        });
+        node.stop();
+    }
 }
