@@ -25,6 +25,7 @@ impl Group {
         join: JoinGroup,
         fresh_id: String,
     ) -> Result<(), Error> {
+        self.leave_consumer_protocol(ctx)?;
         if !self.agrees_with(&join) {
             return Err(Error::InconsistentGroupProtocol);
         }

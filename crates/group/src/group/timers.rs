@@ -7,6 +7,9 @@ use crate::shard::Context;
 
 impl Group {
     pub(crate) fn tick(&mut self, ctx: &mut Context<'_>) {
+        if let Some(consumer) = &mut self.consumer {
+            return consumer.tick(ctx);
+        }
         let now = ctx.now.elapsed;
         let departed = self.end_sessions(ctx) | self.end_unsynced(ctx);
         let pending = self.pending.len();
