@@ -66,6 +66,12 @@ def shared(members, count=PARTITIONS):
     return max(sizes) - min(sizes) <= 1 and sorted(itertools.chain(*parts)) == list(range(count))
 
 
+def types_of(broker):
+    """What each group's members speak."""
+    client = groups.admin(broker.address)  # it must live for as long as its future
+    return {group.group_id: group.type for group in client.list_consumer_groups().result(60).valid}
+
+
 def close(members):
     for member in members:
         member.close()
@@ -199,6 +205,46 @@ def test_java_tools(broker):
     member.close()
     assert "successful" in java(*tool, "--delete", "--group", "g")
     assert java(*tool, "--list").split() == []
+
+
+@pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])
+def test_a_group_changes_its_protocol_with_members_inside(broker, strategy):
+    """Members are replaced one by one, and back; the broker dies on the way."""
+    fill(broker, "t")
+
+    def classic():
+        member = groups.consumer(broker.address, "g", **{"partition.assignment.strategy": strategy})
+        member.subscribe(["t"])
+        return member
+    types = confluent_kafka.ConsumerGroupType
+    members = [classic(), classic()]
+    read = set(poll_until(members, lambda: shared(members), "two classic members share"))
+    members.append(subscribed(broker.address, "g"))
+    read |= set(poll_until(members, lambda: shared(members), "a third of the new protocol shares"))
+    assert types_of(broker) == {"g": types.CONSUMER}
+    broker.kill()
+    broker.start()
+    members.pop(0).close()
+    members.append(subscribed(broker.address, "g"))
+    read |= set(poll_until(members, lambda: shared(members), "another takes the place of the first"))
+    close(members[1:])
+    members = [members[0], classic()]
+    read |= set(poll_until(members, lambda: shared(members), "classic members share again"))
+    assert types_of(broker) == {"g": types.CLASSIC}
+    wanted = {b"%d" % i for i in range(40)}
+
+    def all_read():
+        read.update(poll_until(members, lambda: True, "a moment"))
+        return wanted <= read
+    wait_until(all_read, "everything is read", 60, every=0)
+    close(members)
+
+
+def test_franz_go_chooses_the_new_protocol(broker, driver):
+    fill(broker, "t")
+    assert len(driver("franz-go").read_in_group(broker.address, "t", "g", 40)) == 40
+    assert types_of(broker) == {"g": confluent_kafka.ConsumerGroupType.CONSUMER}
+    assert groups.committed(broker.address, "g", "t", PARTITIONS) == [10] * PARTITIONS
 
 
 def test_kills_in_the_middle_of_rebalances(broker):

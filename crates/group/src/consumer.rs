@@ -5,11 +5,14 @@
 //! member first lets go what is not its any more, then moves to the epoch of the target, and is given each partition once
 //! nobody else has it. So nothing is read twice, and nobody waits for the slowest.
 //!
-//! `admit` decides what a heartbeat may do and changes nothing, `beat` does it; then a file for each of its steps.
+//! `admit` decides what a heartbeat may do and changes nothing, `beat` does it; then a file for each of its steps. `classic`
+//! and `convert` are for groups on their way from the classic protocol, or back.
 
 mod admit;
 mod beat;
+mod classic;
 mod commit;
+mod convert;
 mod leave;
 mod log;
 mod member;
@@ -29,6 +32,7 @@ use crate::partitions::Partitions;
 use member::Member;
 
 pub(crate) use admit::check;
+pub(crate) use convert::Carried;
 
 /// Most different regular expressions of one group: each is compared with every topic when topics change.
 const MAX_PATTERNS: usize = 100;

@@ -21,6 +21,7 @@
 
 mod assignor;
 mod consumer;
+mod embedded;
 mod error;
 mod group;
 mod hash;

@@ -157,5 +157,6 @@ impl Member {
         self.client_host.clone_from(&beat.client_host);
         // Whoever speaks the consumer protocol speaks the classic one no more.
         self.classic = None;
+        (self.timers.join, self.timers.sync) = (None, None);
     }
 }

@@ -41,7 +41,7 @@ impl ConsumerGroup {
     }
 
     /// Takes members out. Whoever comes next makes the assignment without them.
-    pub(super) fn remove(&mut self, ctx: &mut Context<'_>, ids: &[String]) {
+    pub(crate) fn remove(&mut self, ctx: &mut Context<'_>, ids: &[String]) {
         let before = self.members.len();
         for id in ids {
             if self.take(id).is_some() {
@@ -54,6 +54,9 @@ impl ConsumerGroup {
         }
         self.forget_patterns(ctx);
         self.look_at_topics(ctx, true);
-        self.raise_epoch(ctx);
+        // If the group goes on in the classic protocol, its members are still in the generation that they know.
+        if !self.is_all_classic() {
+            self.raise_epoch(ctx);
+        }
     }
 }

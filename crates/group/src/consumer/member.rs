@@ -46,6 +46,10 @@ pub(super) struct Timers {
     pub(super) session: Duration,
     /// Let partitions go, while it is at this epoch.
     pub(super) rebalance: Option<(Duration, i32)>,
+    /// Of the classic protocol: rejoin, having been told to.
+    pub(super) join: Option<Duration>,
+    /// Of the classic protocol: fetch the assignment, having joined.
+    pub(super) sync: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Default)]

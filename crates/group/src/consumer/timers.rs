@@ -1,4 +1,4 @@
-//! What time makes due: the end of sessions, and of the time to let partitions go.
+//! What time makes due: the end of sessions, and of the time to let partitions go, to rejoin and to sync.
 
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ impl ConsumerGroup {
     /// After a start every member has its whole time.
     pub(crate) fn start_timers(&mut self, now: Now, session: Duration) {
         for member in self.members.values_mut() {
-            member.timers.session = now.elapsed + session;
-            let lets_go = !member.revoking.is_empty();
+            let own = member.classic.as_ref().map(|classic| classic.session_timeout);
+            member.timers.session = now.elapsed + own.unwrap_or(session);
+            let lets_go = !member.revoking.is_empty() && own.is_none();
             member.timers.rebalance = lets_go.then(|| (now.elapsed + member.rebalance_timeout, member.epoch));
         }
         self.due = self.members.values().map(Member::deadline).min();
@@ -29,6 +30,7 @@ impl Member {
     /// When it is removed unless something happens.
     fn deadline(&self) -> Duration {
         let rebalance = self.timers.rebalance.filter(|(_, epoch)| *epoch == self.epoch).map(|(at, _)| at);
-        rebalance.map_or(self.timers.session, |at| at.min(self.timers.session))
+        let others = rebalance.into_iter().chain(self.timers.join).chain(self.timers.sync);
+        others.fold(self.timers.session, Duration::min)
     }
 }

@@ -8,7 +8,8 @@ use crate::shard::Context;
 impl Group {
     pub(crate) fn tick(&mut self, ctx: &mut Context<'_>) {
         if let Some(consumer) = &mut self.consumer {
-            return consumer.tick(ctx);
+            consumer.tick(ctx);
+            return self.downgrade(ctx);
         }
         let now = ctx.now.elapsed;
         let departed = self.end_sessions(ctx) | self.end_unsynced(ctx);

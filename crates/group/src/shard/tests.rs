@@ -5,6 +5,8 @@ mod consumer;
 mod consumer_random;
 mod crash;
 mod hostile;
+mod migration;
+mod migration_random;
 mod offsets;
 mod statics;
 

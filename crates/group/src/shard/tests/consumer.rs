@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn join_as(id: &str, topics: &[&str]) -> ConsumerHeartbeat {
+pub(super) fn join_as(id: &str, topics: &[&str]) -> ConsumerHeartbeat {
     ConsumerHeartbeat {
         group: "g".into(),
         member_id: id.into(),
@@ -20,20 +20,20 @@ fn join_as(id: &str, topics: &[&str]) -> ConsumerHeartbeat {
     }
 }
 
-fn alive(id: &str, epoch: i32) -> ConsumerHeartbeat {
+pub(super) fn alive(id: &str, epoch: i32) -> ConsumerHeartbeat {
     ConsumerHeartbeat { epoch, rebalance_timeout: None, topics: None, owned: None, ..join_as(id, &[]) }
 }
 
-fn owning(id: &str, epoch: i32, owned: &Partitions) -> ConsumerHeartbeat {
+pub(super) fn owning(id: &str, epoch: i32, owned: &Partitions) -> ConsumerHeartbeat {
     ConsumerHeartbeat { owned: Some(owned.clone()), ..alive(id, epoch) }
 }
 
-fn of(topic: &str, partitions: impl IntoIterator<Item = i32>) -> Partitions {
+pub(super) fn of(topic: &str, partitions: impl IntoIterator<Item = i32>) -> Partitions {
     partitions.into_iter().map(|partition| (topic_id(topic), partition)).collect()
 }
 
 impl World {
-    fn beat(&mut self, beat: ConsumerHeartbeat) -> Result<ConsumerBeat, Error> {
+    pub(super) fn beat(&mut self, beat: ConsumerHeartbeat) -> Result<ConsumerBeat, Error> {
         self.ask(Request::ConsumerHeartbeat(beat, "fresh".into())).map(|reply| match reply {
             Reply::ConsumerBeat(beat) => beat,
             other => panic!("{other:?}"),
@@ -41,12 +41,12 @@ impl World {
     }
 
     /// Joins; epoch and assignment.
-    fn joins(&mut self, id: &str, topics: &[&str]) -> (i32, Partitions) {
+    pub(super) fn joins(&mut self, id: &str, topics: &[&str]) -> (i32, Partitions) {
         let beat = self.beat(join_as(id, topics)).unwrap();
         (beat.epoch, beat.assignment.unwrap())
     }
 
-    fn consumer_group(&mut self) -> Option<DescribedConsumerGroup> {
+    pub(super) fn consumer_group(&mut self) -> Option<DescribedConsumerGroup> {
         match self.ask(Request::DescribeConsumer("g".into())) {
             Ok(Reply::DescribedConsumer(group)) => Some(group),
             Err(Error::GroupIdNotFound) => None,
@@ -58,7 +58,7 @@ impl World {
         self.consumer_group().unwrap().state
     }
 
-    fn with_topic(partitions: i32) -> Self {
+    pub(super) fn with_topic(partitions: i32) -> Self {
         let mut world = Self::quick();
         world.topics(&[("t", partitions)]);
         world

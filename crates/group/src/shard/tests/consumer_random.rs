@@ -19,10 +19,10 @@ struct Client {
     lives: usize,
 }
 
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,7 +30,7 @@ impl Random {
         (z ^ (z >> 31)) % n
     }
 
-    fn chance(&mut self, percent: u64) -> bool {
+    pub(super) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
@@ -217,7 +217,7 @@ impl Run {
 
 #[test]
 fn no_partition_has_two_owners_and_everybody_gets_a_fair_share() {
-    for seed in 0..400 {
+    for seed in 0..200 {
         let mut run = Run::new(seed);
         for step in 0..150 {
             run.step();
