@@ -240,11 +240,18 @@ def test_a_group_changes_its_protocol_with_members_inside(broker, strategy):
     close(members)
 
 
-def test_franz_go_chooses_the_new_protocol(broker, driver):
+@pytest.mark.parametrize("client", ["franz-go", "kafka-clients"])
+def test_a_group_of_each_library_goes_on_where_it_was(broker, driver, client):
     fill(broker, "t")
-    assert len(driver("franz-go").read_in_group(broker.address, "t", "g", 40)) == 40
+    first = driver(client).read_in_group(broker.address, "t", "g", 40, "consumer")
+    assert sorted(r.value for r in first) == sorted(b"%d" % i for i in range(40))
     assert types_of(broker) == {"g": confluent_kafka.ConsumerGroupType.CONSUMER}
     assert groups.committed(broker.address, "g", "t", PARTITIONS) == [10] * PARTITIONS
+    broker.kill()
+    broker.start()
+    log.produce(broker.address, "t", [(1, None, b"new", None)])
+    assert [r.value for r in driver(client).read_in_group(broker.address, "t", "g", 1, "consumer")] == [b"new"]
+    assert groups.committed(broker.address, "g", "t", PARTITIONS) == [10, 11, 10, 10]
 
 
 def test_kills_in_the_middle_of_rebalances(broker):
