@@ -8,8 +8,8 @@ mod consumer;
 mod wire;
 
 pub use consumer::{
-    ClassicMemberValue, ConsumerMemberValue, CurrentAssignmentValue, EpochValue, PatternValue, SubscribedTopic,
-    SubscribedTopics, TargetMemberValue, TopicPartitions,
+    ClassicMemberValue, ConsumerMemberValue, CurrentAssignmentValue, EpochValue, HeldPartitions, PatternValue,
+    SubscribedTopic, SubscribedTopics, TargetMemberValue, TopicPartitions,
 };
 
 use bytes::{Bytes, BytesMut};

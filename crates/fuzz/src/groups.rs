@@ -7,7 +7,7 @@ use bytes::Bytes;
 use runnel_format::Error;
 use runnel_format::groups::{
     ClassicMemberValue, ConsumerMemberValue, CurrentAssignmentValue, EpochValue, GroupKey, GroupMetadataValue,
-    MemberMetadata, OffsetCommitValue, PatternValue, SubscribedTopics, TargetMemberValue,
+    HeldPartitions, MemberMetadata, OffsetCommitValue, PatternValue, SubscribedTopics, TargetMemberValue,
 };
 use runnel_group::{Now, Options, Shard};
 use runnel_record::TopicId;
@@ -102,7 +102,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         assignor: None,
         classic: Some(ClassicMemberValue { session_timeout: 45_000, protocols }),
     };
-    let partitions = vec![(TopicId::ZERO, vec![0, 1])];
+    let partitions = vec![HeldPartitions { topic: TopicId::ZERO, partitions: vec![0, 1], since: Some(vec![1, 2]) }];
     let current =
         CurrentAssignmentValue { epoch: 2, previous_epoch: 1, state: 1, assigned: partitions, revoking: Vec::new() };
     let of = |kind| {

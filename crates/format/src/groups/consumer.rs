@@ -12,6 +12,9 @@ const VERSION: i16 = 0;
 /// Tag of what a member of the classic protocol brought.
 const CLASSIC: u32 = 0;
 
+/// Tag of the epochs at which a member was given its partitions.
+const SINCE: u32 = 0;
+
 /// Topics and their partitions.
 pub type TopicPartitions = Vec<(TopicId, Vec<i32>)>;
 
@@ -70,6 +73,17 @@ pub struct ClassicMemberValue {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TargetMemberValue(pub TopicPartitions);
 
+/// Partitions of a topic that a member has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldPartitions {
+    /// The topic.
+    pub topic: TopicId,
+    /// Partition numbers.
+    pub partitions: Vec<i32>,
+    /// For each partition the epoch at which the member was given it (KIP-1251); none in records of before.
+    pub since: Option<Vec<i32>>,
+}
+
 /// What a member has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentAssignmentValue {
@@ -80,9 +94,9 @@ pub struct CurrentAssignmentValue {
     /// 0 stable, 1 has to let partitions go, 2 waits for partitions of others.
     pub state: i8,
     /// What it may read.
-    pub assigned: TopicPartitions,
+    pub assigned: Vec<HeldPartitions>,
     /// What it has to let go.
-    pub revoking: TopicPartitions,
+    pub revoking: Vec<HeldPartitions>,
 }
 
 /// The topics of a regular expression.
@@ -166,10 +180,7 @@ impl ConsumerMemberValue {
                 let mut content = BytesMut::new();
                 content.int8(1);
                 classic.put(&mut content);
-                out.varint(1);
-                out.varint(CLASSIC);
-                out.varint(u32::try_from(content.len()).unwrap_or(u32::MAX));
-                out.extend_from_slice(&content);
+                out.tag(CLASSIC, &content);
             }
         }
         out.freeze()
@@ -245,8 +256,8 @@ impl CurrentAssignmentValue {
         out.int32(self.epoch);
         out.int32(self.previous_epoch);
         out.int8(self.state);
-        put_partitions(&mut out, &self.assigned);
-        put_partitions(&mut out, &self.revoking);
+        put_held(&mut out, &self.assigned);
+        put_held(&mut out, &self.revoking);
         end(out)
     }
 
@@ -258,8 +269,8 @@ impl CurrentAssignmentValue {
             epoch: get.int32()?,
             previous_epoch: get.int32()?,
             state: get.int8()?,
-            assigned: take_partitions(&mut get)?,
-            revoking: take_partitions(&mut get)?,
+            assigned: take_held(&mut get)?,
+            revoking: take_held(&mut get)?,
         })
     }
 }
@@ -297,19 +308,45 @@ fn put_partitions(out: &mut BytesMut, topics: &TopicPartitions) {
     out.count(topics.len());
     for (topic, partitions) in topics {
         out.uuid(topic.0);
-        out.count(partitions.len());
-        partitions.iter().for_each(|partition| out.int32(*partition));
+        out.numbers(partitions);
         out.no_tags();
     }
+}
+
+fn put_held(out: &mut BytesMut, topics: &[HeldPartitions]) {
+    out.count(topics.len());
+    for HeldPartitions { topic, partitions, since } in topics {
+        out.uuid(topic.0);
+        out.numbers(partitions);
+        match since {
+            None => out.no_tags(),
+            Some(since) => {
+                let mut content = BytesMut::new();
+                content.numbers(since);
+                out.tag(SINCE, &content);
+            }
+        }
+    }
+}
+
+fn take_held(get: &mut Get<'_>) -> Result<Vec<HeldPartitions>, Error> {
+    let mut topics = Vec::new();
+    for _ in 0..get.count()? {
+        let mut held = HeldPartitions { topic: TopicId(get.uuid()?), partitions: get.numbers()?, since: None };
+        for (tag, mut content) in get.tagged()? {
+            if tag == SINCE {
+                held.since = Some(content.numbers()?);
+            }
+        }
+        topics.push(held);
+    }
+    Ok(topics)
 }
 
 fn take_partitions(get: &mut Get<'_>) -> Result<TopicPartitions, Error> {
     let mut topics = Vec::new();
     for _ in 0..get.count()? {
-        let (topic, mut partitions) = (TopicId(get.uuid()?), Vec::new());
-        for _ in 0..get.count()? {
-            partitions.push(get.int32()?);
-        }
+        let (topic, partitions) = (TopicId(get.uuid()?), get.numbers()?);
         get.tags()?;
         topics.push((topic, partitions));
     }

@@ -25,6 +25,9 @@ pub(super) trait Put {
     /// How many items follow.
     fn count(&mut self, items: usize);
     fn strings(&mut self, v: &[String]);
+    fn numbers(&mut self, v: &[i32]);
+    /// The only tagged field of a struct.
+    fn tag(&mut self, tag: u32, content: &[u8]);
     fn no_tags(&mut self);
 }
 
@@ -99,6 +102,18 @@ impl Put for BytesMut {
     fn strings(&mut self, v: &[String]) {
         self.count(v.len());
         v.iter().for_each(|v| self.compact(v));
+    }
+
+    fn numbers(&mut self, v: &[i32]) {
+        self.count(v.len());
+        v.iter().for_each(|v| self.int32(*v));
+    }
+
+    fn tag(&mut self, tag: u32, content: &[u8]) {
+        self.varint(1);
+        self.varint(tag);
+        self.varint(u32::try_from(content.len()).unwrap_or(u32::MAX));
+        self.put_slice(content);
     }
 
     fn no_tags(&mut self) {
@@ -193,6 +208,10 @@ impl<'a> Get<'a> {
 
     pub(super) fn uuid(&mut self) -> Result<Uuid, Error> {
         self.array().map(Uuid::from_bytes)
+    }
+
+    pub(super) fn numbers(&mut self) -> Result<Vec<i32>, Error> {
+        (0..self.count()?).map(|_| self.int32()).collect()
     }
 
     pub(super) fn strings(&mut self) -> Result<Vec<String>, Error> {

@@ -52,6 +52,7 @@ impl ConsumerGroup {
                 epoch: generation,
                 previous_epoch: generation,
                 assigned: assigned.clone(),
+                since: assigned.iter().map(|partition| (partition, generation)).collect(),
                 ..Member::default()
             };
             let session = ctx.now.elapsed + carried.session_timeout;

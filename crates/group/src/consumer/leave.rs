@@ -35,6 +35,7 @@ impl ConsumerGroup {
         let Some(mut member) = self.members.get(id).cloned() else { return };
         member.epoch = LEAVE_FOR_NOW;
         member.revoking = Partitions::default();
+        member.since.retain(|(topic, partition), _| member.assigned.contains(*topic, *partition));
         member.timers.rebalance = None;
         self.put(id, member);
         self.write_current(ctx, id);

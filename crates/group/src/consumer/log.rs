@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use runnel_format::groups::{
-    ClassicMemberValue, ConsumerMemberValue, CurrentAssignmentValue, EpochValue, GroupKey, PatternValue,
-    SubscribedTopic, SubscribedTopics, TargetMemberValue,
+    ClassicMemberValue, ConsumerMemberValue, CurrentAssignmentValue, EpochValue, GroupKey, HeldPartitions,
+    PatternValue, SubscribedTopic, SubscribedTopics, TargetMemberValue,
 };
 
 use super::ConsumerGroup;
 use super::member::Member;
+use crate::partitions::Partitions;
 use crate::shard::Context;
 
 impl ConsumerGroup {
@@ -99,13 +100,22 @@ impl Member {
         value.encode()
     }
 
+    fn held(&self, partitions: &Partitions) -> Vec<HeldPartitions> {
+        let held = partitions.topics().map(|(topic, partitions)| {
+            let since = partitions.iter().map(|partition| self.since.get(&(topic, *partition)).copied());
+            let since = since.map(|epoch| epoch.unwrap_or(self.epoch)).collect();
+            HeldPartitions { topic, partitions, since: Some(since) }
+        });
+        held.collect()
+    }
+
     fn standing(&self) -> Bytes {
         let value = CurrentAssignmentValue {
             epoch: self.epoch,
             previous_epoch: self.previous_epoch,
             state: self.state as i8,
-            assigned: self.assigned.as_record(),
-            revoking: self.revoking.as_record(),
+            assigned: self.held(&self.assigned),
+            revoking: self.held(&self.revoking),
         };
         value.encode()
     }

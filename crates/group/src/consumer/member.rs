@@ -1,5 +1,6 @@
 //! A member: what it asks for, and how far it has come.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,6 +74,8 @@ pub(super) struct Member {
     pub(super) assigned: Partitions,
     /// What it has to let go.
     pub(super) revoking: Partitions,
+    /// The epoch at which it was given each partition that it holds: what it commits for one is its own from then on.
+    pub(super) since: BTreeMap<(TopicId, i32), i32>,
 
     pub(super) timers: Timers,
 }
@@ -110,6 +113,7 @@ impl Member {
     pub(super) fn stands_as(&self, other: &Self) -> bool {
         (self.epoch, self.previous_epoch, self.state) == (other.epoch, other.previous_epoch, other.state)
             && (&self.assigned, &self.revoking) == (&other.assigned, &other.revoking)
+            && self.since == other.since
     }
 
     /// Whether it has all that it is to have.

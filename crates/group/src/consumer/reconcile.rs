@@ -62,11 +62,13 @@ impl Member {
             return next;
         }
         next.revoking = Partitions::default();
+        next.since.retain(|(topic, partition), _| next.assigned.contains(*topic, *partition));
         let missing = target.filtered(|topic, partition| !next.assigned.contains(topic, partition));
         let mut waits = false;
         for (topic, partition) in missing.iter() {
             if is_free(topic, partition) {
                 next.assigned.insert(topic, partition);
+                next.since.insert((topic, partition), target_epoch);
             } else {
                 waits = true;
             }

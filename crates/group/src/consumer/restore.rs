@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use runnel_format::groups::{
-    ConsumerMemberValue, CurrentAssignmentValue, EpochValue, PatternValue, SubscribedTopics, TargetMemberValue,
+    ConsumerMemberValue, CurrentAssignmentValue, EpochValue, HeldPartitions, PatternValue, SubscribedTopics,
+    TargetMemberValue,
 };
 
 use super::ConsumerGroup;
 use super::member::{Classic, Member, MemberState};
+use crate::partitions::Partitions;
 use crate::shard::Now;
 
 impl ConsumerGroup {
@@ -73,8 +75,9 @@ impl ConsumerGroup {
         member.epoch = value.epoch;
         member.previous_epoch = value.previous_epoch;
         member.state = MemberState::from_record(value.state);
-        member.assigned = value.assigned.into_iter().collect();
-        member.revoking = value.revoking.into_iter().collect();
+        member.since.clear();
+        member.assigned = member.restore_held(value.assigned);
+        member.revoking = member.restore_held(value.revoking);
     }
 
     /// Everything is there: what follows from it is found anew.
@@ -85,6 +88,22 @@ impl ConsumerGroup {
         let Self { target, members, .. } = self;
         target.retain(|id, _| members.contains_key(id));
         self.start_timers(now, session);
+    }
+}
+
+impl Member {
+    fn restore_held(&mut self, topics: Vec<HeldPartitions>) -> Partitions {
+        let mut restored = Partitions::default();
+        for HeldPartitions { topic, partitions, since } in topics {
+            let mut since = since.unwrap_or_default().into_iter();
+            for partition in partitions {
+                // Before it was written, an epoch was not taken for that of any other.
+                let epoch = since.next().unwrap_or(self.epoch);
+                self.since.insert((topic, partition), epoch);
+                restored.insert(topic, partition);
+            }
+        }
+        restored
     }
 }
 

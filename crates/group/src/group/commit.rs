@@ -32,7 +32,7 @@ impl Group {
 
     fn may_commit(&mut self, ctx: &Context<'_>, commit: &CommitOffsets) -> Result<(), Error> {
         if let Some(consumer) = &self.consumer {
-            return consumer.may_commit(commit);
+            return consumer.may_commit(ctx.topics, commit);
         }
         // From a tool, or a consumer that was assigned its partitions by hand; such a consumer may name an instance.
         if commit.member.generation < 0 && self.is(GroupState::Empty) {

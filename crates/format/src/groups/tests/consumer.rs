@@ -24,6 +24,10 @@ fn classic() -> ConsumerMemberValue {
     ConsumerMemberValue { classic: Some(ClassicMemberValue { session_timeout: 45_000, protocols }), ..member() }
 }
 
+fn held(partitions: &[i32], since: Option<&[i32]>) -> HeldPartitions {
+    HeldPartitions { topic: TOPIC, partitions: partitions.to_vec(), since: since.map(<[i32]>::to_vec) }
+}
+
 /// What Apache Kafka 4 writes for the same facts.
 #[test]
 fn the_bytes_are_those_of_kafka() {
@@ -39,13 +43,18 @@ fn the_bytes_are_those_of_kafka() {
         epoch: 2,
         previous_epoch: 1,
         state: 1,
-        assigned: vec![(TOPIC, vec![0, 1])],
+        assigned: vec![held(&[0, 1], None)],
         revoking: Vec::new(),
     };
     let assigned = [&b"\x02"[..], &[7; 16], b"\x03\0\0\0\0\0\0\0\x01\0"].concat();
     let expected = [&b"\0\0\0\0\0\x02\0\0\0\x01\x01"[..], &assigned, b"\x01\0"].concat();
     assert_eq!(current.encode()[..], expected);
-    assert_eq!(TargetMemberValue(current.assigned).encode()[..], [&b"\0\0"[..], &assigned, b"\0"].concat());
+    let target = TargetMemberValue(vec![(TOPIC, vec![0, 1])]);
+    assert_eq!(target.encode()[..], [&b"\0\0"[..], &assigned, b"\0"].concat());
+    let since = CurrentAssignmentValue { assigned: vec![held(&[0, 1], Some(&[2, 1]))], ..current };
+    let assigned = [&b"\x02"[..], &[7; 16], b"\x03\0\0\0\0\0\0\0\x01\x01\0\x09\x03\0\0\0\x02\0\0\0\x01"].concat();
+    let expected = [&b"\0\0\0\0\0\x02\0\0\0\x01\x01"[..], &assigned, b"\x01\0"].concat();
+    assert_eq!(since.encode()[..], expected);
 }
 
 #[test]
@@ -73,8 +82,8 @@ fn what_is_written_is_read_back() {
         epoch: 2,
         previous_epoch: 1,
         state: 2,
-        assigned: vec![(TOPIC, vec![0, 1])],
-        revoking: vec![(TOPIC, vec![4])],
+        assigned: vec![held(&[0, 1], Some(&[1, 2]))],
+        revoking: vec![held(&[4], None)],
     };
     assert_eq!(CurrentAssignmentValue::decode(&current.encode()).unwrap(), current);
     // Later releases add fields in tags.

@@ -340,6 +340,34 @@ fn members_commit_and_fetch_at_their_epoch() {
 }
 
 #[test]
+fn who_has_not_heard_of_its_epoch_commits_for_what_it_had_all_the_time() {
+    for restarted in [false, true] {
+        let (mut world, a, b) = World::two();
+        world.topics(&[("t", 5)]);
+        let after = world.beat(alive("a", 2)).unwrap();
+        assert_eq!(after.epoch, 3);
+        world.beat(alive("b", 2)).unwrap();
+        if restarted {
+            world.restart(options());
+        }
+        let mut commit_at = |id: &str, partition, epoch| {
+            let Request::Commit(commit) = commit_as(id, epoch, true) else { panic!("not a commit") };
+            let offset = CommitOffset { partition, ..commit.offsets[0].clone() };
+            world.ask(Request::Commit(CommitOffsets { offsets: vec![offset], ..commit }))
+        };
+        let done = Ok(Reply::Each(vec![Ok(())]));
+        let first = |partitions: &Partitions| partitions.iter().next().unwrap().1;
+        // It had these since epoch 1, the other its own since epoch 2.
+        assert_eq!(commit_at("a", first(&a), 1), done);
+        assert_eq!(commit_at("a", first(&a), 2), done);
+        assert_eq!(commit_at("a", first(&b), 2), Err(Error::StaleMemberEpoch), "that is not its own");
+        assert_eq!(commit_at("b", first(&b), 1), Err(Error::StaleMemberEpoch), "it was not at that time");
+        assert_eq!(commit_at("b", first(&b), 2), done);
+        assert_eq!(commit_at("b", first(&b), 4), Err(Error::StaleMemberEpoch), "there is no such epoch yet");
+    }
+}
+
+#[test]
 fn offsets_that_nobody_reads_expire_and_the_group_with_them() {
     let mut world = World::with_topic(1);
     world.joins("a", &["t"]);
