@@ -1,7 +1,8 @@
 //! The records of `__consumer_offsets`, in Kafka's own format, since tools read them.
 //!
 //! Source: Kafka's `OffsetCommitKey`, `OffsetCommitValue`, `GroupMetadataKey`, `GroupMetadataValue` and the keys and values
-//! that begin with `ConsumerGroup`, which are in [`consumer`]. A key and a value each begin with their version (int16, big-endian); the version of a key also says what the record is about. Table:
+//! that begin with `ConsumerGroup`, which are in `groups/consumer.rs`. A key and a value each begin with their version
+//! (int16, big-endian); the version of a key also says what the record is about. Table:
 //! `docs/formats/consumer-offsets.md`.
 
 mod consumer;
