@@ -96,9 +96,10 @@ class Driver:
         answers = self.answers("consume", bootstrap, topic, partitions=partitions, count=count, offset=offset, time=time)
         return (of_answer(answer) for answer in answers)
 
-    def read_in_group(self, bootstrap, topic, group, count):
-        """The next `count` records of a group, committed."""
-        return [of_answer(answer) for answer in self.ask("group", bootstrap, topic, group=group, count=count)]
+    def read_in_group(self, bootstrap, topic, group, count, protocol=None):
+        """The next `count` records of a group, committed; in the library's own protocol, or in this one."""
+        answers = self.ask("group", bootstrap, topic, group=group, count=count, protocol=protocol)
+        return [of_answer(answer) for answer in answers]
 
     def _read(self, verb):
         overdue = threading.Timer(SECONDS, self.process.kill)

@@ -3,9 +3,11 @@
 use async_trait::async_trait;
 
 pub use runnel_group::{
-    CommitOffset, CommitOffsets, CommittedOffset, DeleteOffsets, DescribedGroup, DescribedMember, Error as GroupError,
-    FetchOffsets, GroupState, Heartbeat, JoinGroup, JoinOutcome, Joined, JoinedMember, LeaveGroup, Leaving,
-    ListedGroup, Membership, SyncGroup, Synced, assigned_partitions,
+    CommitOffset, CommitOffsets, CommittedOffset, ConsumerBeat, ConsumerGroupState, ConsumerHeartbeat, DeleteOffsets,
+    DescribedConsumer, DescribedConsumerGroup, DescribedGroup, DescribedMember, Error as GroupError, FetchOffsets,
+    GroupState, GroupType, Heartbeat, JOIN, JoinGroup, JoinOutcome, Joined, JoinedMember, LEAVE, LEAVE_FOR_NOW,
+    LeaveGroup, Leaving, ListedGroup, ListedState, Membership, NamedPartitions, Partitions, SyncGroup, Synced,
+    assigned_partitions,
 };
 
 use crate::error::Result;
@@ -24,6 +26,9 @@ pub trait Groups: Send + Sync + 'static {
     /// A sign of life.
     async fn heartbeat(&self, beat: Heartbeat) -> Result<()>;
 
+    /// A sign of life in the consumer protocol, by which a member also joins, leaves and learns what it may read.
+    async fn consumer_heartbeat(&self, beat: ConsumerHeartbeat) -> Result<ConsumerBeat>;
+
     /// Removes members; what became of each, in order.
     async fn leave_group(&self, leave: LeaveGroup) -> Result<Vec<Result<()>>>;
 
@@ -39,8 +44,11 @@ pub trait Groups: Send + Sync + 'static {
     /// Every group.
     async fn list_groups(&self) -> Result<Vec<ListedGroup>>;
 
-    /// One group.
+    /// One group of the classic protocol.
     async fn describe_group(&self, group: &str) -> Result<DescribedGroup>;
+
+    /// One group of the consumer protocol.
+    async fn describe_consumer_group(&self, group: &str) -> Result<DescribedConsumerGroup>;
 
     /// Deletes a group without members and all that it committed.
     async fn delete_group(&self, group: &str) -> Result<()>;

@@ -10,6 +10,7 @@ mod delete;
 mod grow;
 mod load;
 mod names;
+mod picture;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -128,6 +129,7 @@ impl Topic {
 pub(crate) struct Topics {
     defaults: RwLock<Arc<Defaults>>,
     known: RwLock<Known>,
+    picture: std::sync::Mutex<Arc<runnel_group::Topics>>,
     /// Held while a topic is created, changed or deleted: administration is rare, its steps are many.
     changing: tokio::sync::Mutex<()>,
     /// Topics whose tombstone may or may not be in the bucket.
@@ -138,6 +140,8 @@ pub(crate) struct Topics {
 
 #[derive(Debug, Default)]
 struct Known {
+    /// Raised with each change.
+    version: u64,
     by_name: BTreeMap<String, Arc<Topic>>,
     by_id: BTreeMap<TopicId, Arc<Topic>>,
 }
@@ -146,7 +150,8 @@ impl Topics {
     pub(crate) fn new(defaults: Defaults) -> Self {
         let defaults = RwLock::new(Arc::new(defaults));
         let (changing, half_deleted, graves) = Default::default();
-        Self { defaults, known: RwLock::default(), changing, half_deleted, graves }
+        let picture = std::sync::Mutex::default();
+        Self { defaults, known: RwLock::default(), picture, changing, half_deleted, graves }
     }
 
     pub(crate) fn defaults(&self) -> Arc<Defaults> {
@@ -221,12 +226,14 @@ impl Topics {
 
     fn insert(&self, topic: &Arc<Topic>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.version += 1;
         known.by_name.insert(topic.name.clone(), Arc::clone(topic));
         known.by_id.insert(topic.id, Arc::clone(topic));
     }
 
     fn remove(&self, topic: &Topic) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.version += 1;
         known.by_id.remove(&topic.id);
         if known.by_name.get(&topic.name).is_some_and(|t| t.id == topic.id) {
             known.by_name.remove(&topic.name);

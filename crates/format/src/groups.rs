@@ -1,10 +1,17 @@
 //! The records of `__consumer_offsets`, in Kafka's own format, since tools read them.
 //!
-//! Source: Kafka's `OffsetCommitKey`, `OffsetCommitValue`, `GroupMetadataKey` and `GroupMetadataValue`. A key and a value
-//! each begin with their version (int16, big-endian); the version of a key also says what the record is about. Table:
+//! Source: Kafka's `OffsetCommitKey`, `OffsetCommitValue`, `GroupMetadataKey`, `GroupMetadataValue` and the keys and values
+//! that begin with `ConsumerGroup`, which are in `groups/consumer.rs`. A key and a value each begin with their version
+//! (int16, big-endian); the version of a key also says what the record is about. Table:
 //! `docs/formats/consumer-offsets.md`.
 
+mod consumer;
 mod wire;
+
+pub use consumer::{
+    ClassicMemberValue, ConsumerMemberValue, CurrentAssignmentValue, EpochValue, HeldPartitions, PatternValue,
+    SubscribedTopic, SubscribedTopics, TargetMemberValue, TopicPartitions,
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -21,6 +28,13 @@ const FLEXIBLE: i16 = 4;
 
 const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
+const EPOCH_KEY: i16 = 3;
+const TOPICS_KEY: i16 = 4;
+const MEMBER_KEY: i16 = 5;
+const TARGET_EPOCH_KEY: i16 = 6;
+const TARGET_MEMBER_KEY: i16 = 7;
+const CURRENT_KEY: i16 = 8;
+const PATTERN_KEY: i16 = 16;
 
 /// What a record of `__consumer_offsets` is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,10 +48,53 @@ pub enum GroupKey {
         /// Partition number.
         partition: i32,
     },
-    /// The group itself.
+    /// The group itself, in the classic protocol.
     Group {
         /// The group.
         group: String,
+    },
+    /// The epoch of a group in the consumer protocol: there is such a group while there is one.
+    Epoch {
+        /// The group.
+        group: String,
+    },
+    /// The topics that it reads.
+    Topics {
+        /// The group.
+        group: String,
+    },
+    /// A member's own settings.
+    Member {
+        /// The group.
+        group: String,
+        /// The member.
+        member: String,
+    },
+    /// The epoch of the target assignment.
+    TargetEpoch {
+        /// The group.
+        group: String,
+    },
+    /// What a member is to have.
+    TargetMember {
+        /// The group.
+        group: String,
+        /// The member.
+        member: String,
+    },
+    /// What a member has.
+    Current {
+        /// The group.
+        group: String,
+        /// The member.
+        member: String,
+    },
+    /// What a regular expression stands for.
+    Pattern {
+        /// The group.
+        group: String,
+        /// The expression.
+        pattern: String,
     },
 }
 
@@ -94,6 +151,16 @@ pub struct MemberMetadata {
     pub assignment: Bytes,
 }
 
+fn one(out: &mut BytesMut, version: i16, group: &str) {
+    out.int16(version);
+    out.string(group);
+}
+
+fn two(out: &mut BytesMut, version: i16, group: &str, name: &str) {
+    one(out, version, group);
+    out.string(name);
+}
+
 impl GroupKey {
     /// The bytes of a record's key.
     pub fn encode(&self) -> Bytes {
@@ -105,10 +172,14 @@ impl GroupKey {
                 out.string(topic);
                 out.int32(*partition);
             }
-            Self::Group { group } => {
-                out.int16(GROUP_KEY);
-                out.string(group);
-            }
+            Self::Group { group } => one(&mut out, GROUP_KEY, group),
+            Self::Epoch { group } => one(&mut out, EPOCH_KEY, group),
+            Self::Topics { group } => one(&mut out, TOPICS_KEY, group),
+            Self::TargetEpoch { group } => one(&mut out, TARGET_EPOCH_KEY, group),
+            Self::Member { group, member } => two(&mut out, MEMBER_KEY, group, member),
+            Self::TargetMember { group, member } => two(&mut out, TARGET_MEMBER_KEY, group, member),
+            Self::Current { group, member } => two(&mut out, CURRENT_KEY, group, member),
+            Self::Pattern { group, pattern } => two(&mut out, PATTERN_KEY, group, pattern),
         }
         out.freeze()
     }
@@ -121,6 +192,13 @@ impl GroupKey {
                 Some(Self::Offset { group: get.string()?, topic: get.string()?, partition: get.int32()? })
             }
             GROUP_KEY => Some(Self::Group { group: get.string()? }),
+            EPOCH_KEY => Some(Self::Epoch { group: get.string()? }),
+            TOPICS_KEY => Some(Self::Topics { group: get.string()? }),
+            MEMBER_KEY => Some(Self::Member { group: get.string()?, member: get.string()? }),
+            TARGET_EPOCH_KEY => Some(Self::TargetEpoch { group: get.string()? }),
+            TARGET_MEMBER_KEY => Some(Self::TargetMember { group: get.string()?, member: get.string()? }),
+            CURRENT_KEY => Some(Self::Current { group: get.string()?, member: get.string()? }),
+            PATTERN_KEY => Some(Self::Pattern { group: get.string()?, pattern: get.string()? }),
             _ => None,
         })
     }

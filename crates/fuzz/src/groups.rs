@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use runnel_format::Error;
-use runnel_format::groups::{GroupKey, GroupMetadataValue, MemberMetadata, OffsetCommitValue};
+use runnel_format::groups::{
+    ClassicMemberValue, ConsumerMemberValue, CurrentAssignmentValue, EpochValue, GroupKey, GroupMetadataValue,
+    HeldPartitions, MemberMetadata, OffsetCommitValue, PatternValue, SubscribedTopics, TargetMemberValue,
+};
 use runnel_group::{Now, Options, Shard};
+use runnel_record::TopicId;
 
 /// Longest text that every version of the format can carry.
 const LONGEST: usize = 32_767;
@@ -21,6 +25,12 @@ pub(crate) fn run(input: &[u8]) {
         left = rest;
         again(value, GroupMetadataValue::decode, GroupMetadataValue::encode);
         again(value, OffsetCommitValue::decode, OffsetCommitValue::encode);
+        again(value, EpochValue::decode, |value| value.encode());
+        again(value, SubscribedTopics::decode, SubscribedTopics::encode);
+        again(value, ConsumerMemberValue::decode, ConsumerMemberValue::encode);
+        again(value, TargetMemberValue::decode, TargetMemberValue::encode);
+        again(value, CurrentAssignmentValue::decode, CurrentAssignmentValue::encode);
+        again(value, PatternValue::decode, PatternValue::encode);
         if let Ok(Some(known)) = GroupKey::decode(key) {
             assert_eq!(GroupKey::decode(&known.encode()), Ok(Some(known)));
         }
@@ -80,12 +90,35 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     };
     let offset_key = GroupKey::Offset { group: "g".into(), topic: "t".into(), partition: 1 }.encode();
     let group_key = GroupKey::Group { group: "g".into() }.encode();
+    let protocols = vec![("range".to_owned(), Bytes::from_static(b"\0\x01\0\0\0\x01\0\x01t\0\0\0\0"))];
+    let consumer = ConsumerMemberValue {
+        instance_id: Some("i".into()),
+        rack: None,
+        client_id: "c".into(),
+        client_host: "/h".into(),
+        topics: vec!["t".into()],
+        pattern: Some("t.*".into()),
+        rebalance_timeout: 300_000,
+        assignor: None,
+        classic: Some(ClassicMemberValue { session_timeout: 45_000, protocols }),
+    };
+    let partitions = vec![HeldPartitions { topic: TopicId::ZERO, partitions: vec![0, 1], since: Some(vec![1, 2]) }];
+    let current =
+        CurrentAssignmentValue { epoch: 2, previous_epoch: 1, state: 1, assigned: partitions, revoking: Vec::new() };
+    let of = |kind| {
+        let (group, member) = ("g".to_owned(), "m".to_owned());
+        if kind == 5 { GroupKey::Member { group, member } } else { GroupKey::Current { group, member } }.encode()
+    };
     let with = |key: &Bytes, value: &[u8]| [&[length(key)][..], key, &[length(value)], value].concat();
     let without = |key: &Bytes| [&[length(key)][..], key, &[u8::MAX]].concat();
     let rows = [
         with(&offset_key, &offset(false).encode()),
         with(&offset_key, &offset(true).encode()),
         with(&group_key, &group.encode()),
+        with(&of(5), &consumer.encode()),
+        with(&of(8), &current.encode()),
+        with(&GroupKey::Epoch { group: "g".into() }.encode(), &EpochValue(2).encode()),
+        without(&of(8)),
         without(&offset_key),
         without(&group_key),
     ];

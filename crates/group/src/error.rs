@@ -42,6 +42,27 @@ pub enum Error {
     /// Metadata and assignments of the members are too large together.
     #[error("metadata and assignments of the group's members are too large")]
     GroupTooLarge,
+    /// A heartbeat that says too little, too much, or what cannot be.
+    #[error("{0}")]
+    InvalidHeartbeat(&'static str),
+    /// The coordinator has no such assignor.
+    #[error("the assignor is not supported: uniform and range are")]
+    UnsupportedAssignor,
+    /// The subscription is no regular expression, or too large a one.
+    #[error("the regular expression is malformed or too large")]
+    InvalidRegularExpression,
+    /// The member must give up its partitions and join anew.
+    #[error("the member epoch is not the current one: give up all partitions and join anew")]
+    FencedMemberEpoch,
+    /// What asks is not what the member is by now: it learns that with its next heartbeat.
+    #[error("the member epoch is not the current one")]
+    StaleMemberEpoch,
+    /// Another member has the instance id and has not left.
+    #[error("another member uses this group.instance.id and has not left")]
+    UnreleasedInstanceId,
+    /// Members of the consumer protocol commit with versions that know of epochs.
+    #[error("members of the consumer protocol need OffsetCommit 9 or later")]
+    CommitTooOld,
     /// The coordinator has as many groups as it may have: retry later.
     #[error("the coordinator has too many groups")]
     TooManyGroups,

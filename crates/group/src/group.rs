@@ -8,6 +8,7 @@ mod heartbeat;
 mod join;
 mod leave;
 mod log;
+mod modern;
 mod rebalance;
 mod show;
 mod subscription;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::consumer::ConsumerGroup;
 use crate::error::Error;
 use crate::offsets::Offsets;
 use crate::requests::{GroupState, Membership};
@@ -103,6 +105,9 @@ pub(crate) struct Group {
     sync_deadline: Option<Duration>,
     next_number: u64,
     pub(crate) offsets: Offsets,
+    /// What it is in the consumer protocol: while there is this, all of the above but the offsets is that of a group that
+    /// nobody has joined.
+    pub(crate) consumer: Option<Box<ConsumerGroup>>,
     /// When it wants to be looked at, or earlier.
     pub(crate) wake: Option<Duration>,
     /// When the coordinator will look at it.
@@ -126,6 +131,7 @@ impl Group {
             sync_deadline: None,
             next_number: 0,
             offsets: Offsets::default(),
+            consumer: None,
             wake: None,
             scheduled: None,
         }
@@ -138,6 +144,7 @@ impl Group {
             && self.generation == 0
             && self.rebalance.is_none()
             && self.offsets.is_empty()
+            && self.consumer.as_ref().is_none_or(|consumer| consumer.is_trivial())
     }
 
     fn is(&self, state: GroupState) -> bool {

@@ -11,15 +11,19 @@ pub struct Options {
     pub min_session_timeout: Duration,
     /// Longest (`group.max.session.timeout.ms`).
     pub max_session_timeout: Duration,
-    /// Most members of one group (`group.max.size`).
+    /// Most members of one group (`group.max.size`, `group.consumer.max.size`).
     pub max_size: usize,
+    /// A member of the consumer protocol that is silent for so long is removed (`group.consumer.session.timeout.ms`).
+    pub consumer_session_timeout: Duration,
+    /// How often such a member is asked to give a sign of life (`group.consumer.heartbeat.interval.ms`).
+    pub consumer_heartbeat_interval: Duration,
     /// How long the offsets of a group are kept that nobody uses (`offsets.retention.minutes`).
     pub offsets_retention: Duration,
     /// How often expired offsets are looked for (`offsets.retention.check.interval.ms`).
     pub expiry_interval: Duration,
     /// Longest metadata of a committed offset, bytes (`offset.metadata.max.bytes`).
     pub max_offset_metadata: usize,
-    /// Most bytes of metadata and assignments of one group's members.
+    /// Most bytes of metadata, subscriptions and assignments of one group's members.
     pub max_group_bytes: usize,
     /// Most groups of one coordinator.
     pub max_groups: usize,
@@ -32,6 +36,8 @@ impl Default for Options {
             min_session_timeout: Duration::from_secs(6),
             max_session_timeout: Duration::from_secs(1800),
             max_size: 10_000,
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
             offsets_retention: Duration::from_secs(7 * 24 * 3600),
             expiry_interval: Duration::from_secs(600),
             max_offset_metadata: 4096,

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use runnel_record::TopicId;
+
 use crate::Error;
+use crate::partitions::Partitions;
 
 /// Asks to become, or to stay, a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +150,8 @@ pub struct CommitOffsets {
     pub group: String,
     /// Who commits; from outside of any generation with a negative one.
     pub member: Membership,
+    /// The committer knows of member epochs (version 9 and later).
+    pub knows_epochs: bool,
     /// When the offsets expire, where the committer still says so (versions 2 to 4).
     pub retention: Option<Duration>,
     /// The offsets.
@@ -175,6 +180,8 @@ pub struct FetchOffsets {
     pub group: String,
     /// Topics and partitions; `None` for all that were committed.
     pub topics: Option<Vec<(String, Vec<i32>)>>,
+    /// The member that asks and its epoch, if it says so.
+    pub member: Option<(String, i32)>,
 }
 
 /// A committed offset.
@@ -199,6 +206,25 @@ pub struct DeleteOffsets {
     pub group: String,
     /// Topics and partitions.
     pub partitions: Vec<(String, i32)>,
+}
+
+/// The protocol that a group's members speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupType {
+    /// Members agree among themselves (JoinGroup, SyncGroup).
+    Classic,
+    /// The coordinator assigns (KIP-848).
+    Consumer,
+}
+
+impl GroupType {
+    /// Kafka's name of it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Consumer => "consumer",
+        }
+    }
 }
 
 /// The state of a group in the classic protocol. A group that is not there is *Dead* in Kafka's words.
@@ -226,6 +252,58 @@ impl GroupState {
     }
 }
 
+/// The state of a group in the consumer protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsumerGroupState {
+    /// No members.
+    Empty,
+    /// Something changed that the target assignment does not know of yet.
+    Assigning,
+    /// Some member does not have what it is to have.
+    Reconciling,
+    /// Every member has what it is to have.
+    Stable,
+}
+
+impl ConsumerGroupState {
+    /// Kafka's name of it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::Assigning => "Assigning",
+            Self::Reconciling => "Reconciling",
+            Self::Stable => "Stable",
+        }
+    }
+}
+
+/// The state of a group in either protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListedState {
+    /// In the classic protocol.
+    Classic(GroupState),
+    /// In the consumer protocol.
+    Consumer(ConsumerGroupState),
+}
+
+impl ListedState {
+    /// Kafka's name of it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic(state) => state.name(),
+            Self::Consumer(state) => state.name(),
+        }
+    }
+
+    /// What the group's members speak.
+    pub const fn kind(self) -> GroupType {
+        match self {
+            Self::Classic(_) => GroupType::Classic,
+            Self::Consumer(_) => GroupType::Consumer,
+        }
+    }
+}
+
 /// A group in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedGroup {
@@ -233,8 +311,8 @@ pub struct ListedGroup {
     pub group: String,
     /// Its protocol type; empty for none.
     pub protocol_type: String,
-    /// Its state.
-    pub state: GroupState,
+    /// Its state, which says what its members speak.
+    pub state: ListedState,
     /// How many members it has.
     pub members: usize,
 }
@@ -271,9 +349,119 @@ pub struct DescribedMember {
     pub assignment: Bytes,
 }
 
+/// A sign of life in the consumer protocol, by which a member also joins and leaves. What is `None` is as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerHeartbeat {
+    /// The group.
+    pub group: String,
+    /// The member.
+    pub member_id: String,
+    /// The member must have chosen its id (version 1 and later).
+    pub chooses_id: bool,
+    /// Its epoch; [`JOIN`], [`LEAVE`] and [`LEAVE_FOR_NOW`] say more.
+    pub epoch: i32,
+    /// `group.instance.id`.
+    pub instance_id: Option<String>,
+    /// Its rack.
+    pub rack: Option<String>,
+    /// How long it may take to let partitions go.
+    pub rebalance_timeout: Option<Duration>,
+    /// Topics that it names.
+    pub topics: Option<Vec<String>>,
+    /// Regular expression of topics; empty for none.
+    pub pattern: Option<String>,
+    /// The assignor that it asks for.
+    pub assignor: Option<String>,
+    /// What it holds.
+    pub owned: Option<Partitions>,
+    /// Client id.
+    pub client_id: String,
+    /// Where the client is.
+    pub client_host: String,
+}
+
+/// Epoch of a member that joins.
+pub const JOIN: i32 = 0;
+/// Epoch of a member that leaves.
+pub const LEAVE: i32 = -1;
+/// Epoch of a static member that leaves and will be back.
+pub const LEAVE_FOR_NOW: i32 = -2;
+
+/// The answer to [`ConsumerHeartbeat`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerBeat {
+    /// The member's id.
+    pub member_id: String,
+    /// Its epoch.
+    pub epoch: i32,
+    /// When to give the next sign of life; zero for one that left.
+    pub interval: Duration,
+    /// All that it may hold, where that changed or the member asked.
+    pub assignment: Option<Partitions>,
+}
+
+/// A group of the consumer protocol and its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedConsumerGroup {
+    /// The group.
+    pub group: String,
+    /// Its state.
+    pub state: ConsumerGroupState,
+    /// Its epoch.
+    pub epoch: i32,
+    /// The epoch of its target assignment.
+    pub assignment_epoch: i32,
+    /// Its assignor.
+    pub assignor: String,
+    /// Its members.
+    pub members: Vec<DescribedConsumer>,
+}
+
+/// Partitions of one topic, as tools see them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPartitions {
+    /// The incarnation.
+    pub id: TopicId,
+    /// Its name.
+    pub name: String,
+    /// Partition numbers.
+    pub partitions: Vec<i32>,
+}
+
+/// A member of the consumer protocol as tools see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedConsumer {
+    /// Member id.
+    pub member_id: String,
+    /// `group.instance.id`.
+    pub instance_id: Option<String>,
+    /// Its rack.
+    pub rack: Option<String>,
+    /// Its epoch.
+    pub epoch: i32,
+    /// Client id.
+    pub client_id: String,
+    /// Where the client is.
+    pub client_host: String,
+    /// Topics that it names.
+    pub topics: Vec<String>,
+    /// Regular expression of topics.
+    pub pattern: Option<String>,
+    /// What it may hold.
+    pub assignment: Vec<NamedPartitions>,
+    /// What it is to have.
+    pub target: Vec<NamedPartitions>,
+    /// What it speaks.
+    pub kind: GroupType,
+}
+
 /// Everything that a coordinator can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
+    /// A sign of life in the consumer protocol; with an id that no member ever had, in case that one is needed.
+    ConsumerHeartbeat(ConsumerHeartbeat, String),
+    /// For a group of the consumer protocol.
+    DescribeConsumer(String),
     /// To join; with an id that no member ever had, in case that one is needed.
     Join(JoinGroup, String),
     /// For an assignment.
@@ -290,7 +478,7 @@ pub enum Request {
     DeleteOffsets(DeleteOffsets),
     /// For its groups.
     List,
-    /// For a group.
+    /// For a group of the classic protocol.
     Describe(String),
     /// To delete a group.
     Delete(String),
@@ -315,4 +503,8 @@ pub enum Reply {
     Listed(Vec<ListedGroup>),
     /// To [`Request::Describe`].
     Described(DescribedGroup),
+    /// To [`Request::ConsumerHeartbeat`].
+    ConsumerBeat(ConsumerBeat),
+    /// To [`Request::DescribeConsumer`].
+    DescribedConsumer(DescribedConsumerGroup),
 }

@@ -1,15 +1,21 @@
 //! The coordinator of one partition of `__consumer_offsets`: finds the group, keeps the timers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use runnel_format::groups::{GroupKey, GroupMetadataValue, OffsetCommitValue};
+use runnel_format::groups::{
+    ConsumerMemberValue, CurrentAssignmentValue, EpochValue, GroupKey, GroupMetadataValue, OffsetCommitValue,
+    PatternValue, SubscribedTopics, TargetMemberValue,
+};
 
+use crate::consumer::{self, ConsumerGroup};
 use crate::error::Error;
 use crate::group::Group;
 use crate::options::Options;
-use crate::requests::{FetchOffsets, JoinGroup, LeaveGroup, Reply, Request};
+use crate::requests::{ConsumerHeartbeat, FetchOffsets, JOIN, JoinGroup, LeaveGroup, Reply, Request};
+use crate::topics::Topics;
 
 /// Names a request until it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +50,7 @@ pub enum Effect {
 }
 
 /// Longest name of anything: group, instance, protocol. Kafka's format ends at 32 KiB.
-const MAX_NAME: usize = 4096;
+pub(crate) const MAX_NAME: usize = 4096;
 
 /// Most protocols that a member may support; clients have a handful.
 const MAX_PROTOCOLS: usize = 64;
@@ -53,6 +59,7 @@ const MAX_PROTOCOLS: usize = 64;
 pub(crate) struct Context<'a> {
     pub(crate) now: Now,
     pub(crate) options: &'a Options,
+    pub(crate) topics: &'a Topics,
     pub(crate) effects: &'a mut Vec<Effect>,
 }
 
@@ -70,6 +77,7 @@ impl Context<'_> {
 #[derive(Debug)]
 pub struct Shard {
     options: Options,
+    topics: Arc<Topics>,
     groups: BTreeMap<String, Group>,
     /// When each group with a timer wants to be looked at.
     timers: BTreeSet<(Duration, String)>,
@@ -80,7 +88,18 @@ impl Shard {
     /// A coordinator without groups.
     pub fn new(options: Options) -> Self {
         let next_expiry = options.expiry_interval;
-        Self { options, groups: BTreeMap::new(), timers: BTreeSet::new(), next_expiry }
+        let (topics, groups) = (Arc::default(), BTreeMap::new());
+        Self { options, topics, groups, timers: BTreeSet::new(), next_expiry }
+    }
+
+    /// The topics that it was told last.
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// The topics that there are now. Groups look at them when a member comes next.
+    pub fn set_topics(&mut self, topics: Arc<Topics>) {
+        self.topics = topics;
     }
 
     /// Takes in a record of the log, in order, before anything is asked. Kinds of records that this release does not know
@@ -107,12 +126,55 @@ impl Shard {
                     group.restore_absent();
                 }
             }
+            (key, value) => self.load_consumer(key, value)?,
         }
         Ok(())
     }
 
+    /// Takes in a record of a group in the consumer protocol.
+    fn load_consumer(&mut self, key: GroupKey, value: Option<&[u8]>) -> Result<(), runnel_format::Error> {
+        match key {
+            GroupKey::Epoch { group } => {
+                let value = value.map(EpochValue::decode).transpose()?;
+                self.consumer(group).restore_epoch(value);
+            }
+            GroupKey::TargetEpoch { group } => {
+                let value = value.map(EpochValue::decode).transpose()?;
+                self.consumer(group).restore_target_epoch(value);
+            }
+            GroupKey::Topics { group } => {
+                let value = value.map(SubscribedTopics::decode).transpose()?;
+                self.consumer(group).restore_topics(value);
+            }
+            GroupKey::Member { group, member } => {
+                let value = value.map(ConsumerMemberValue::decode).transpose()?;
+                self.consumer(group).restore_member(member, value);
+            }
+            GroupKey::TargetMember { group, member } => {
+                let value = value.map(TargetMemberValue::decode).transpose()?;
+                self.consumer(group).restore_target(member, value);
+            }
+            GroupKey::Current { group, member } => {
+                let value = value.map(CurrentAssignmentValue::decode).transpose()?;
+                self.consumer(group).restore_current(member, value);
+            }
+            GroupKey::Pattern { group, pattern } => {
+                let value = value.map(PatternValue::decode).transpose()?;
+                self.consumer(group).restore_pattern(pattern, value);
+            }
+            GroupKey::Offset { .. } | GroupKey::Group { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn consumer(&mut self, id: String) -> &mut ConsumerGroup {
+        self.group(id.clone()).consumer.get_or_insert_with(|| Box::new(ConsumerGroup::new(id)))
+    }
+
     /// Everything is loaded: from now on members must give signs of life.
     pub fn loaded(&mut self, now: Now) {
+        let session = self.options.consumer_session_timeout;
+        self.groups.values_mut().for_each(|group| group.restored(now, session));
         self.groups.retain(|_, group| !group.is_trivial());
         self.next_expiry = now.elapsed + self.options.expiry_interval;
         let ids: Vec<String> = self.groups.keys().cloned().collect();
@@ -146,7 +208,7 @@ impl Shard {
         for (_, id) in std::mem::replace(&mut self.timers, later) {
             if let Some(group) = self.groups.get_mut(&id) {
                 group.scheduled = None;
-                group.tick(&mut Context { now, options: &self.options, effects });
+                group.tick(&mut Context { now, options: &self.options, topics: &self.topics, effects });
             }
             self.settle(&id);
         }
@@ -155,7 +217,7 @@ impl Shard {
             let ids: Vec<String> = self.groups.keys().cloned().collect();
             for id in ids {
                 if let Some(group) = self.groups.get_mut(&id) {
-                    group.expire_offsets(&mut Context { now, options: &self.options, effects });
+                    group.expire_offsets(&mut Context { now, options: &self.options, topics: &self.topics, effects });
                 }
                 self.settle(&id);
             }
@@ -166,6 +228,12 @@ impl Shard {
     pub fn on(&mut self, now: Now, token: Token, request: Request, effects: &mut Vec<Effect>) {
         let answer = |effects: &mut Vec<Effect>, outcome| effects.push(Effect::Reply { token, outcome });
         match request {
+            Request::ConsumerHeartbeat(beat, fresh_id) => self.consumer_beat(now, token, beat, fresh_id, effects),
+            Request::DescribeConsumer(id) => {
+                let found = self.groups.get(&id).and_then(|group| group.consumer.as_ref());
+                let described = found.map(|group| Reply::DescribedConsumer(group.described(&self.topics)));
+                answer(effects, described.ok_or(Error::GroupIdNotFound));
+            }
             Request::Join(join, fresh_id) => self.join(now, token, join, fresh_id, effects),
             Request::Sync(sync) => {
                 let id = sync.group.clone();
@@ -184,16 +252,13 @@ impl Shard {
                 {
                     return answer(effects, Err(error));
                 }
-                self.with(now, &commit.group, token, Error::IllegalGeneration, effects, |group, ctx| {
+                let absent = if commit.knows_epochs { Error::GroupIdNotFound } else { Error::IllegalGeneration };
+                self.with(now, &commit.group, token, absent, effects, |group, ctx| {
                     let outcome = group.commit(ctx, &commit);
                     ctx.reply(token, outcome.map(Reply::Each));
                 });
             }
-            Request::FetchOffsets(FetchOffsets { group, topics }) => {
-                let nothing = crate::offsets::Offsets::default();
-                let offsets = self.groups.get(&group).map_or(&nothing, |group| &group.offsets);
-                answer(effects, Ok(Reply::Offsets(offsets.fetch(topics.as_deref()))));
-            }
+            Request::FetchOffsets(fetch) => answer(effects, self.fetch_offsets(&fetch)),
             Request::DeleteOffsets(delete) => {
                 self.with(now, &delete.group, token, Error::GroupIdNotFound, effects, |group, ctx| {
                     let outcome = group.delete_offsets(ctx, &delete);
@@ -205,7 +270,8 @@ impl Shard {
                 answer(effects, Ok(Reply::Listed(listed)));
             }
             Request::Describe(id) => {
-                let found = self.groups.get(&id).ok_or(Error::GroupIdNotFound);
+                let found = self.groups.get(&id).filter(|group| group.consumer.is_none());
+                let found = found.ok_or(Error::GroupIdNotFound);
                 answer(effects, found.map(|group| Reply::Described(group.described())));
             }
             Request::Delete(id) => {
@@ -218,13 +284,49 @@ impl Shard {
                 let ids: Vec<String> = self.groups.keys().cloned().collect();
                 for id in ids {
                     if let Some(group) = self.groups.get_mut(&id) {
-                        group.forget_topic(&mut Context { now, options: &self.options, effects }, &topic);
+                        group.forget_topic(
+                            &mut Context { now, options: &self.options, topics: &self.topics, effects },
+                            &topic,
+                        );
                     }
                     self.settle(&id);
                 }
                 answer(effects, Ok(Reply::Done));
             }
         }
+    }
+
+    fn consumer_beat(
+        &mut self,
+        now: Now,
+        token: Token,
+        mut beat: ConsumerHeartbeat,
+        fresh_id: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let room =
+            consumer::check(&beat).and_then(|()| if beat.epoch == JOIN { self.make_room(&beat.group) } else { Ok(()) });
+        if let Err(error) = room {
+            return effects.push(Effect::Reply { token, outcome: Err(error) });
+        }
+        if beat.member_id.is_empty() {
+            beat.member_id = fresh_id;
+        }
+        let id = beat.group.clone();
+        self.with(now, &id, token, Error::GroupIdNotFound, effects, |group, ctx| {
+            let outcome = group.consumer_beat(ctx, &beat);
+            ctx.reply(token, outcome.map(Reply::ConsumerBeat));
+        });
+    }
+
+    fn fetch_offsets(&self, fetch: &FetchOffsets) -> Result<Reply, Error> {
+        let nothing = crate::offsets::Offsets::default();
+        let group = self.groups.get(&fetch.group);
+        if let (Some(consumer), Some((id, epoch))) = (group.and_then(|g| g.consumer.as_ref()), &fetch.member) {
+            consumer.may_fetch(id, *epoch)?;
+        }
+        let offsets = group.map_or(&nothing, |group| &group.offsets);
+        Ok(Reply::Offsets(offsets.fetch(fetch.topics.as_deref())))
     }
 
     fn join(&mut self, now: Now, token: Token, join: JoinGroup, fresh_id: String, effects: &mut Vec<Effect>) {
@@ -265,7 +367,7 @@ impl Shard {
         let Some(group) = self.groups.get_mut(id) else {
             return effects.push(Effect::Reply { token, outcome: Err(absent) });
         };
-        handle(group, &mut Context { now, options: &self.options, effects });
+        handle(group, &mut Context { now, options: &self.options, topics: &self.topics, effects });
         self.settle(id);
     }
 
@@ -291,7 +393,7 @@ impl Shard {
     /// After a group changed: its timer, and whether anything is left of it.
     fn settle(&mut self, id: &str) {
         let Some(group) = self.groups.get_mut(id) else { return };
-        let wanted = if group.is_trivial() { None } else { group.wake };
+        let wanted = if group.is_trivial() { None } else { group.due() };
         if wanted != group.scheduled {
             if let Some(at) = group.scheduled {
                 self.timers.remove(&(at, id.to_owned()));

@@ -195,6 +195,13 @@ const fn refusal(error: GroupError) -> (Code, &'static str, Option<Duration>) {
         | GroupError::GroupMaxSizeReached
         | GroupError::OffsetMetadataTooLarge
         | GroupError::GroupTooLarge
+        | GroupError::InvalidHeartbeat(_)
+        | GroupError::UnsupportedAssignor
+        | GroupError::InvalidRegularExpression
+        | GroupError::FencedMemberEpoch
+        | GroupError::StaleMemberEpoch
+        | GroupError::UnreleasedInstanceId
+        | GroupError::CommitTooOld
         | GroupError::FencedInstanceId => (Code::FailedPrecondition, "GROUP", None),
     }
 }

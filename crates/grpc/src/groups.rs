@@ -1,6 +1,7 @@
 //! GroupService: what the groups are; a file for each thing done with their offsets.
 
 mod delete;
+mod described;
 mod lag;
 mod offsets;
 mod plan;
@@ -8,8 +9,7 @@ mod reset;
 
 use std::collections::BTreeSet;
 
-use runnel_api::groups::{CommittedOffset, DescribedGroup, DescribedMember, FetchOffsets, GroupError, GroupState};
-use runnel_api::groups::{ListedGroup, assigned_partitions};
+use runnel_api::groups::{CommittedOffset, FetchOffsets, GroupError, ListedGroup};
 use runnel_api::{Error, ErrorKind, Groups};
 use runnel_proto::admin::v1 as pb;
 use runnel_proto::admin::v1::{DescribeGroupRequest, DescribeGroupResponse, ListGroupsRequest, ListGroupsResponse};
@@ -21,9 +21,7 @@ pub(crate) use reset::reset;
 use crate::door::Door;
 use crate::error::Failure;
 use crate::page;
-
-/// The protocol type of consumers, whose assignments say what they read.
-const CONSUMER: &str = "consumer";
+use described::{described, kind, state};
 
 /// Partitions that one request changes.
 const MOST_CHANGED: usize = 10_000;
@@ -46,68 +44,27 @@ const MARK: char = '>';
 pub(crate) async fn describe(door: &Door, request: &DescribeGroupRequest) -> Result<DescribeGroupResponse, Failure> {
     let size = page::size(request.page_size, page::MAX_PAGE)?;
     let described = described(door, &request.group).await?;
-    let consumers = described.protocol_type == CONSUMER;
-    let group = pb::Group {
-        r#type: pb::GroupType::Classic.into(),
-        state: state(described.state).into(),
-        protocol_type: described.protocol_type,
-        members: described.members.len().try_into().unwrap_or(i32::MAX),
-        group: described.group,
-    };
-    let mut members = described.members;
-    members.sort_by(|a, b| a.member_id.cmp(&b.member_id));
-    let rest = members.into_iter().filter(|member| member.member_id > request.page_token);
-    let (members, more) = page::fill(rest.map(|found| member(found, consumers)), size);
+    let rest = described.members.into_iter().filter(|member| member.member_id > request.page_token);
+    let (members, more) = page::fill(rest, size);
     let last = members.last().filter(|_| more);
     let next_page_token = last.map_or_else(String::new, |last| last.member_id.clone());
-    Ok(DescribeGroupResponse { group: Some(group), protocol: described.protocol, members, next_page_token })
+    let (group, protocol) = (Some(described.group), described.protocol);
+    Ok(DescribeGroupResponse { group, protocol, members, next_page_token })
 }
 
 fn listed(listed: ListedGroup) -> pb::Group {
     pb::Group {
         group: listed.group,
-        r#type: pb::GroupType::Classic.into(),
+        r#type: kind(listed.state.kind()).into(),
         state: state(listed.state).into(),
         protocol_type: listed.protocol_type,
         members: listed.members.try_into().unwrap_or(i32::MAX),
     }
 }
 
-const fn state(state: GroupState) -> pb::GroupState {
-    match state {
-        GroupState::Empty => pb::GroupState::Empty,
-        GroupState::PreparingRebalance => pb::GroupState::PreparingRebalance,
-        GroupState::CompletingRebalance => pb::GroupState::CompletingRebalance,
-        GroupState::Stable => pb::GroupState::Stable,
-    }
-}
-
-fn member(member: DescribedMember, consumer: bool) -> pb::GroupMember {
-    let assigned = assignment(&member, consumer).into_iter();
-    pb::GroupMember {
-        assignment: assigned.map(|(topic, partitions)| pb::TopicPartitions { topic, partitions }).collect(),
-        member_id: member.member_id,
-        instance_id: member.instance_id,
-        client_id: member.client_id,
-        client_host: member.client_host,
-    }
-}
-
-/// What a member reads, in order; nothing if that is not known.
-fn assignment(member: &DescribedMember, consumer: bool) -> Vec<(String, Vec<i32>)> {
-    let mut topics = consumer.then(|| assigned_partitions(&member.assignment)).flatten().unwrap_or_default();
-    topics.sort();
-    topics.iter_mut().for_each(|(_, partitions)| partitions.sort_unstable());
-    topics
-}
-
-async fn described(door: &Door, group: &str) -> Result<DescribedGroup, Failure> {
-    Groups::describe_group(&*door.broker, group).await.map_err(|error| refused(group, error))
-}
-
 /// Everything that a group committed; nothing for one that is not there.
 async fn committed(door: &Door, group: &str) -> Result<Vec<CommittedOffset>, Failure> {
-    let all = FetchOffsets { group: group.to_owned(), topics: None };
+    let all = FetchOffsets { group: group.to_owned(), topics: None, member: None };
     Ok(Groups::fetch_offsets(&*door.broker, all).await?)
 }
 

@@ -1,16 +1,23 @@
 //! ApiVersions: what we serve (KIP-35, KIP-511).
 //!
-//! No feature is listed until it is built: clients switch behaviour on (`transaction.version` and others) by them.
+//! No feature is listed until it is built: clients switch behaviour on (`transaction.version` and others) by them. Built is
+//! `group.version` 1, the consumer protocol (KIP-848).
 
 use std::sync::Arc;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ApiVersionsRequest;
-use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
+use kafka_protocol::messages::api_versions_response::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
+use kafka_protocol::protocol::StrBytes;
 
 use crate::apis;
 use crate::context::Context;
 use crate::reply::{self, Outcome, Reply};
+
+/// First version that has features.
+const WITH_FEATURES: i16 = 3;
 
 pub(crate) async fn handle(_: Arc<Context>, version: i16, request: ApiVersionsRequest) -> ApiVersionsResponse {
     let named = |s: &str| {
@@ -23,7 +30,19 @@ pub(crate) async fn handle(_: Arc<Context>, version: i16, request: ApiVersionsRe
         return ApiVersionsResponse::default().with_error_code(ResponseError::InvalidRequest.code());
     }
     tracing::debug!(name = %request.client_software_name, version = %request.client_software_version, "client");
-    list()
+    if version >= WITH_FEATURES { with_features(list()) } else { list() }
+}
+
+fn with_features(response: ApiVersionsResponse) -> ApiVersionsResponse {
+    let (name, level) = (StrBytes::from_static_str("group.version"), 1);
+    let supported =
+        SupportedFeatureKey::default().with_name(name.clone()).with_min_version(level).with_max_version(level);
+    let finalized =
+        FinalizedFeatureKey::default().with_name(name).with_min_version_level(level).with_max_version_level(level);
+    response
+        .with_supported_features(vec![supported])
+        .with_finalized_features_epoch(0)
+        .with_finalized_features(vec![finalized])
 }
 
 /// The answer to a version that we do not know: version 0, which every client reads, with the list to choose from.

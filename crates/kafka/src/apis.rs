@@ -44,7 +44,7 @@ const NEVER: i16 = i16::MAX;
 
 /// Every API, by key. A range is what Kafka 4.x serves, as far as `kafka-protocol` decodes the request *and* encodes
 /// the reply (a test holds it to that).
-pub(crate) static APIS: [Api; 37] = [
+pub(crate) static APIS: [Api; 39] = [
     api(ApiKey::Produce, "Produce", (3, 13), 9, &layout::PRODUCE),
     api(ApiKey::Fetch, "Fetch", (4, 18), 12, &layout::FETCH),
     api(ApiKey::ListOffsets, "ListOffsets", (1, 10), 6, &layout::LIST_OFFSETS),
@@ -90,6 +90,8 @@ pub(crate) static APIS: [Api; 37] = [
     api(ApiKey::AlterClientQuotas, "AlterClientQuotas", (0, 1), 1, &layout::ALTER_CLIENT_QUOTAS),
     api(ApiKey::DescribeCluster, "DescribeCluster", (0, 2), 0, &layout::DESCRIBE_CLUSTER),
     api(ApiKey::DescribeProducers, "DescribeProducers", (0, 0), 0, &layout::DESCRIBE_PRODUCERS),
+    api(ApiKey::ConsumerGroupHeartbeat, "ConsumerGroupHeartbeat", (0, 1), 0, &layout::CONSUMER_GROUP_HEARTBEAT),
+    api(ApiKey::ConsumerGroupDescribe, "ConsumerGroupDescribe", (0, 1), 0, &layout::CONSUMER_GROUP_DESCRIBE),
     api(
         ApiKey::GetTelemetrySubscriptions,
         "GetTelemetrySubscriptions",
@@ -165,10 +167,12 @@ mod tests {
         check::<DescribeClientQuotasRequest>();
         check::<AlterClientQuotasRequest>();
         check::<DescribeProducersRequest>();
+        check::<ConsumerGroupHeartbeatRequest>();
+        check::<ConsumerGroupDescribeRequest>();
         check::<GetTelemetrySubscriptionsRequest>();
         check::<PushTelemetryRequest>();
         check::<ListConfigResourcesRequest>();
-        assert_eq!(APIS.len(), 37, "an API without a check above");
+        assert_eq!(APIS.len(), 39, "an API without a check above");
     }
 
     #[test]

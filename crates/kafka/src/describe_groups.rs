@@ -21,7 +21,7 @@ use crate::topics::{self, NO_OPERATIONS, text};
 const WITH_NOT_FOUND: i16 = 6;
 
 /// Permissions on a group while everyone may do everything (KIP-430): read, delete, describe.
-const ALL_GROUP_OPERATIONS: i32 = 0b1_0100_1000;
+pub(crate) const ALL_GROUP_OPERATIONS: i32 = 0b1_0100_1000;
 
 pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let operations = if request.include_authorized_operations { ALL_GROUP_OPERATIONS } else { NO_OPERATIONS };

@@ -14,12 +14,13 @@ use crate::guard::{self, Refused};
 use crate::header::{self, Prefix};
 use crate::reply::{self, Outcome, Reply};
 use crate::{
-    alter_client_quotas, alter_configs, alter_partition_reassignments, api_versions, create_partitions, create_topics,
-    delete_groups, delete_records, delete_topics, describe_client_quotas, describe_cluster, describe_configs,
-    describe_groups, describe_log_dirs, describe_producers, describe_topic_partitions, elect_leaders, fetch,
-    find_coordinator, get_telemetry_subscriptions, heartbeat, init_producer_id, join_group, leave_group,
-    list_config_resources, list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit,
-    offset_delete, offset_fetch, offset_for_leader_epoch, produce, push_telemetry, sync_group,
+    alter_client_quotas, alter_configs, alter_partition_reassignments, api_versions, consumer_group_describe,
+    consumer_group_heartbeat, create_partitions, create_topics, delete_groups, delete_records, delete_topics,
+    describe_client_quotas, describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_producers,
+    describe_topic_partitions, elect_leaders, fetch, find_coordinator, get_telemetry_subscriptions, heartbeat,
+    init_producer_id, join_group, leave_group, list_config_resources, list_groups, list_offsets,
+    list_partition_reassignments, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch,
+    produce, push_telemetry, sync_group,
 };
 
 /// Why a request cannot be answered; the connection is closed.
@@ -141,9 +142,14 @@ pub(crate) fn answer(ctx: Arc<Context>, checked: Checked) -> Result<BoxFuture<'s
         ApiKey::OffsetFetch => call.with(offset_fetch::handle),
         ApiKey::FindCoordinator => call.with(find_coordinator::handle),
         ApiKey::JoinGroup => {
-            let client_id = client_id.map(|id| String::from_utf8_lossy(&id).into_owned()).unwrap_or_default();
+            let client_id = as_text(client_id);
             call.with(move |ctx, version, request| join_group::handle(ctx, version, request, client_id))
         }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let client_id = as_text(client_id);
+            call.with(move |ctx, version, request| consumer_group_heartbeat::handle(ctx, version, request, client_id))
+        }
+        ApiKey::ConsumerGroupDescribe => call.with(consumer_group_describe::handle),
         ApiKey::Heartbeat => call.with(heartbeat::handle),
         ApiKey::LeaveGroup => call.with(leave_group::handle),
         ApiKey::SyncGroup => call.with(sync_group::handle),
@@ -175,6 +181,10 @@ pub(crate) fn answer(ctx: Arc<Context>, checked: Checked) -> Result<BoxFuture<'s
         ApiKey::ListConfigResources => call.with(list_config_resources::handle),
         other => Err(Unanswerable::Api(other as i16)),
     }
+}
+
+fn as_text(client_id: Option<Bytes>) -> String {
+    client_id.map(|id| String::from_utf8_lossy(&id).into_owned()).unwrap_or_default()
 }
 
 fn done(reply: Reply) -> BoxFuture<'static, Reply> {

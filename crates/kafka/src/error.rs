@@ -87,6 +87,13 @@ fn refusal(error: GroupError) -> ResponseError {
         GroupError::FencedInstanceId => ResponseError::FencedInstanceId,
         GroupError::NonEmptyGroup => ResponseError::NonEmptyGroup,
         GroupError::GroupSubscribedToTopic => ResponseError::GroupSubscribedToTopic,
+        GroupError::InvalidHeartbeat(_) => ResponseError::InvalidRequest,
+        GroupError::UnsupportedAssignor => ResponseError::UnsupportedAssignor,
+        GroupError::InvalidRegularExpression => ResponseError::InvalidRegularExpression,
+        GroupError::FencedMemberEpoch => ResponseError::FencedMemberEpoch,
+        GroupError::StaleMemberEpoch => ResponseError::StaleMemberEpoch,
+        GroupError::UnreleasedInstanceId => ResponseError::UnreleasedInstanceId,
+        GroupError::CommitTooOld => ResponseError::UnsupportedVersion,
         GroupError::OffsetMetadataTooLarge => ResponseError::OffsetMetadataTooLarge,
         // Kafka has no code of its own for it; none that clients try again may stand here.
         GroupError::GroupTooLarge => ResponseError::InvalidRequest,

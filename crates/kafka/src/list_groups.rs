@@ -12,9 +12,6 @@ use crate::error::group_code;
 use crate::reply::Outcome;
 use crate::topics::text;
 
-/// The type of every group so far.
-const CLASSIC: &str = "classic";
-
 pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: ListGroupsRequest) -> ListGroupsResponse {
     let groups = match ctx.broker.list_groups().await {
         Ok(groups) => groups,
@@ -25,13 +22,16 @@ pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: ListGroups
     };
     let groups = groups
         .into_iter()
-        .filter(|group| wanted(&request.states_filter, group.state.name()) && wanted(&request.types_filter, CLASSIC))
+        .filter(|group| {
+            wanted(&request.states_filter, group.state.name())
+                && wanted(&request.types_filter, group.state.kind().name())
+        })
         .map(|group| {
             ListedGroup::default()
                 .with_group_id(GroupId(text(&group.group)))
                 .with_protocol_type(text(&group.protocol_type))
                 .with_group_state(StrBytes::from_static_str(group.state.name()))
-                .with_group_type(StrBytes::from_static_str(CLASSIC))
+                .with_group_type(StrBytes::from_static_str(group.state.kind().name()))
         });
     ListGroupsResponse::default().with_groups(groups.collect())
 }

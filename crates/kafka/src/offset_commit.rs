@@ -20,6 +20,9 @@ use crate::topics;
 /// Last version in which a commit may say how long it is kept (KIP-211).
 const WITH_RETENTION: i16 = 4;
 
+/// First version whose clients know of member epochs (KIP-848).
+const WITH_MEMBER_EPOCH: i16 = 9;
+
 pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let mut offsets = Vec::new();
     for topic in &request.topics {
@@ -40,6 +43,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: OffsetCommi
             &request.member_id,
             request.group_instance_id.as_ref(),
         ),
+        knows_epochs: version >= WITH_MEMBER_EPOCH,
         retention: retention.map(Duration::from_millis),
         offsets,
     };

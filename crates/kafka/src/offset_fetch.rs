@@ -38,7 +38,7 @@ struct Found {
 pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: OffsetFetchRequest) -> OffsetFetchResponse {
     if version < WITH_GROUPS {
         let topics = request.topics.map(|topics| once(topics.into_iter().map(|t| (t.name, t.partition_indexes))));
-        let found = find(&ctx, request.group_id.to_string(), topics).await;
+        let found = find(&ctx, request.group_id.to_string(), None, topics).await;
         return one_group(version, found);
     }
     let mut groups = Vec::with_capacity(request.groups.len());
@@ -79,7 +79,12 @@ fn one_group(version: i16, found: Found) -> OffsetFetchResponse {
 
 async fn of_group(ctx: &Context, group: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
     let wanted = group.topics.map(|topics| once(topics.into_iter().map(|t| (t.name, t.partition_indexes))));
-    let found = find(ctx, group.group_id.to_string(), wanted).await;
+    // Whoever names no member, as administrators do, may ask at any time.
+    let member = match &group.member_id {
+        None if group.member_epoch < 0 => None,
+        id => Some((id.as_ref().map(ToString::to_string).unwrap_or_default(), group.member_epoch)),
+    };
+    let found = find(ctx, group.group_id.to_string(), member, wanted).await;
     let topics = found.topics.into_iter().map(|(name, offsets)| {
         let partitions = offsets.into_iter().map(|offset| {
             OffsetFetchResponsePartitions::default()
@@ -96,7 +101,7 @@ async fn of_group(ctx: &Context, group: OffsetFetchRequestGroup) -> OffsetFetchR
         .with_error_code(found.error)
 }
 
-async fn find(ctx: &Context, group: String, wanted: Wanted) -> Found {
+async fn find(ctx: &Context, group: String, member: Option<(String, i32)>, wanted: Wanted) -> Found {
     let named = wanted.as_ref().map(|topics| {
         let topics = topics.iter().filter_map(|(name, partitions)| match topics::by_name(name) {
             TopicKey::Name(name) => Some((name, partitions.clone())),
@@ -104,7 +109,7 @@ async fn find(ctx: &Context, group: String, wanted: Wanted) -> Found {
         });
         topics.collect()
     });
-    match ctx.broker.fetch_offsets(FetchOffsets { group, topics: named }).await {
+    match ctx.broker.fetch_offsets(FetchOffsets { group, topics: named, member }).await {
         Ok(offsets) => Found { topics: by_topic(wanted, offsets), error: 0 },
         Err(error) => Found { topics: by_topic(wanted, Vec::new()), error: group_code(error.kind).code() },
     }

@@ -140,6 +140,8 @@ pub(crate) struct Groups {
     pub(crate) max_session_timeout: Span,
     #[serde(deserialize_with = "lenient")]
     pub(crate) max_size: usize,
+    pub(crate) consumer_session_timeout: Span,
+    pub(crate) consumer_heartbeat_interval: Span,
     pub(crate) offsets_retention: Span,
     #[serde(deserialize_with = "lenient")]
     pub(crate) offsets_partitions: i32,
@@ -235,6 +237,8 @@ impl Default for Config {
                 min_session_timeout: Span(Duration::from_secs(6)),
                 max_session_timeout: Span(Duration::from_secs(1800)),
                 max_size: 10_000,
+                consumer_session_timeout: Span(Duration::from_secs(45)),
+                consumer_heartbeat_interval: Span(Duration::from_secs(5)),
                 offsets_retention: Span(Duration::from_secs(7 * 24 * 3600)),
                 offsets_partitions: 50,
             },
@@ -312,6 +316,15 @@ impl Config {
         }
         if self.groups.min_session_timeout.0 > self.groups.max_session_timeout.0 {
             bail!("groups.min_session_timeout is longer than groups.max_session_timeout");
+        }
+        if self.groups.consumer_heartbeat_interval.0.as_millis() < 100 {
+            bail!(
+                "groups.consumer_heartbeat_interval = {}: expected at least 100ms",
+                self.groups.consumer_heartbeat_interval
+            );
+        }
+        if self.groups.consumer_session_timeout.0 <= self.groups.consumer_heartbeat_interval.0 {
+            bail!("groups.consumer_session_timeout is not longer than groups.consumer_heartbeat_interval");
         }
         let shortest = [
             ("retention_check", self.topics.retention_check),

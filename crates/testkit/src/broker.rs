@@ -129,6 +129,16 @@ impl MemoryBroker {
         Arc::new(Self { default_partitions: 1, ..Self::default() })
     }
 
+    /// Name, id and number of partitions of each topic.
+    pub(crate) fn topics_of_groups(&self) -> Vec<(String, TopicId, i32)> {
+        let state = self.state();
+        let all = state
+            .topics
+            .iter()
+            .map(|(name, topic)| (name.clone(), topic.id, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)));
+        all.collect()
+    }
+
     /// A broker with one topic.
     pub fn with_topic(name: &str, partitions: usize) -> Arc<Self> {
         let broker = Self::new();

@@ -1,16 +1,17 @@
 //! The group coordinator of a broker in memory: the real state machine, whose log is always durable.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use runnel_api::groups::{
-    CommitOffsets, CommittedOffset, DeleteOffsets, DescribedGroup, FetchOffsets, Heartbeat, JoinGroup, JoinOutcome,
-    LeaveGroup, ListedGroup, SyncGroup, Synced,
+    CommitOffsets, CommittedOffset, ConsumerBeat, ConsumerHeartbeat, DeleteOffsets, DescribedConsumerGroup,
+    DescribedGroup, FetchOffsets, Heartbeat, JoinGroup, JoinOutcome, LeaveGroup, ListedGroup, SyncGroup, Synced,
 };
 use runnel_api::{Error, ErrorKind, Groups};
-use runnel_group::{Effect, Now, Options, Reply, Request, Shard, Token};
+use runnel_group::{Effect, Now, Options, Reply, Request, Shard, Token, Topics};
+use runnel_record::TopicId;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -55,6 +56,13 @@ impl MemoryGroups {
 
     fn now(&self) -> Now {
         Now { elapsed: self.started.elapsed(), wall_ms: 1_700_000_000_000 }
+    }
+
+    /// The topics as they are now.
+    fn set_topics(&self, topics: Vec<(String, TopicId, i32)>) {
+        let mut inner = self.inner();
+        let version = inner.shard.topics().version() + 1;
+        inner.shard.set_topics(Arc::new(Topics::new(version, topics)));
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, Error> {
@@ -120,6 +128,15 @@ impl Groups for MemoryBroker {
         done(&self.groups.ask(Request::Heartbeat(beat)).await?)
     }
 
+    async fn consumer_heartbeat(&self, beat: ConsumerHeartbeat) -> Result<ConsumerBeat, Error> {
+        self.groups.set_topics(self.topics_of_groups());
+        let fresh = uuid::Uuid::new_v4().to_string();
+        match self.groups.ask(Request::ConsumerHeartbeat(beat, fresh)).await? {
+            Reply::ConsumerBeat(beat) => Ok(beat),
+            _ => Err(lost()),
+        }
+    }
+
     async fn leave_group(&self, leave: LeaveGroup) -> Result<Vec<Result<(), Error>>, Error> {
         each(self.groups.ask(Request::Leave(leave)).await?)
     }
@@ -149,6 +166,13 @@ impl Groups for MemoryBroker {
     async fn describe_group(&self, group: &str) -> Result<DescribedGroup, Error> {
         match self.groups.ask(Request::Describe(group.to_owned())).await? {
             Reply::Described(described) => Ok(described),
+            _ => Err(lost()),
+        }
+    }
+
+    async fn describe_consumer_group(&self, group: &str) -> Result<DescribedConsumerGroup, Error> {
+        match self.groups.ask(Request::DescribeConsumer(group.to_owned())).await? {
+            Reply::DescribedConsumer(described) => Ok(described),
             _ => Err(lost()),
         }
     }

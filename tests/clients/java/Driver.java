@@ -133,6 +133,9 @@ public final class Driver {
     private static void group(JsonNode request) {
         Map<String, Object> settings = settings(request);
         settings.put("group.id", request.get("group").asText());
+        if (!request.get("protocol").isNull()) {
+            settings.put("group.protocol", request.get("protocol").asText());
+        }
         settings.put("enable.auto.commit", false);
         settings.put("auto.offset.reset", "earliest");
         settings.put("max.poll.records", request.get("count").asInt());

@@ -119,6 +119,9 @@ impl Coordinator {
             // Its client gave up, while this was loading for one, and asks again.
             return;
         }
+        if let Some(topics) = self.broker.topics.picture_after(self.shard.topics().version()) {
+            self.shard.set_topics(topics);
+        }
         self.next_token += 1;
         let token = Token(self.next_token);
         let urgent = matches!(asked.request, Request::Heartbeat(_));
@@ -234,8 +237,10 @@ async fn load_answering(load: impl Future<Output = bool>, mailbox: &mut mpsc::Re
 fn count(key: &GroupKey, lives: bool) {
     match key {
         GroupKey::Offset { .. } if lives => metrics::counter!("runnel_group_offset_commits_total").increment(1),
-        GroupKey::Group { .. } if lives => metrics::counter!("runnel_group_rebalances_total").increment(1),
-        GroupKey::Offset { .. } | GroupKey::Group { .. } => {}
+        GroupKey::Group { .. } | GroupKey::Epoch { .. } if lives => {
+            metrics::counter!("runnel_group_rebalances_total").increment(1);
+        }
+        _ => {}
     }
 }
 

@@ -44,7 +44,7 @@ impl Broker {
     async fn lags(&self) -> Result<(BTreeMap<String, i64>, Lags), Error> {
         let (mut members, mut lags) = (BTreeMap::new(), Lags::new());
         for listed in self.list_groups().await?.into_iter().take(MOST_GROUPS) {
-            let all = FetchOffsets { group: listed.group.clone(), topics: None };
+            let all = FetchOffsets { group: listed.group.clone(), topics: None, member: None };
             for committed in self.fetch_offsets(all).await? {
                 // One that nobody has opened since the start has nothing new either, or will be counted soon.
                 let topic = TopicKey::Name(committed.topic.clone());

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use futures::future::join_all;
 use runnel_api::groups::{
-    CommitOffset, CommitOffsets, CommittedOffset, DeleteOffsets, DescribedGroup, FetchOffsets, GroupError, Heartbeat,
-    JoinGroup, JoinOutcome, LeaveGroup, Leaving, ListedGroup, SyncGroup, Synced,
+    CommitOffset, CommitOffsets, CommittedOffset, ConsumerBeat, ConsumerHeartbeat, DeleteOffsets,
+    DescribedConsumerGroup, DescribedGroup, FetchOffsets, GroupError, Heartbeat, JOIN, JoinGroup, JoinOutcome,
+    LeaveGroup, Leaving, ListedGroup, SyncGroup, Synced,
 };
 use runnel_api::{Error, ErrorKind, Groups, TopicKey};
 use runnel_group::{Reply, Request};
@@ -45,6 +46,16 @@ impl Groups for Broker {
     async fn heartbeat(&self, beat: Heartbeat) -> Result<(), Error> {
         let group = beat.group.clone();
         done(&self.ask_group(&group, Request::Heartbeat(beat), false).await?)
+    }
+
+    async fn consumer_heartbeat(&self, mut beat: ConsumerHeartbeat) -> Result<ConsumerBeat, Error> {
+        beat.client_id.truncate(beat.client_id.floor_char_boundary(MAX_PREFIX));
+        let (group, first) = (beat.group.clone(), beat.epoch == JOIN && !beat.group.is_empty());
+        let fresh_id = Uuid::new_v4().to_string();
+        match self.ask_group(&group, Request::ConsumerHeartbeat(beat, fresh_id), first).await? {
+            Reply::ConsumerBeat(beat) => Ok(beat),
+            other => Err(unexpected(&other)),
+        }
     }
 
     async fn leave_group(&self, leave: LeaveGroup) -> Result<Vec<Result<(), Error>>, Error> {
@@ -100,6 +111,13 @@ impl Groups for Broker {
     async fn describe_group(&self, group: &str) -> Result<DescribedGroup, Error> {
         match self.ask_group(group, Request::Describe(group.to_owned()), false).await? {
             Reply::Described(described) => Ok(described),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn describe_consumer_group(&self, group: &str) -> Result<DescribedConsumerGroup, Error> {
+        match self.ask_group(group, Request::DescribeConsumer(group.to_owned()), false).await? {
+            Reply::DescribedConsumer(described) => Ok(described),
             other => Err(unexpected(&other)),
         }
     }

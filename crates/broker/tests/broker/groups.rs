@@ -29,6 +29,7 @@ impl Node {
         let commit = CommitOffsets {
             group: group.into(),
             member: Membership { generation: -1, member_id: String::new(), instance_id: None },
+            knows_epochs: false,
             retention: None,
             offsets: vec![offset],
         };
@@ -37,7 +38,8 @@ impl Node {
 
     fn committed(&self, group: &str) -> Result<i64, Error> {
         let topics = Some(vec![("t".to_owned(), vec![0])]);
-        let found = self.run(self.broker().fetch_offsets(FetchOffsets { group: group.into(), topics }))?;
+        let found =
+            self.run(self.broker().fetch_offsets(FetchOffsets { group: group.into(), topics, member: None }))?;
         Ok(found[0].offset)
     }
 
@@ -158,8 +160,8 @@ fn groups_are_read_back_from_the_bucket() {
     node.beat("g", &joined).unwrap();
     assert_eq!(node.committed("idle").unwrap(), 7);
     let groups = node.run(node.broker().list_groups()).unwrap();
-    let states: Vec<_> = groups.iter().map(|group| (group.group.as_str(), group.state)).collect();
-    assert_eq!(states, [("g", GroupState::Stable), ("idle", GroupState::Empty)]);
+    let states: Vec<_> = groups.iter().map(|group| (group.group.as_str(), group.state.name())).collect();
+    assert_eq!(states, [("g", "Stable"), ("idle", "Empty")]);
     let leaving = Leaving { member_id: joined.member_id, instance_id: None, reason: None };
     let leave = LeaveGroup { group: "g".into(), members: vec![leaving] };
     assert_eq!(node.run(node.broker().leave_group(leave)).unwrap(), [Ok(())]);

@@ -4,6 +4,7 @@
 //! old incarnation reaches it any more, and drops the runtime then.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod consumer_groups;
 mod corruption;
 mod crash;
 mod fetch;

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod consumer;
+
 fn offset() -> OffsetCommitValue {
     OffsetCommitValue {
         offset: 42,
@@ -84,7 +86,7 @@ fn flexible_values_of_newer_coordinators_are_read() {
 
 #[test]
 fn unknown_kinds_are_passed_over_and_newer_values_refused() {
-    assert_eq!(GroupKey::decode(&[0, 3, 0, 0]).unwrap(), None);
+    assert_eq!(GroupKey::decode(&[0, 9, 0, 0]).unwrap(), None);
     assert!(matches!(OffsetCommitValue::decode(&[0, 9]), Err(Error::NewerFormat { found: 9, .. })));
 }
 
@@ -95,5 +97,11 @@ proptest! {
         drop(GroupKey::decode(&bytes));
         drop(OffsetCommitValue::decode(&bytes));
         drop(GroupMetadataValue::decode(&bytes));
+        drop(SubscribedTopics::decode(&bytes));
+        drop(EpochValue::decode(&bytes));
+        drop(ConsumerMemberValue::decode(&bytes));
+        drop(TargetMemberValue::decode(&bytes));
+        drop(CurrentAssignmentValue::decode(&bytes));
+        drop(PatternValue::decode(&bytes));
     }
 }

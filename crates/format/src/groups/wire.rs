@@ -1,6 +1,7 @@
 //! Kafka's own encoding of fields: big-endian, strings behind an int16, or compact in flexible versions.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use uuid::Uuid;
 
 use crate::Error;
 
@@ -13,6 +14,21 @@ pub(super) trait Put {
     fn string(&mut self, v: &str);
     fn nullable(&mut self, v: Option<&str>);
     fn blob(&mut self, v: &[u8]);
+
+    // Of flexible versions.
+    fn int8(&mut self, v: i8);
+    fn uuid(&mut self, v: Uuid);
+    fn varint(&mut self, v: u32);
+    fn compact(&mut self, v: &str);
+    fn compact_nullable(&mut self, v: Option<&str>);
+    fn compact_blob(&mut self, v: &[u8]);
+    /// How many items follow.
+    fn count(&mut self, items: usize);
+    fn strings(&mut self, v: &[String]);
+    fn numbers(&mut self, v: &[i32]);
+    /// The only tagged field of a struct.
+    fn tag(&mut self, tag: u32, content: &[u8]);
+    fn no_tags(&mut self);
 }
 
 impl Put for BytesMut {
@@ -44,6 +60,64 @@ impl Put for BytesMut {
     fn blob(&mut self, v: &[u8]) {
         self.put_i32(i32::try_from(v.len()).unwrap_or(i32::MAX));
         self.put_slice(v);
+    }
+
+    fn int8(&mut self, v: i8) {
+        self.put_i8(v);
+    }
+
+    fn uuid(&mut self, v: Uuid) {
+        self.put_slice(v.as_bytes());
+    }
+
+    fn varint(&mut self, mut v: u32) {
+        while v >= 0x80 {
+            self.put_u8((v & 0x7f) as u8 | 0x80);
+            v >>= 7;
+        }
+        self.put_u8(v as u8);
+    }
+
+    fn compact(&mut self, v: &str) {
+        let v = &v[..v.floor_char_boundary(i16::MAX.unsigned_abs().into())];
+        self.compact_blob(v.as_bytes());
+    }
+
+    fn compact_nullable(&mut self, v: Option<&str>) {
+        match v {
+            None => self.varint(0),
+            Some(v) => self.compact(v),
+        }
+    }
+
+    fn compact_blob(&mut self, v: &[u8]) {
+        self.count(v.len());
+        self.put_slice(v);
+    }
+
+    fn count(&mut self, items: usize) {
+        self.varint(u32::try_from(items).unwrap_or(u32::MAX - 1) + 1);
+    }
+
+    fn strings(&mut self, v: &[String]) {
+        self.count(v.len());
+        v.iter().for_each(|v| self.compact(v));
+    }
+
+    fn numbers(&mut self, v: &[i32]) {
+        self.count(v.len());
+        v.iter().for_each(|v| self.int32(*v));
+    }
+
+    fn tag(&mut self, tag: u32, content: &[u8]) {
+        self.varint(1);
+        self.varint(tag);
+        self.varint(u32::try_from(content.len()).unwrap_or(u32::MAX));
+        self.put_slice(content);
+    }
+
+    fn no_tags(&mut self) {
+        self.varint(0);
     }
 }
 
@@ -111,14 +185,37 @@ impl<'a> Get<'a> {
 
     /// Skips tagged fields, where the version has them.
     pub(super) fn tags(&mut self) -> Result<(), Error> {
+        self.tagged().map(drop)
+    }
+
+    /// The tagged fields, where the version has them: tag and content.
+    pub(super) fn tagged(&mut self) -> Result<Vec<(u32, Self)>, Error> {
+        let mut fields = Vec::new();
         if self.flexible {
             for _ in 0..self.varint()? {
-                self.varint()?;
+                let tag = self.varint()?;
                 let length = i64::from(self.varint()?);
-                self.take(length)?;
+                let left = self.take(length)?.unwrap_or_default();
+                fields.push((tag, Self { what: self.what, left, flexible: true }));
             }
         }
-        Ok(())
+        Ok(fields)
+    }
+
+    pub(super) fn int8(&mut self) -> Result<i8, Error> {
+        self.array().map(i8::from_be_bytes)
+    }
+
+    pub(super) fn uuid(&mut self) -> Result<Uuid, Error> {
+        self.array().map(Uuid::from_bytes)
+    }
+
+    pub(super) fn numbers(&mut self) -> Result<Vec<i32>, Error> {
+        (0..self.count()?).map(|_| self.int32()).collect()
+    }
+
+    pub(super) fn strings(&mut self) -> Result<Vec<String>, Error> {
+        (0..self.count()?).map(|_| self.string()).collect()
     }
 
     fn length(&mut self) -> Result<i64, Error> {

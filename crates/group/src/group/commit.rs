@@ -31,6 +31,9 @@ impl Group {
     }
 
     fn may_commit(&mut self, ctx: &Context<'_>, commit: &CommitOffsets) -> Result<(), Error> {
+        if let Some(consumer) = &self.consumer {
+            return consumer.may_commit(ctx.topics, commit);
+        }
         // From a tool, or a consumer that was assigned its partitions by hand; such a consumer may name an instance.
         if commit.member.generation < 0 && self.is(GroupState::Empty) {
             return Ok(());
@@ -87,23 +90,32 @@ impl Group {
 
     /// Deletes the group with all that it committed.
     pub(crate) fn delete(&mut self, ctx: &mut Context<'_>) -> Result<(), Error> {
-        if !self.is(GroupState::Empty) {
+        if !self.is(GroupState::Empty) || self.consumer.as_ref().is_some_and(|consumer| !consumer.is_empty()) {
             return Err(Error::NonEmptyGroup);
         }
         let all: Vec<_> = self.offsets.iter().map(|(topic, partition, _)| (topic.to_owned(), partition)).collect();
         for (topic, partition) in all {
             self.forget_offset(ctx, &topic, partition);
         }
-        ctx.write(GroupKey::Group { group: self.id.clone() }, None);
         self.pending.clear();
-        self.restore_absent();
+        self.end(ctx);
         Ok(())
+    }
+
+    /// Nothing is left of the group but what is still committed.
+    fn end(&mut self, ctx: &mut Context<'_>) {
+        match self.consumer.take() {
+            Some(consumer) => consumer.write_gone(ctx),
+            None => ctx.write(GroupKey::Group { group: self.id.clone() }, None),
+        }
+        self.restore_absent();
     }
 
     /// Lets go what nobody has used for long (KIP-211), and the group with the last of it.
     pub(crate) fn expire_offsets(&mut self, ctx: &mut Context<'_>) {
         let (state, since, consumers) = (self.state, self.since, self.protocol_type.as_deref() == Some(CONSUMER));
         let idle_since = |topic: &str, value: &OffsetCommitValue| match (state, &self.protocol_type) {
+            _ if self.consumer.is_some() => (!self.reads(topic)).then_some(value.commit_timestamp),
             // From the moment that the last member went.
             (GroupState::Empty, Some(_)) if since >= 0 => Some(since.max(value.commit_timestamp)),
             (GroupState::Empty, _) => Some(value.commit_timestamp),
@@ -114,10 +126,9 @@ impl Group {
         for (topic, partition) in expired {
             self.forget_offset(ctx, &topic, partition);
         }
-        let over = self.is(GroupState::Empty) && self.offsets.is_empty() && self.pending.is_empty();
-        if over {
-            ctx.write(GroupKey::Group { group: self.id.clone() }, None);
-            self.restore_absent();
+        let unused = self.consumer.as_ref().is_none_or(|consumer| consumer.is_empty());
+        if unused && self.is(GroupState::Empty) && self.offsets.is_empty() && self.pending.is_empty() {
+            self.end(ctx);
         }
     }
 
@@ -133,6 +144,9 @@ impl Group {
 
     /// Whether a member may be reading the topic.
     fn reads(&self, topic: &str) -> bool {
+        if let Some(consumer) = &self.consumer {
+            return consumer.reads(topic);
+        }
         self.members
             .values()
             .flat_map(|member| &member.protocols)

@@ -7,6 +7,9 @@ use crate::shard::Context;
 
 impl Group {
     pub(crate) fn heartbeat(&mut self, ctx: &Context<'_>, beat: &Heartbeat) -> Result<(), Error> {
+        if let Some(consumer) = &mut self.consumer {
+            return consumer.beat_classic(ctx, beat);
+        }
         let state = self.state;
         let member = self.current(&beat.member)?;
         member.deadline = ctx.now.elapsed + member.session_timeout;

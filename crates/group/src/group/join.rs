@@ -25,6 +25,12 @@ impl Group {
         join: JoinGroup,
         fresh_id: String,
     ) -> Result<(), Error> {
+        self.leave_consumer_protocol(ctx, &join);
+        if let Some(consumer) = &mut self.consumer {
+            let outcome = consumer.join_classic(ctx, join, fresh_id)?;
+            ctx.reply(token, Ok(Reply::Join(outcome)));
+            return Ok(());
+        }
         if !self.agrees_with(&join) {
             return Err(Error::InconsistentGroupProtocol);
         }

@@ -7,6 +7,11 @@ use crate::shard::Context;
 
 impl Group {
     pub(crate) fn leave(&mut self, ctx: &mut Context<'_>, leave: &LeaveGroup) -> Vec<Result<(), Error>> {
+        if let Some(consumer) = &mut self.consumer {
+            let each = consumer.leave_classic(ctx, &leave.members);
+            self.downgrade(ctx);
+            return each;
+        }
         let before = (self.members.len(), self.pending.len());
         let each = leave.members.iter().map(|leaving| self.leave_one(ctx, leaving)).collect();
         if self.members.len() != before.0 {

@@ -1,14 +1,17 @@
 //! A group as tools see it.
 
 use crate::group::Group;
-use crate::requests::{DescribedGroup, DescribedMember, GroupState, ListedGroup};
+use crate::requests::{DescribedGroup, DescribedMember, GroupState, ListedGroup, ListedState};
 
 impl Group {
     pub(crate) fn listed(&self) -> ListedGroup {
+        if let Some(consumer) = &self.consumer {
+            return consumer.listed();
+        }
         ListedGroup {
             group: self.id.clone(),
             protocol_type: self.protocol_type.clone().unwrap_or_default(),
-            state: self.state,
+            state: ListedState::Classic(self.state),
             members: self.members.len(),
         }
     }

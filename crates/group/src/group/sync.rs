@@ -11,6 +11,10 @@ use crate::shard::{Context, Token};
 
 impl Group {
     pub(crate) fn sync(&mut self, ctx: &mut Context<'_>, token: Token, sync: SyncGroup) {
+        if let Some(consumer) = &mut self.consumer {
+            let outcome = consumer.sync_classic(ctx, &sync);
+            return ctx.reply(token, outcome.map(Reply::Sync));
+        }
         if let Err(error) = self.try_sync(ctx, token, sync) {
             ctx.reply(token, Err(error));
         }

@@ -7,6 +7,10 @@ use crate::shard::Context;
 
 impl Group {
     pub(crate) fn tick(&mut self, ctx: &mut Context<'_>) {
+        if let Some(consumer) = &mut self.consumer {
+            consumer.tick(ctx);
+            return self.downgrade(ctx);
+        }
         let now = ctx.now.elapsed;
         let departed = self.end_sessions(ctx) | self.end_unsynced(ctx);
         let pending = self.pending.len();

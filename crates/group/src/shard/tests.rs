@@ -1,14 +1,21 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod classic;
+mod consumer;
+mod consumer_random;
 mod crash;
 mod hostile;
+mod migration;
+mod migration_random;
 mod offsets;
 mod statics;
 
 use std::collections::BTreeMap;
 
+use runnel_record::TopicId;
+
 use super::*;
+use crate::partitions::Partitions;
 use crate::requests::*;
 
 /// A coordinator, its log, and the answers so far.
@@ -17,7 +24,14 @@ pub(super) struct World {
     pub(super) now: Now,
     pub(super) log: Vec<(Bytes, Option<Bytes>)>,
     pub(super) answers: BTreeMap<Token, Result<Reply, Error>>,
+    topics: Arc<Topics>,
     next: u64,
+}
+
+pub(super) fn topic_id(name: &str) -> TopicId {
+    let mut bytes = [0; 16];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    TopicId(uuid::Uuid::from_bytes(bytes))
 }
 
 pub(super) fn seconds(n: u64) -> Duration {
@@ -31,12 +45,27 @@ pub(super) fn options() -> Options {
 impl World {
     pub(super) fn new(options: Options) -> Self {
         let now = Now { elapsed: Duration::ZERO, wall_ms: 1_000_000 };
-        Self { shard: Shard::new(options), now, log: Vec::new(), answers: BTreeMap::new(), next: 0 }
+        Self {
+            shard: Shard::new(options),
+            now,
+            log: Vec::new(),
+            answers: BTreeMap::new(),
+            topics: Arc::default(),
+            next: 0,
+        }
     }
 
     /// A coordinator whose groups rebalance without the first delay.
     pub(super) fn quick() -> Self {
         Self::new(Options { initial_rebalance_delay: Duration::ZERO, ..options() })
+    }
+
+    /// Topics by name, and how many partitions each has; one that grows stays the same.
+    pub(super) fn topics(&mut self, topics: &[(&str, i32)]) {
+        let version = self.topics.version() + 1;
+        let topics = topics.iter().map(|(name, count)| ((*name).to_owned(), topic_id(name), *count));
+        self.topics = Arc::new(Topics::new(version, topics));
+        self.shard.set_topics(Arc::clone(&self.topics));
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -84,6 +113,7 @@ impl World {
     /// The coordinator dies and comes back from its log.
     pub(super) fn restart(&mut self, options: Options) {
         self.shard = Shard::new(options);
+        self.shard.set_topics(Arc::clone(&self.topics));
         for (key, value) in &self.log {
             self.shard.load(key, value.as_deref()).unwrap();
         }
@@ -193,6 +223,7 @@ pub(super) fn commit(group: &str, generation: i32, member_id: &str, offset: i64)
     Request::Commit(CommitOffsets {
         group: group.into(),
         member: member(generation, member_id),
+        knows_epochs: false,
         retention: None,
         offsets: vec![CommitOffset { topic: "t".into(), partition: 0, offset, leader_epoch: 2, metadata: "m".into() }],
     })
@@ -200,7 +231,7 @@ pub(super) fn commit(group: &str, generation: i32, member_id: &str, offset: i64)
 
 pub(super) fn committed(world: &mut World, group: &str) -> i64 {
     let topics = Some(vec![("t".to_owned(), vec![0])]);
-    match world.ask(Request::FetchOffsets(FetchOffsets { group: group.into(), topics })) {
+    match world.ask(Request::FetchOffsets(FetchOffsets { group: group.into(), topics, member: None })) {
         Ok(Reply::Offsets(offsets)) => offsets[0].offset,
         other => panic!("{other:?}"),
     }

@@ -50,7 +50,6 @@ fn token(token: &str) -> Result<Option<(String, i32)>, Failure> {
 
 async fn rows(door: &Door, group: &str) -> Result<Rows, Failure> {
     let described = super::described(door, group).await?;
-    let consumers = described.protocol_type == super::CONSUMER;
     let row = |topic: &str, partition| GroupOffset { topic: topic.to_owned(), partition, ..GroupOffset::default() };
     let mut rows = Rows::new();
     for committed in super::committed(door, group).await? {
@@ -59,9 +58,10 @@ async fn rows(door: &Door, group: &str) -> Result<Rows, Failure> {
         rows.insert((committed.topic, committed.partition), row);
     }
     for member in &described.members {
-        for (topic, partitions) in super::assignment(member, consumers) {
-            for partition in partitions {
-                let entry = rows.entry((topic.clone(), partition)).or_insert_with(|| row(&topic, partition));
+        for assigned in &member.assignment {
+            for partition in &assigned.partitions {
+                let place = (assigned.topic.clone(), *partition);
+                let entry = rows.entry(place).or_insert_with(|| row(&assigned.topic, *partition));
                 entry.member_id = Some(member.member_id.clone());
             }
         }

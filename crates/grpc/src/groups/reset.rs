@@ -111,13 +111,17 @@ async fn commit(door: &Door, group: &str, offsets: &mut [ResetOffset]) -> Result
     let commit = CommitOffsets {
         group: group.to_owned(),
         member: Membership { generation: -1, member_id: String::new(), instance_id: None },
+        knows_epochs: true,
         retention: None,
         offsets: commits.collect(),
     };
     let outcomes = Groups::commit_offsets(&*door.broker, commit).await.map_err(|error| match error.kind {
         // Somebody joined since it was looked at.
         ErrorKind::Group(
-            GroupError::UnknownMemberId | GroupError::IllegalGeneration | GroupError::RebalanceInProgress,
+            GroupError::UnknownMemberId
+            | GroupError::IllegalGeneration
+            | GroupError::RebalanceInProgress
+            | GroupError::StaleMemberEpoch,
         ) => super::has_members(group),
         _ => super::refused(group, error),
     })?;

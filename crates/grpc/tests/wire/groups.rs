@@ -49,7 +49,8 @@ async fn commit(broker: &MemoryBroker, group: &str, offsets: &[(i32, i64)]) {
         metadata: "m".to_owned(),
     });
     let member = Membership { generation: -1, member_id: String::new(), instance_id: None };
-    let commit = CommitOffsets { group: group.to_owned(), member, retention: None, offsets: offsets.collect() };
+    let offsets = offsets.collect();
+    let commit = CommitOffsets { group: group.to_owned(), member, knows_epochs: true, retention: None, offsets };
     broker.commit_offsets(commit).await.unwrap();
 }
 

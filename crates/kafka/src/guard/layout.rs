@@ -213,6 +213,21 @@ pub(crate) static DELETE_GROUPS: Layout = plain(&[always(STRINGS)]);
 pub(crate) static OFFSET_DELETE: Layout =
     plain(&[always(Kind::Str), always(Kind::Array(&Kind::Struct(&NAME_AND_PARTITIONS)))]);
 
+pub(crate) static CONSUMER_GROUP_HEARTBEAT: Layout = plain(&[
+    always(Kind::Str),   // group
+    always(Kind::Str),   // member
+    always(INT32),       // epoch
+    always(Kind::Str),   // instance
+    always(Kind::Str),   // rack
+    always(INT32),       // rebalance timeout
+    always(STRINGS),     // topics
+    since(1, Kind::Str), // regular expression
+    always(Kind::Str),   // assignor
+    always(Kind::Array(&Kind::Struct(&plain(&[always(UUID), always(INT32S)])))),
+]);
+
+pub(crate) static CONSUMER_GROUP_DESCRIBE: Layout = plain(&[always(STRINGS), always(BOOL)]);
+
 pub(crate) static API_VERSIONS: Layout = plain(&[since(3, Kind::Str), since(3, Kind::Str)]);
 
 pub(crate) static CREATE_TOPICS: Layout = plain(&[

@@ -65,6 +65,8 @@ fn decode(api: &Api, version: i16, body: &[u8]) -> bool {
         DescribeClientQuotasRequest,
         AlterClientQuotasRequest,
         DescribeProducersRequest,
+        ConsumerGroupHeartbeatRequest,
+        ConsumerGroupDescribeRequest,
         GetTelemetrySubscriptionsRequest,
         PushTelemetryRequest,
         ListConfigResourcesRequest

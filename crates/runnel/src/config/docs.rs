@@ -85,6 +85,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("groups.max_session_timeout", "Longest session timeout that a member may ask for."),
     s("groups.max_size", "Most members of one group."),
     s(
+        "groups.consumer_session_timeout",
+        "How long a member that speaks the consumer protocol (KIP-848) may be silent before it is removed (Kafka: group.consumer.session.timeout.ms).",
+    ),
+    s(
+        "groups.consumer_heartbeat_interval",
+        "How often such a member is told to give a sign of life (Kafka: group.consumer.heartbeat.interval.ms).",
+    ),
+    s(
         "groups.offsets_retention",
         "How long committed offsets are kept after the last member of their group left, or after their commit where there were no members.",
     ),

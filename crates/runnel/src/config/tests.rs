@@ -82,6 +82,8 @@ fn refuses_what_cannot_work() {
         "node.id=",
         "topics.default_partitions=0",
         "groups.min_session_timeout=0s",
+        "groups.consumer_heartbeat_interval=0s",
+        "groups.consumer_session_timeout=5s",
         "storage.url=ftp://x",
         "topics.auto_create=maybe",
         "telemetry.otlp_endpoint=https://collector:4317",

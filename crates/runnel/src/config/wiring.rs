@@ -51,6 +51,8 @@ impl Config {
                     min_session_timeout: self.groups.min_session_timeout.0,
                     max_session_timeout: self.groups.max_session_timeout.0,
                     max_size: self.groups.max_size,
+                    consumer_session_timeout: self.groups.consumer_session_timeout.0,
+                    consumer_heartbeat_interval: self.groups.consumer_heartbeat_interval.0,
                     offsets_retention: self.groups.offsets_retention.0,
                     ..CoordinatorOptions::default()
                 },

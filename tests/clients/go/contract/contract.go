@@ -24,6 +24,7 @@ type Request struct {
 	Time       *int64
 	Count      int
 	Group      string
+	Protocol   string
 
 	Config map[string]*string
 }

@@ -74,8 +74,13 @@ func consume(request *contract.Request, answer contract.Answer) error {
 }
 
 func group(request *contract.Request, answer contract.Answer) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(request.Bootstrap), kgo.ConsumerGroup(request.Group),
-		kgo.ConsumeTopics(request.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
+	options := []kgo.Opt{kgo.SeedBrokers(request.Bootstrap), kgo.ConsumerGroup(request.Group),
+		kgo.ConsumeTopics(request.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit()}
+	if request.Protocol == "consumer" {
+		// Of the client's own strategies, those that the broker has too.
+		options = append(options, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
+	}
+	client, err := kgo.NewClient(options...)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ fn metadata_has_a_limit_and_all_offsets_can_be_asked_for() {
     wanted.offsets.push(large);
     let each = world.ask(Request::Commit(wanted));
     assert_eq!(each, Ok(Reply::Each(vec![Ok(()), Err(Error::OffsetMetadataTooLarge)])));
-    let all = world.ask(Request::FetchOffsets(FetchOffsets { group: "g".into(), topics: None }));
+    let all = world.ask(Request::FetchOffsets(FetchOffsets { group: "g".into(), topics: None, member: None }));
     let Ok(Reply::Offsets(all)) = all else { panic!() };
     assert_eq!(all.iter().map(|o| (o.partition, o.offset, o.leader_epoch)).collect::<Vec<_>>(), [(0, 5, 2)]);
 }

@@ -6,6 +6,7 @@ use kafka_protocol::messages::alter_configs_request::{
     AlterConfigsResource as FullResource, AlterableConfig as FullConfig,
 };
 use kafka_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions as OwnedPartitions;
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
@@ -52,6 +53,11 @@ pub(super) fn request(key: ApiKey, version: i16, n: usize, text: &str) -> Vec<u8
         ApiKey::Heartbeat => encode(&make.heartbeat(version), version),
         ApiKey::LeaveGroup => encode(&make.leave_group(version), version),
         ApiKey::SyncGroup => encode(&make.sync_group(version), version),
+        ApiKey::ConsumerGroupHeartbeat => encode(&make.consumer_group_heartbeat(version), version),
+        ApiKey::ConsumerGroupDescribe => {
+            let request = ConsumerGroupDescribeRequest::default().with_group_ids(make.many(GroupId(make.text())));
+            encode(&request.with_unknown_tagged_field(9, make.blob()), version)
+        }
         ApiKey::DescribeGroups => {
             encode(&DescribeGroupsRequest::default().with_groups(make.many(GroupId(make.text()))), version)
         }
@@ -247,6 +253,23 @@ impl Make {
     fn find_coordinator(&self, version: i16) -> FindCoordinatorRequest {
         let request = FindCoordinatorRequest::default().with_unknown_tagged_field(9, self.blob());
         if version >= 4 { request.with_coordinator_keys(self.many(self.text())) } else { request.with_key(self.text()) }
+    }
+
+    fn consumer_group_heartbeat(&self, version: i16) -> ConsumerGroupHeartbeatRequest {
+        let owned = OwnedPartitions::default()
+            .with_topic_id(Uuid::max())
+            .with_partitions(self.many(3))
+            .with_unknown_tagged_field(9, self.blob());
+        let request = ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(GroupId(self.text()))
+            .with_member_id(self.text())
+            .with_instance_id(Some(self.text()))
+            .with_rack_id(Some(self.text()))
+            .with_subscribed_topic_names(Some(self.many(self.name())))
+            .with_server_assignor(Some(self.text()))
+            .with_topic_partitions(Some(self.many(owned)))
+            .with_unknown_tagged_field(9, self.blob());
+        if version >= 1 { request.with_subscribed_topic_regex(Some(self.text())) } else { request }
     }
 
     fn join_group(&self, version: i16) -> JoinGroupRequest {
