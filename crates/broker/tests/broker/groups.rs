@@ -230,6 +230,7 @@ fn commit_wide(node: &Node, group: &str, offset: i64) {
     let commit = CommitOffsets {
         group: group.into(),
         member: Membership { generation: -1, member_id: String::new(), instance_id: None },
+        knows_epochs: true,
         retention: None,
         offsets: (0..MANY).map(one).collect(),
     };
@@ -239,7 +240,8 @@ fn commit_wide(node: &Node, group: &str, offset: i64) {
 
 fn committed_wide(node: &Node, group: &str) -> Vec<i64> {
     let topics = Some(vec![("wide".to_owned(), (0..MANY).collect())]);
-    let found = node.run(node.broker().fetch_offsets(FetchOffsets { group: group.into(), topics })).unwrap();
+    let found =
+        node.run(node.broker().fetch_offsets(FetchOffsets { group: group.into(), topics, member: None })).unwrap();
     found.into_iter().map(|found| found.offset).collect()
 }
 
