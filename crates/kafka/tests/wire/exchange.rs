@@ -73,7 +73,10 @@ async fn api_versions_lists_what_is_served() {
         assert_eq!(response.error_code, 0);
         let listed: Vec<_> = response.api_keys.iter().map(|k| (k.api_key, k.min_version, k.max_version)).collect();
         assert_eq!(listed, runnel_kafka::served_versions().collect::<Vec<_>>());
-        assert!(response.supported_features.is_empty() && response.finalized_features.is_empty());
+        let features: Vec<_> =
+            response.finalized_features.iter().map(|f| (f.name.as_str(), f.max_version_level)).collect();
+        assert_eq!(features, if version >= 3 { vec![("group.version", 1)] } else { Vec::new() });
+        assert_eq!(response.supported_features.len(), features.len());
     }
     let nameless = client.call(&ApiVersionsRequest::default(), 3).await;
     assert_eq!(nameless.error_code, Wire::InvalidRequest.code());
