@@ -41,8 +41,30 @@ impl Broker {
         let look = (self.options.segment.merge_after / LOOKS).clamp(LOOK.0, LOOK.1);
         while !self.stop_signal.is_triggered() {
             self.pause_merging(look).await;
-            for (topic, partition) in self.topics.open_partitions() {
-                while self.merge_or_warn(&topic, &partition).await {}
+            self.merge_round().await;
+        }
+    }
+
+    /// Merges what there is, partition by partition. A bucket that fails ends the round.
+    async fn merge_round(&self) {
+        for (topic, partition) in self.topics.open_partitions() {
+            while self.may_merge(&partition) {
+                let merged = self.merge(&topic, &partition).await;
+                let outcome = match &merged {
+                    Ok(false) => break,
+                    Ok(true) => "ok",
+                    Err(error) => {
+                        let partition = partition.label();
+                        tracing::warn!(partition, %error, "cannot merge segments; they stay as they are");
+                        "failed"
+                    }
+                };
+                metrics::counter!("runnel_merge_total", "outcome" => outcome).increment(1);
+                match merged {
+                    Err(error) if error.kind == ErrorKind::StorageError => return,
+                    Err(_) => break,
+                    Ok(_) => {}
+                }
             }
         }
     }
@@ -58,24 +80,6 @@ impl Broker {
     fn may_merge(&self, partition: &Partition) -> bool {
         let goes_on = !self.stop_signal.is_triggered() && !partition.is_closed() && !partition.is_blocked();
         goes_on && self.may_ship() && self.log.pressing().is_empty()
-    }
-
-    /// One merge; whether there may be more.
-    async fn merge_or_warn(&self, topic: &Topic, partition: &Partition) -> bool {
-        if !self.may_merge(partition) {
-            return false;
-        }
-        let merged = self.merge(topic, partition).await;
-        let outcome = match &merged {
-            Ok(false) => return false,
-            Ok(true) => "ok",
-            Err(error) => {
-                tracing::warn!(partition = partition.label(), %error, "cannot merge segments; they stay as they are");
-                "failed"
-            }
-        };
-        metrics::counter!("runnel_merge_total", "outcome" => outcome).increment(1);
-        merged.is_ok()
     }
 
     /// Merges the next neighbours of a partition, if there are any.

@@ -147,22 +147,27 @@ impl Merge {
     /// Completes the object, which is durable when this returns: its reference, and the check that must come before
     /// the commit. After an error the object may be there; nothing refers to it.
     pub async fn finish(mut self) -> Result<(SegmentRef, Readback), Error> {
-        let encoded = match self.encoder.take().ok_or_else(lost).and_then(Encoder::finish) {
-            Ok(encoded) => encoded,
+        match self.write_end().await {
+            Ok(into) => {
+                self.upload.finish().await.map_err(Error::Fetch)?;
+                Ok((into.clone(), Readback::new(self.sources.snapshot(), into, self.sum)))
+            }
             Err(error) => {
                 self.abort().await;
-                return Err(error);
+                Err(error)
             }
-        };
-        let into = reference(&self.into, &encoded);
-        let whole = (into.base, into.next, u64::from(into.records)) == (self.into.base, self.into.next, self.records);
-        let sent = if whole { self.send(encoded.bytes).await } else { Err(differs(&into)) };
-        if let Err(error) = sent {
-            self.abort().await;
-            return Err(error);
         }
-        self.upload.finish().await.map_err(Error::Fetch)?;
-        Ok((into.clone(), Readback::new(self.sources.snapshot(), into, self.sum)))
+    }
+
+    async fn write_end(&mut self) -> Result<SegmentRef, Error> {
+        let encoder = self.encoder.take().ok_or_else(lost)?;
+        let encoded = tokio::task::spawn_blocking(|| encoder.finish()).await.map_err(Error::Interrupted)??;
+        let (planned, into) = (&self.into, reference(&self.into, &encoded));
+        if (into.base, into.next, u64::from(into.records)) != (planned.base, planned.next, self.records) {
+            return Err(differs(&into));
+        }
+        self.send(encoded.bytes).await?;
+        Ok(into)
     }
 
     /// Gives the object up, which nobody has seen.

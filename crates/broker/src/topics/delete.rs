@@ -33,11 +33,7 @@ impl Broker {
         created.map_err(|error| {
             // It may be there: a topic that goes on would lose at the next start what it acknowledged meanwhile.
             self.topics.half_deleted().insert(topic.id);
-            let told = bucket_error(&error);
-            Error::new(
-                told.kind,
-                format!("the deletion of `{}` is not done yet and is tried again: {told}", topic.name),
-            )
+            bucket_error(&error)
         })?;
         self.topics.half_deleted().remove(&topic.id);
         self.pass("topic.tombstoned")?;
@@ -52,14 +48,20 @@ impl Broker {
         Ok((topic.name.clone(), topic.id))
     }
 
-    /// Goes on with deletions that nobody knows the outcome of.
+    /// Finds out what became of deletions whose outcome is unknown, and goes on with those that the bucket knows of.
     pub(crate) async fn delete_again(&self) {
         let ids: Vec<TopicId> = self.topics.half_deleted().iter().copied().collect();
         for id in ids {
-            match self.delete(&TopicKey::Id(id)).await {
-                Err(error) if error.kind == ErrorKind::UnknownTopicId => drop(self.topics.half_deleted().remove(&id)),
-                Err(error) => tracing::warn!(%id, %error, "a deletion has to wait"),
-                Ok(_) => {}
+            let outcome = match self.bucket.read_register(&Key::Tombstone(id)).await {
+                Ok(Some(_)) => self.delete(&TopicKey::Id(id)).await.map(drop),
+                Ok(None) => Ok(()),
+                Err(error) => Err(bucket_error(&error)),
+            };
+            match outcome {
+                Err(error) if error.kind != ErrorKind::UnknownTopicId => {
+                    tracing::warn!(%id, %error, "whether a topic was deleted is not known yet");
+                }
+                _ => drop(self.topics.half_deleted().remove(&id)),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The object put together: row groups in their place on disk, the footer, the checks.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,6 +25,9 @@ use crate::{EncodeOptions, Error, checks, footer};
 const MAGIC: &[u8; 4] = b"PAR1";
 /// The version that Parquet files with pages of version 2 name.
 const PARQUET_VERSION: i32 = 2;
+
+/// In the place of bytes that were written before; nobody looks at them.
+static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
 /// Page indexes of a row group, by leaf.
 type Indexes = Vec<(Option<ColumnIndexMetaData>, Option<OffsetIndexMetaData>)>;
@@ -174,7 +177,12 @@ impl File {
         let mut sink = After { skip: self.len, kept: Vec::new() };
         let mut tracked = TrackedWrite::new(&mut sink);
         // The writer counts offsets from what has passed through it.
-        io::copy(&mut io::repeat(0).take(self.len), &mut tracked)?;
+        let mut passed = 0;
+        while passed < self.len {
+            let some = ZEROS.len().min(usize::try_from(self.len - passed).unwrap_or(usize::MAX));
+            tracked.write_all(&ZEROS[..some])?;
+            passed += some as u64;
+        }
         ParquetMetaDataWriter::new_with_tracked(tracked, &metadata).finish()?;
         Ok(sink.kept)
     }
