@@ -41,20 +41,6 @@ def fill(broker, topic, count=40, partitions=PARTITIONS):
     log.produce(broker.address, topic, [(i % partitions, None, b"%d" % i, None) for i in range(count)])
 
 
-def poll_until(members, condition, what, seconds=60):
-    """Polls consumers until a condition holds; the values that they read meanwhile."""
-    found = []
-
-    def done():
-        for member in members:
-            message = member.poll(0.02)
-            if message is not None and not message.error():
-                found.append(message.value())
-        return condition()
-    wait_until(done, what, seconds, every=0)
-    return found
-
-
 def partitions_of(member):
     return {p.partition for p in member.assignment()}
 
@@ -80,19 +66,19 @@ def close(members):
 def test_members_share_and_go_on_where_they_were(broker):
     fill(broker, "t")
     members = [subscribed(broker.address, "g") for _ in range(3)]
-    read = poll_until(members, lambda: shared(members), "three members share")
-    read += poll_until(members, lambda: len(set(read)) == 40 or shared(members), "they read")
+    read = groups.poll_until(members, lambda: shared(members), "three members share")
+    read += groups.poll_until(members, lambda: len(set(read)) == 40 or shared(members), "they read")
     wanted = {b"%d" % i for i in range(40)}
     found = set(read)
 
     def all_read():
-        found.update(poll_until(members, lambda: True, "a moment"))
+        found.update(groups.poll_until(members, lambda: True, "a moment"))
         return wanted <= found
     wait_until(all_read, "everything is read", 60, every=0)
     for member in members:
         member.commit(asynchronous=False)
     close(members[1:])
-    poll_until(members[:1], lambda: shared(members[:1]), "one has everything")
+    groups.poll_until(members[:1], lambda: shared(members[:1]), "one has everything")
     close(members[:1])
     assert groups.committed(broker.address, "g", "t", PARTITIONS) == [10] * PARTITIONS
     broker.kill()
@@ -112,23 +98,24 @@ def test_a_member_that_dies_loses_its_part(broker, assignor):
     lives = subscribed(broker.address, "g", **settings)
     # One that stops polling leaves by itself.
     dies = subscribed(broker.address, "g", **settings, **{"max.poll.interval.ms": 6000})
-    poll_until([lives, dies], lambda: shared([lives, dies]), "both share")
-    poll_until([lives], lambda: shared([lives]), "one has everything")
+    groups.poll_until([lives, dies], lambda: shared([lives, dies]), "both share")
+    groups.poll_until([lives], lambda: shared([lives]), "one has everything")
     close([lives, dies])
 
 
 def test_new_partitions_and_topics_are_found(broker):
     fill(broker, "t")
     member = subscribed(broker.address, "g", ["^t.*"])
-    poll_until([member], lambda: len(member.assignment()) == PARTITIONS, "the topic")
+    groups.poll_until([member], lambda: len(member.assignment()) == PARTITIONS, "the topic")
     fill(broker, "two", 4)
     fill(broker, "other", 4)
-    poll_until([member], lambda: {p.topic for p in member.assignment()} == {"t", "two"}, "a topic of the expression")
+    both = {"t", "two"}
+    groups.poll_until([member], lambda: {p.topic for p in member.assignment()} == both, "a topic of the expression")
     client = groups.admin(broker.address)
     client.create_partitions([confluent_kafka.admin.NewPartitions("t", PARTITIONS + 2)])["t"].result(60)
-    poll_until([member], lambda: len(member.assignment()) == 2 * PARTITIONS + 2, "new partitions")
+    groups.poll_until([member], lambda: len(member.assignment()) == 2 * PARTITIONS + 2, "new partitions")
     log.delete_topic(broker.address, "two")
-    poll_until([member], lambda: {p.topic for p in member.assignment()} == {"t"}, "the topic is gone")
+    groups.poll_until([member], lambda: {p.topic for p in member.assignment()} == {"t"}, "the topic is gone")
     member.close()
 
 
@@ -154,11 +141,11 @@ def test_a_static_member_comes_back_to_its_part(broker):
     other.subscribe(["t"], on_assign=lambda _, parts: changes.append(len(parts)),
                     on_revoke=lambda _, parts: changes.append(-len(parts)))
     static = subscribed(broker.address, "g", **settings)
-    poll_until([other, static], lambda: shared([other, static]), "both share")
+    groups.poll_until([other, static], lambda: shared([other, static]), "both share")
     part, before = partitions_of(static), list(changes)
     static.close()
     again = subscribed(broker.address, "g", **settings)
-    poll_until([other, again], lambda: partitions_of(again) == part, "it has its part again")
+    groups.poll_until([other, again], lambda: partitions_of(again) == part, "it has its part again")
     assert changes == before
     close([other, again])
 
@@ -166,10 +153,10 @@ def test_a_static_member_comes_back_to_its_part(broker):
 def test_administration(broker):
     fill(broker, "t")
     member = subscribed(broker.address, "new")
-    poll_until([member], lambda: shared([member]), "it has everything")
+    groups.poll_until([member], lambda: shared([member]), "it has everything")
     old = groups.consumer(broker.address, "old")
     old.subscribe(["t"])
-    poll_until([old], lambda: shared([old]), "it has everything")
+    groups.poll_until([old], lambda: shared([old]), "it has everything")
     client = groups.admin(broker.address)
     types = confluent_kafka.ConsumerGroupType
     for kind, name in [(types.CONSUMER, "new"), (types.CLASSIC, "old")]:
@@ -198,7 +185,7 @@ def test_java_tools(broker):
     shown = [line.split() for line in java(*tool, "--describe", "--group", "g").splitlines() if " t " in line]
     assert [(row[2], row[3], row[5]) for row in shown] == [("0", "5", "0"), ("1", "5", "0")]
     member = subscribed(broker.address, "g")
-    poll_until([member], lambda: len(member.assignment()) == 2, "it has everything")
+    groups.poll_until([member], lambda: len(member.assignment()) == 2, "it has everything")
     assert re.search(r"uniform +Stable", java(*tool, "--describe", "--group", "g", "--state"))
     shown = java(*tool, "--describe", "--group", "g", "--members", "--verbose")
     assert "t:0,1" in shown, shown
@@ -218,23 +205,23 @@ def test_a_group_changes_its_protocol_with_members_inside(broker, strategy):
         return member
     types = confluent_kafka.ConsumerGroupType
     members = [classic(), classic()]
-    read = set(poll_until(members, lambda: shared(members), "two classic members share"))
+    read = set(groups.poll_until(members, lambda: shared(members), "two classic members share"))
     members.append(subscribed(broker.address, "g"))
-    read |= set(poll_until(members, lambda: shared(members), "a third of the new protocol shares"))
+    read |= set(groups.poll_until(members, lambda: shared(members), "a third of the new protocol shares"))
     assert types_of(broker) == {"g": types.CONSUMER}
     broker.kill()
     broker.start()
     members.pop(0).close()
     members.append(subscribed(broker.address, "g"))
-    read |= set(poll_until(members, lambda: shared(members), "another takes the place of the first"))
+    read |= set(groups.poll_until(members, lambda: shared(members), "another takes the place of the first"))
     close(members[1:])
     members = [members[0], classic()]
-    read |= set(poll_until(members, lambda: shared(members), "classic members share again"))
+    read |= set(groups.poll_until(members, lambda: shared(members), "classic members share again"))
     assert types_of(broker) == {"g": types.CLASSIC}
     wanted = {b"%d" % i for i in range(40)}
 
     def all_read():
-        read.update(poll_until(members, lambda: True, "a moment"))
+        read.update(groups.poll_until(members, lambda: True, "a moment"))
         return wanted <= read
     wait_until(all_read, "everything is read", 60, every=0)
     close(members)
@@ -269,14 +256,14 @@ def test_kills_in_the_middle_of_rebalances(broker):
         if len(members) > 2:
             members.pop(rng.randrange(len(members))).close()
         until = time.monotonic() + rng.uniform(0, 1.5)
-        seen.update(poll_until(members, lambda: time.monotonic() > until, "a moment"))
+        seen.update(groups.poll_until(members, lambda: time.monotonic() > until, "a moment"))
         broker.kill()
         broker.start()
-    seen.update(poll_until(members, lambda: shared(members), "the survivors share"))
+    seen.update(groups.poll_until(members, lambda: shared(members), "the survivors share"))
     missing = {b"%d" % i for i in range(written)}
 
     def all_read():
-        seen.update(poll_until(members, lambda: True, "a moment"))
+        seen.update(groups.poll_until(members, lambda: True, "a moment"))
         return missing <= seen
     wait_until(all_read, "everything is read", 60, every=0)
     close(members)

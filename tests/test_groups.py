@@ -6,7 +6,6 @@ import pathlib
 import random
 import subprocess
 import sys
-import threading
 import time
 
 import aiokafka
@@ -32,20 +31,6 @@ def broker(make_broker):
 def fill(broker, topic, count=40):
     log.create_topic(broker.address, topic, PARTITIONS)
     log.produce(broker.address, topic, [(i % PARTITIONS, None, b"%d" % i, None) for i in range(count)])
-
-
-def poll_until(members, condition, what, seconds=60):
-    """Polls consumers until a condition holds; what they read meanwhile."""
-    found = []
-
-    def done():
-        for member in members:
-            message = member.poll(0.02)
-            if message is not None and not message.error():
-                found.append((message.partition(), message.offset(), message.value()))
-        return condition()
-    wait_until(done, what, seconds, every=0)
-    return found
 
 
 def partitions_of(member):
@@ -125,16 +110,16 @@ def test_libraries_share_one_group(broker):
                for _ in range(2)]
     for member in members:
         member.subscribe(["t"])
-    poll_until(members, lambda: shared(members), "two members share")
+    groups.poll_until(members, lambda: shared(members), "two members share")
     other = kafka.KafkaConsumer("t", bootstrap_servers=broker.address, group_id="g", auto_offset_reset="earliest")
 
     def three():
         other.poll(timeout_ms=20)
         parts = [partitions_of(m) for m in members] + [{p.partition for p in other.assignment() or ()}]
         return all(parts) and sorted(itertools.chain(*parts)) == list(range(PARTITIONS))
-    poll_until(members, three, "a third from another library shares")
+    groups.poll_until(members, three, "a third from another library shares")
     other.close()
-    poll_until(members, lambda: shared(members), "its part goes back")
+    groups.poll_until(members, lambda: shared(members), "its part goes back")
     for member in members:
         member.close()
 
@@ -148,8 +133,8 @@ def test_a_member_that_dies_loses_its_part(broker, strategy):
     dies = groups.consumer(broker.address, "g", **settings, **{"max.poll.interval.ms": 6000})
     for member in (lives, dies):
         member.subscribe(["t"])
-    poll_until([lives, dies], lambda: shared([lives, dies]), "both share")
-    poll_until([lives], lambda: partitions_of(lives) == set(range(PARTITIONS)), "one has everything")
+    groups.poll_until([lives, dies], lambda: shared([lives, dies]), "both share")
+    groups.poll_until([lives], lambda: partitions_of(lives) == set(range(PARTITIONS)), "one has everything")
     lives.close()
     dies.close()
 
@@ -166,9 +151,9 @@ def test_a_cut_off_member_is_missed(broker):
     def both():
         silent.poll(timeout_ms=20)
         return partitions_of(lives) and silent.assignment()
-    poll_until([lives], both, "both share")
+    groups.poll_until([lives], both, "both share")
     silent._client.close()  # without a word to the coordinator
-    poll_until([lives], lambda: partitions_of(lives) == set(range(PARTITIONS)), "one has everything")
+    groups.poll_until([lives], lambda: partitions_of(lives) == set(range(PARTITIONS)), "one has everything")
     lives.close()
 
 
@@ -178,12 +163,12 @@ def test_a_static_member_comes_back_without_a_rebalance(broker):
     other.subscribe(["t"], on_assign=lambda _, parts: rebalances.append(len(parts)))
     static = groups.consumer(broker.address, "g", **{"group.instance.id": "one"})
     static.subscribe(["t"])
-    poll_until([other, static], lambda: shared([other, static]), "both share")
+    groups.poll_until([other, static], lambda: shared([other, static]), "both share")
     part, before = partitions_of(static), len(rebalances)
     static.close()
     again = groups.consumer(broker.address, "g", **{"group.instance.id": "one"})
     again.subscribe(["t"])
-    poll_until([other, again], lambda: partitions_of(again) == part, "it has its part again")
+    groups.poll_until([other, again], lambda: partitions_of(again) == part, "it has its part again")
     assert len(rebalances) == before
     # Also over a restart of the broker.
     broker.kill()
@@ -386,10 +371,10 @@ def test_kills_in_the_middle_of_rebalances(broker):
         if len(members) > 2:
             members.pop(rng.randrange(len(members))).close()
         until = time.monotonic() + rng.uniform(0, 1.5)
-        seen.update(r[2] for r in poll_until(members, lambda: time.monotonic() > until, "a moment"))
+        seen.update(groups.poll_until(members, lambda: time.monotonic() > until, "a moment"))
         broker.kill()
         broker.start()
-    seen.update(r[2] for r in poll_until(members, lambda: shared(members), "the survivors share"))
+    seen.update(groups.poll_until(members, lambda: shared(members), "the survivors share"))
     missing = {b"%d" % i for i in range(written)}
 
     def all_read():

@@ -2,6 +2,8 @@
 import confluent_kafka
 import confluent_kafka.admin
 
+from .process import wait_until
+
 # A group rebalances at once, and misses a member soon: for tests that wait for it.
 QUICK = {"GROUPS__INITIAL_REBALANCE_DELAY": "100ms", "GROUPS__MIN_SESSION_TIMEOUT": "1s"}
 
@@ -46,3 +48,17 @@ def state(address, group):
     client = admin(address)
     described = client.describe_consumer_groups([group])[group].result(60)
     return described.state.name, len(described.members)
+
+
+def poll_until(members, condition, what, seconds=60):
+    """Polls consumers until a condition holds; the values that they read meanwhile."""
+    found = []
+
+    def done():
+        for member in members:
+            message = member.poll(0.02)
+            if message is not None and not message.error():
+                found.append(message.value())
+        return condition()
+    wait_until(done, what, seconds, every=0)
+    return found

@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use runnel_api::{Error, ErrorKind};
 use runnel_blob::Key;
-use runnel_format::manifest::SegmentRef;
 use runnel_format::meta::PartitionRecord;
 use runnel_metastore::{Compare, Op};
 use runnel_partition::append_day;
@@ -197,7 +196,8 @@ impl Broker {
         let batches = self.collect(partition, &plan).await?;
         let encoded = self.build(partition, batches).await?;
         self.pass("ship.built")?;
-        let reference = reference_of(&encoded, partition);
+        let day = append_day(encoded.first_append_time);
+        let reference = encoded.reference(partition.epoch, Uuid::new_v4(), day);
         let (next, bytes) = (reference.next, reference.bytes);
         self.put(&partition.segment_key(&reference), encoded).await?;
         self.pass("ship.put")?;
@@ -322,22 +322,4 @@ pub(crate) fn kept(manifest: &Manifest) -> Option<(Bytes, String)> {
 pub(crate) const fn encode_options(partition: &Partition) -> EncodeOptions {
     let (topic, compression) = (partition.tp.topic, ParquetCodec::Zstd(1));
     EncodeOptions { topic, partition: partition.tp.partition, compression }
-}
-
-fn reference_of(encoded: &Encoded, partition: &Partition) -> SegmentRef {
-    SegmentRef {
-        base: encoded.base,
-        next: encoded.next,
-        epoch: partition.epoch,
-        id: Uuid::new_v4(),
-        day: append_day(encoded.first_append_time),
-        bytes: encoded.len,
-        crc32c: encoded.crc32c,
-        records: encoded.records,
-        min_timestamp: encoded.min_timestamp,
-        max_timestamp: encoded.max_timestamp,
-        max_timestamp_offset: encoded.max_timestamp_offset,
-        first_append_time: encoded.first_append_time,
-        last_append_time: encoded.last_append_time,
-    }
 }

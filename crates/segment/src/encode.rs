@@ -8,7 +8,9 @@ mod group;
 mod stage;
 
 use bytes::Bytes;
-use runnel_record::{Offset, TimestampMs};
+use runnel_format::manifest::SegmentRef;
+use runnel_record::{LeaderEpoch, Offset, TimestampMs};
+use uuid::Uuid;
 
 use crate::{EncodeOptions, Error, SourceBatch};
 
@@ -40,6 +42,27 @@ pub struct Encoded {
     pub first_append_time: TimestampMs,
     /// Append time of the last batch.
     pub last_append_time: TimestampMs,
+}
+
+impl Encoded {
+    /// The reference to the object under the name of this epoch, id and day.
+    pub const fn reference(&self, epoch: LeaderEpoch, id: Uuid, day: i32) -> SegmentRef {
+        SegmentRef {
+            base: self.base,
+            next: self.next,
+            epoch,
+            id,
+            day,
+            bytes: self.len,
+            crc32c: self.crc32c,
+            records: self.records,
+            min_timestamp: self.min_timestamp,
+            max_timestamp: self.max_timestamp,
+            max_timestamp_offset: self.max_timestamp_offset,
+            first_append_time: self.first_append_time,
+            last_append_time: self.last_append_time,
+        }
+    }
 }
 
 /// Encodes validated batches with contiguous offsets and the append times of one UTC day. CPU work of seconds per

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::encode::Encoder;
 use crate::manifest::Snapshot;
 use crate::manifest::snapshot::Node;
-use crate::{EncodeOptions, Encoded, Error, SourceBatch};
+use crate::{EncodeOptions, Error, SourceBatch};
 pub use plan::MergePolicy;
 use plan::plan;
 pub use readback::Readback;
@@ -162,7 +162,8 @@ impl Merge {
     async fn write_end(&mut self) -> Result<SegmentRef, Error> {
         let encoder = self.encoder.take().ok_or_else(lost)?;
         let encoded = tokio::task::spawn_blocking(|| encoder.finish()).await.map_err(Error::Interrupted)??;
-        let (planned, into) = (&self.into, reference(&self.into, &encoded));
+        let planned = &self.into;
+        let into = encoded.reference(planned.epoch, planned.id, planned.day);
         if (into.base, into.next, u64::from(into.records)) != (planned.base, planned.next, self.records) {
             return Err(differs(&into));
         }
@@ -180,24 +181,6 @@ impl Merge {
             self.upload.write(part).await.map_err(Error::Fetch)?;
         }
         Ok(())
-    }
-}
-
-fn reference(into: &SegmentRef, encoded: &Encoded) -> SegmentRef {
-    SegmentRef {
-        base: encoded.base,
-        next: encoded.next,
-        epoch: into.epoch,
-        id: into.id,
-        day: into.day,
-        bytes: encoded.len,
-        crc32c: encoded.crc32c,
-        records: encoded.records,
-        min_timestamp: encoded.min_timestamp,
-        max_timestamp: encoded.max_timestamp,
-        max_timestamp_offset: encoded.max_timestamp_offset,
-        first_append_time: encoded.first_append_time,
-        last_append_time: encoded.last_append_time,
     }
 }
 

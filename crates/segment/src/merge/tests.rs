@@ -25,13 +25,7 @@ fn day() -> i32 {
 async fn ship(m: &Manifest, batches: &[SourceBatch]) -> SegmentRef {
     let encoded = encode(batches, &options()).unwrap();
     assert_eq!(encoded.batches, batches.len());
-    let place = SegmentRef {
-        id: Uuid::new_v4(),
-        epoch: LeaderEpoch(1),
-        day: day(),
-        ..crate::manifest::tests::segment(1, 0, 1)
-    };
-    let reference = reference(&place, &encoded);
+    let reference = encoded.reference(LeaderEpoch(1), Uuid::new_v4(), day());
     m.snapshot().bucket().put(&m.snapshot().key(&reference), encoded.bytes).await.unwrap();
     reference
 }
@@ -86,7 +80,7 @@ proptest! {
             assert_eq!(read(&m, std::slice::from_ref(&into)).await, read(&m, &sources).await);
             assert_eq!(seen(&read(&m, std::slice::from_ref(&into)).await), seen(&batches));
             let whole = encode(&batches, &options()).unwrap();
-            let expected = SegmentRef { bytes: into.bytes, crc32c: into.crc32c, ..reference(&into, &whole) };
+            let expected = SegmentRef { bytes: into.bytes, crc32c: into.crc32c, ..whole.reference(into.epoch, into.id, into.day) };
             assert_eq!(into, expected);
             let object = m.snapshot().bucket().get(&m.snapshot().key(&into)).await.unwrap().unwrap();
             assert_eq!((object.len() as u64, crc32c::crc32c(&object)), (into.bytes, into.crc32c));
