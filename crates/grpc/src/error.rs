@@ -186,22 +186,23 @@ const fn refusal(error: GroupError) -> (Code, &'static str, Option<Duration>) {
         GroupError::NonEmptyGroup => (Code::FailedPrecondition, "NON_EMPTY_GROUP", None),
         GroupError::GroupSubscribedToTopic => (Code::FailedPrecondition, "GROUP_SUBSCRIBED_TO_TOPIC", None),
         GroupError::TooManyGroups => (Code::Unavailable, "TOO_MANY_GROUPS", Some(LATER)),
-        // Only members are told these, and no call of this interface is one of a member.
-        GroupError::UnknownMemberId
-        | GroupError::IllegalGeneration
+        GroupError::GroupMaxSizeReached => (Code::ResourceExhausted, "GROUP_MAX_SIZE_REACHED", None),
+        GroupError::GroupTooLarge => (Code::ResourceExhausted, "GROUP_TOO_LARGE", None),
+        GroupError::InconsistentGroupProtocol => (Code::FailedPrecondition, "INCONSISTENT_GROUP_PROTOCOL", None),
+        GroupError::OffsetMetadataTooLarge => (Code::InvalidArgument, "OFFSET_METADATA_TOO_LARGE", None),
+        GroupError::InvalidHeartbeat(_) => (Code::InvalidArgument, "INVALID_REQUEST", None),
+        GroupError::UnsupportedAssignor => (Code::InvalidArgument, "UNSUPPORTED_ASSIGNOR", None),
+        GroupError::InvalidRegularExpression => (Code::InvalidArgument, "INVALID_REGULAR_EXPRESSION", None),
+        // The session before, whose connection broke, is about to be missed.
+        GroupError::UnreleasedInstanceId => (Code::FailedPrecondition, "UNRELEASED_INSTANCE_ID", Some(LATER)),
+        GroupError::FencedInstanceId => (Code::FailedPrecondition, "FENCED_INSTANCE_ID", None),
+        GroupError::UnknownMemberId | GroupError::FencedMemberEpoch | GroupError::StaleMemberEpoch => {
+            (Code::Aborted, "FENCED_MEMBER", None)
+        }
+        // Only members of the classic protocol are told these.
+        GroupError::IllegalGeneration
         | GroupError::RebalanceInProgress
-        | GroupError::InconsistentGroupProtocol
         | GroupError::InvalidSessionTimeout
-        | GroupError::GroupMaxSizeReached
-        | GroupError::OffsetMetadataTooLarge
-        | GroupError::GroupTooLarge
-        | GroupError::InvalidHeartbeat(_)
-        | GroupError::UnsupportedAssignor
-        | GroupError::InvalidRegularExpression
-        | GroupError::FencedMemberEpoch
-        | GroupError::StaleMemberEpoch
-        | GroupError::UnreleasedInstanceId
-        | GroupError::CommitTooOld
-        | GroupError::FencedInstanceId => (Code::FailedPrecondition, "GROUP", None),
+        | GroupError::CommitTooOld => (Code::FailedPrecondition, "GROUP", None),
     }
 }

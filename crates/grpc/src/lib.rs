@@ -12,7 +12,7 @@
 //!
 //! Reading order: `server` accepts, `recognise` turns away who dialled the wrong port, `observe` counts each call and
 //! `intake` what it sends under a `budget`, `services` is the table of what is served; then one file for each verb. The decisions of the two sessions are
-//! machines without I/O, in `append_session/window.rs` and `read_session/machine.rs`.
+//! machines without I/O, in `append_session/window.rs` and `reader/machine.rs`.
 
 mod budget;
 mod door;
@@ -33,6 +33,7 @@ mod batches;
 mod cluster;
 mod configs;
 mod fetch;
+mod group_session;
 mod groups;
 mod health;
 mod init_producer;
@@ -41,6 +42,7 @@ mod page;
 mod position;
 mod produce;
 mod read_session;
+mod reader;
 mod records;
 mod segments;
 mod session;

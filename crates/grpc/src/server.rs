@@ -133,7 +133,7 @@ impl Accepting {
         }
         match tokio::time::timeout(self.patience, first_bytes(&mut stream)).await {
             Ok(Ok((Said::Http2, first))) => {
-                let socket = Socket::new(stream, first, self.budget, &self.cut, permit);
+                let socket = Socket::new(stream, peer, first, self.budget, &self.cut, permit);
                 // A server that ended takes no more connections.
                 drop(self.accepted.send(Ok(socket)).await);
             }

@@ -18,7 +18,8 @@ use runnel_proto::cluster::v1::cluster_service_server::{ClusterService, ClusterS
 use runnel_proto::cluster::v1::{GetClusterRequest, GetClusterResponse, GetHealthRequest, GetHealthResponse};
 use runnel_proto::consume::v1::consumer_service_server::{ConsumerService, ConsumerServiceServer};
 use runnel_proto::consume::v1::{
-    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, ReadSessionRequest, ReadSessionResponse,
+    FetchRequest, FetchResponse, GroupSessionRequest, GroupSessionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ReadSessionRequest, ReadSessionResponse,
 };
 use runnel_proto::produce::v1::producer_service_server::{ProducerService, ProducerServiceServer};
 use runnel_proto::produce::v1::{
@@ -38,8 +39,9 @@ use crate::guard;
 use crate::health::Health;
 use crate::observe::Observe;
 use crate::options::Options;
+use crate::socket::Caller;
 use crate::{
-    append_session, cluster, configs, fetch, groups, init_producer, list_offsets, produce, read_session, segments,
+    append_session, cluster, configs, fetch, group_session, groups, init_producer, list_offsets, produce, read_session, segments,
     topics, trim,
 };
 
@@ -60,6 +62,7 @@ const METHODS: &[&str] = &[
     "/runnel.consume.v1.ConsumerService/Fetch",
     "/runnel.consume.v1.ConsumerService/ListOffsets",
     "/runnel.consume.v1.ConsumerService/ReadSession",
+    "/runnel.consume.v1.ConsumerService/GroupSession",
     "/runnel.admin.v1.TopicService/CreateTopic",
     "/runnel.admin.v1.TopicService/GetTopic",
     "/runnel.admin.v1.TopicService/ListTopics",
@@ -169,6 +172,7 @@ impl ProducerService for Served {
 #[tonic::async_trait]
 impl ConsumerService for Served {
     type ReadSessionStream = BoxStream<'static, Result<ReadSessionResponse, Status>>;
+    type GroupSessionStream = BoxStream<'static, Result<GroupSessionResponse, Status>>;
 
     async fn fetch(&self, request: Request<FetchRequest>) -> Answer<FetchResponse> {
         let (reply, held) = fetch::handle(&self.0, request.into_inner()).await?;
@@ -185,6 +189,16 @@ impl ConsumerService for Served {
     async fn read_session(&self, request: Request<Streaming<ReadSessionRequest>>) -> Answer<Self::ReadSessionStream> {
         let lease = lease(&self.0, &request);
         Ok(Response::new(read_session::handle(Arc::clone(&self.0), request.into_inner(), lease)))
+    }
+
+    async fn group_session(
+        &self,
+        request: Request<Streaming<GroupSessionRequest>>,
+    ) -> Answer<Self::GroupSessionStream> {
+        let lease = lease(&self.0, &request);
+        // Written as the Kafka door writes it: tools show both side by side.
+        let host = request.extensions().get().map_or_else(String::new, |caller: &Caller| format!("/{}", caller.peer.ip()));
+        Ok(Response::new(group_session::handle(Arc::clone(&self.0), request.into_inner(), lease, host)))
     }
 }
 

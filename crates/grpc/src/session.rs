@@ -1,9 +1,10 @@
-//! What both kinds of session share: a task that makes the replies, and an end that comes whatever the client does.
+//! What every kind of session shares: a task that makes the replies, and an end that comes whatever the client does.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -70,6 +71,19 @@ impl<T> Outbox<T> {
     pub(crate) async fn send(&self, reply: T) {
         drop(self.0.send(reply).await);
     }
+
+    /// A place for one reply, once the client has taken what was sent before; `None` when it has left.
+    pub(crate) async fn place(&self) -> Option<mpsc::Permit<'_, T>> {
+        self.0.reserve().await.ok()
+    }
+}
+
+/// The outcome of what is under way, once; for ever pending when nothing is. Dropping the future loses nothing.
+pub(crate) async fn resolved<T>(under_way: &mut Option<BoxFuture<'static, T>>) -> T {
+    let Some(future) = under_way else { return std::future::pending().await };
+    let outcome = future.await;
+    *under_way = None;
+    outcome
 }
 
 /// How long a session may go on.

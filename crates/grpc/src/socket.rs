@@ -1,6 +1,7 @@
 //! A connection as the server sees it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -32,6 +33,7 @@ impl Socket {
     /// `cut` ends the connection whatever it does; its requests may hold `budget` bytes.
     pub(crate) fn new(
         stream: TcpStream,
+        peer: SocketAddr,
         first: Bytes,
         budget: usize,
         cut: &Shutdown,
@@ -39,7 +41,7 @@ impl Socket {
     ) -> Self {
         let cut = cut.clone();
         let cut: BoxFuture<'static, ()> = Box::pin(async move { cut.triggered().await });
-        let caller = Caller { budget: Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS))) };
+        let caller = Caller { peer, budget: Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS))) };
         Self { stream, first, cut: Some(cut), caller, _permit: permit, _open: Open::new() }
     }
 }
@@ -104,6 +106,8 @@ impl AsyncWrite for Socket {
 /// The connection of a call.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
+    /// Where it comes from.
+    pub(crate) peer: SocketAddr,
     /// What its requests may hold.
     pub(crate) budget: Arc<Semaphore>,
 }

@@ -30,8 +30,12 @@ pub(crate) struct MemoryGroups {
 
 impl Default for MemoryGroups {
     fn default() -> Self {
-        // Tests make their groups grow one by one.
-        let options = Options { initial_rebalance_delay: Duration::ZERO, ..Options::default() };
+        // Tests make their groups grow one by one, and wait for nobody.
+        let options = Options {
+            initial_rebalance_delay: Duration::ZERO,
+            consumer_heartbeat_interval: Duration::from_millis(20),
+            ..Options::default()
+        };
         let inner = Inner { shard: Shard::new(options), waiting: BTreeMap::new(), next_token: 0 };
         Self { inner: Mutex::new(inner), started: Instant::now() }
     }
@@ -72,6 +76,8 @@ impl MemoryGroups {
             inner.next_token += 1;
             let (token, mut effects) = (Token(inner.next_token), Vec::new());
             inner.waiting.insert(token, reply);
+            // Nobody else may have kept the time.
+            inner.shard.tick(self.now(), &mut effects);
             inner.shard.on(self.now(), token, request, &mut effects);
             inner.carry_out(effects);
         }

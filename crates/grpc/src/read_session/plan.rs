@@ -7,23 +7,16 @@ use runnel_api::TopicKey;
 use runnel_proto::consume::v1::position::{Latest, Position as Named};
 use runnel_proto::consume::v1::{OutOfRange, ReadRange};
 
-use super::machine::Goal;
 use crate::door::Door;
 use crate::error::Failure;
 use crate::position::{find, named, within};
+use crate::reader::{Goal, Planned};
 
 /// Partitions of one session: `opened` and heartbeats name them all.
 const MAX_PARTITIONS: usize = 2000;
 
 /// Partitions that are looked up side by side.
 const AT_ONCE: usize = 16;
-
-/// A partition to read, with the topic as this session knows it: a topic that is created anew under the name is
-/// another one.
-pub(crate) struct Planned {
-    pub(crate) goal: Goal,
-    pub(crate) topic: TopicKey,
-}
 
 /// Finds every partition, its start and its stop.
 pub(crate) async fn plan(door: &Door, ranges: Vec<ReadRange>, policy: OutOfRange) -> Result<Vec<Planned>, Failure> {

@@ -5,6 +5,7 @@
 mod append_session;
 mod errors;
 mod exchange;
+mod group_session;
 mod groups;
 mod hostile;
 mod read_session;

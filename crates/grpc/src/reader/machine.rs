@@ -91,8 +91,14 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(goals: Vec<Goal>, max_frame: usize) -> Self {
-        let part = |goal: Goal| Part {
+    /// A session without partitions, whose messages have at most `max_frame` bytes.
+    pub(crate) fn new(max_frame: usize) -> Self {
+        Self { parts: Vec::new(), turn: 0, credit: Credit::default(), max_frame }
+    }
+
+    /// One partition more, with the next index.
+    pub(crate) fn add(&mut self, goal: Goal) {
+        self.parts.push(Part {
             position: goal.start,
             left: goal.max_records.unwrap_or(u64::MAX),
             gap_from: goal.wanted,
@@ -101,8 +107,20 @@ impl Machine {
             ready: VecDeque::new(),
             mark: Mark::default(),
             goal,
-        };
-        Self { parts: goals.into_iter().map(part).collect(), turn: 0, credit: Credit::default(), max_frame }
+        });
+    }
+
+    /// Nothing more is sent of the partition at an index; those behind it move up.
+    pub(crate) fn remove(&mut self, at: usize) {
+        self.parts.remove(at);
+        if at < self.turn {
+            self.turn -= 1;
+        }
+    }
+
+    /// Nothing more is read of the partition at an index.
+    pub(crate) fn finish(&mut self, at: usize) {
+        self.parts[at].finish();
     }
 
     /// The next message that may be sent now; the turn passes on with each.

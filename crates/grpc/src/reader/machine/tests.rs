@@ -22,8 +22,15 @@ fn goal(partition: i32) -> Goal {
     Goal { topic: "t".to_owned(), partition, high_watermark: 1000, ..Goal::default() }
 }
 
+/// Without credit.
+fn framed(goals: Vec<Goal>, max_frame: usize) -> Machine {
+    let mut machine = Machine::new(max_frame);
+    goals.into_iter().for_each(|goal| machine.add(goal));
+    machine
+}
+
 fn machine(goals: Vec<Goal>) -> Machine {
-    let mut machine = Machine::new(goals, 1 << 20);
+    let mut machine = framed(goals, 1 << 20);
     machine.credit.add(1_000_000, 1 << 30);
     machine
 }
@@ -58,7 +65,7 @@ fn a_start_in_the_middle_of_a_batch_shows_no_earlier_records() {
 
 #[test]
 fn credit_is_spent_to_the_last_record_which_may_go_past_its_bytes() {
-    let mut m = Machine::new(vec![goal(0)], 1 << 20);
+    let mut m = framed(vec![goal(0)], 1 << 20);
     m.fetched(0, vec![unpacked(0, 10, 100, 0)], 1000);
     assert_eq!(sent(&mut m), [""; 0], "no credit, nothing sent");
     m.credit.add(3, 1000);
@@ -78,7 +85,7 @@ fn credit_is_spent_to_the_last_record_which_may_go_past_its_bytes() {
 
 #[test]
 fn frames_stay_within_their_limit() {
-    let mut m = Machine::new(vec![goal(0)], 1024);
+    let mut m = framed(vec![goal(0)], 1024);
     m.credit.add(1000, 1 << 20);
     m.fetched(0, vec![unpacked(0, 10, 400, 0)], 1000);
     assert_eq!(sent(&mut m), ["b0:0..2", "b0:2..4", "b0:4..6", "b0:6..8", "b0:8..10"]);
@@ -92,7 +99,7 @@ fn frames_stay_within_their_limit() {
 
 #[test]
 fn partitions_take_turns() {
-    let mut m = Machine::new(vec![goal(0), goal(1), goal(2)], 1024);
+    let mut m = framed(vec![goal(0), goal(1), goal(2)], 1024);
     m.credit.add(1000, 1 << 20);
     for at in 0..3 {
         m.fetched(at, vec![unpacked(0, 4, 400, 0)], 1000);
@@ -140,4 +147,24 @@ fn tails_tell_of_what_is_still_read() {
     sent(&mut m);
     let tails: Vec<_> = m.tails().into_iter().map(|(_, t)| (t.partition, t.next_offset, t.high_watermark)).collect();
     assert_eq!(tails, [(0, 0, 1000)]);
+}
+
+#[test]
+fn partitions_come_and_go_and_the_turn_stays_with_whose_it_is() {
+    let mut m = machine(vec![goal(0), goal(1), goal(2)]);
+    m.fetched(1, vec![unpacked(0, 2, 10, 0)], 2);
+    m.remove(0);
+    assert_eq!(m.wanted(), [], "something is still to be sent");
+    assert_eq!(sent(&mut m), ["b1:0..2"]);
+    assert_eq!(m.wanted(), [(1, 0), (0, 2)], "partition 2, then 1, which had its turn");
+    m.add(Goal { start: 5, ..goal(3) });
+    m.remove(0);
+    assert_eq!([m.name(0), m.name(1)], [("t", 2), ("t", 3)]);
+    m.fetched(1, vec![unpacked(5, 1, 10, 0)], 6);
+    assert_eq!(sent(&mut m), ["b3:5..6"]);
+    m.fetched(0, vec![unpacked(0, 1, 10, 0)], 1);
+    m.remove(0);
+    assert_eq!(sent(&mut m), [] as [&str; 0], "what was fetched of it is not sent");
+    m.finish(0);
+    assert!(m.finished());
 }
