@@ -2,8 +2,10 @@
 import itertools
 import json
 import os
+import random
 import re
 import subprocess
+import threading
 import time
 
 import confluent_kafka
@@ -12,6 +14,7 @@ import yaml
 
 from harness import groups, log
 from harness.broker import Broker, binary
+from harness.history import Load
 from harness.process import clean_environment, wait_until
 
 PARTITIONS = 3
@@ -267,3 +270,70 @@ def test_names_of_clients_do_not_steer_the_terminal(broker, cli, topic, group):
     ("reset", "g", "--topic", "t", "--to-datetime", "yesterday"), ("describe",), ("list", "-o", "xml")], ids=" ".join)
 def test_usage_is_exit_code_2(cli, args):
     assert cli(*args, code=2)[0] == ""
+
+
+def consume(broker, topic, *args):
+    """`runnel consume`, running."""
+    return subprocess.Popen([binary(), "consume", topic, *map(str, args)], stdout=subprocess.PIPE, text=True,
+                            env=clean_environment() | {"RUNNEL_BOOTSTRAP": broker.grpc_address})
+
+
+def test_consume_goes_on_where_its_group_was(broker, topic, group):
+    def read(*args):
+        with consume(broker, topic, "-g", group, "-f", r"%p-%o\n", *args) as reader:
+            return reader.stdout.read().split()
+    everything = {f"{p}-{o}" for p, count in enumerate((10, 20, 30)) for o in range(count)}
+    first, rest = read("-n", 25), read("-n", 35)
+    assert (len(first), len(rest)) == (25, 35) and set(first) | set(rest) == everything
+    assert groups.committed(broker.address, group, topic, PARTITIONS) == [10, 20, 30]
+    # Only what the group has nothing of begins at `--from`.
+    log.produce(broker.address, topic, [(1, None, b"new", None)])
+    assert read("-n", 1, "--from", "end") == ["1-20"]
+
+
+def test_two_readers_share_a_topic(broker, topic, group):
+    """Two command lines in one group, one of which is stopped: what it printed is committed, the other goes on."""
+    with consume(broker, topic, "-g", group, "-f", r"%p-%o\n") as first:
+        seen = [first.stdout.readline().strip() for _ in range(60)]
+        with consume(broker, topic, "-g", group, "-f", r"%p-%o\n") as second:
+            wait_until(lambda: groups.state(broker.address, group) == ("STABLE", 2), "both are members", 60)
+            first.terminate()
+            assert first.wait(60) == 0 and first.stdout.read() == ""
+            wait_until(lambda: groups.state(broker.address, group)[1] == 1, "one has left", 60)
+            log.produce(broker.address, topic, [(p, None, b"new", None) for p in range(PARTITIONS)])
+            new = {second.stdout.readline().strip() for _ in range(PARTITIONS)}
+            second.terminate()
+            assert second.wait(60) == 0
+    assert len(set(seen)) == 60 and new == {"0-10", "1-20", "2-30"}
+    assert groups.committed(broker.address, group, topic, PARTITIONS) == [11, 21, 31]
+
+
+def test_a_reader_in_a_group_outlives_kills(make_broker):
+    """It skips nothing: what it had not committed it reads again."""
+    seed = random.randrange(1 << 32)
+    rng = random.Random(seed)
+    print(f"seed {seed}")
+    broker = make_broker(groups.QUICK).start()
+    log.create_topic(broker.address, "events", PARTITIONS)
+    load = Load(broker.address, "events", PARTITIONS, "a").start()
+    seen = {}
+    with consume(broker, "events", "-g", "g", "-f", r"%p %o\n") as reader:
+        def follow():
+            for line in reader.stdout:
+                partition, offset = map(int, line.split())
+                assert offset <= seen.get(partition, -1) + 1, f"{partition}: {offset} after {seen.get(partition)}"
+                seen[partition] = max(seen.get(partition, -1), offset)
+        following = threading.Thread(target=follow, daemon=True)
+        following.start()
+        for _ in range(5):
+            time.sleep(rng.uniform(0.3, 1.5))  # the moment of the kill is meant to be arbitrary
+            broker.kill()
+            broker.start()
+        load.finish()
+        ends = {p: records[-1].offset for p, records in log.read_all(broker.address, "events").items()}
+        wait_until(lambda: seen == ends or not following.is_alive(), "everything is read", 60)
+        reader.terminate()
+        assert reader.wait(60) == 0
+        following.join(60)
+    assert seen == ends
+    assert groups.committed(broker.address, "g", "events", PARTITIONS) == [ends[p] + 1 for p in range(PARTITIONS)]

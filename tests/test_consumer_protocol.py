@@ -7,19 +7,16 @@ import time
 import confluent_kafka
 import pytest
 
-from harness import groups, log
+from harness import groups, log, rpc
 from harness.process import wait_until
 from harness.tools import java
 
 PARTITIONS = 4
 
-# A member is missed soon, and asked often: for tests that wait for it.
-QUICK = groups.QUICK | {"GROUPS__CONSUMER_SESSION_TIMEOUT": "6s", "GROUPS__CONSUMER_HEARTBEAT_INTERVAL": "200ms"}
-
 
 @pytest.fixture
 def broker(make_broker):
-    return make_broker(QUICK).start()
+    return make_broker(groups.QUICK).start()
 
 
 def consumer(address, group, **settings):
@@ -267,3 +264,45 @@ def test_kills_in_the_middle_of_rebalances(broker):
         return missing <= seen
     wait_until(all_read, "everything is read", 60, every=0)
     close(members)
+
+
+def test_grpc_and_kafka_members_share_a_group(broker):
+    fill(broker, "t")
+    kafka = subscribed(broker.address, "g")
+    read = groups.poll_until([kafka], lambda: shared([kafka]), "the Kafka member has everything")
+    with rpc.Client(broker.grpc_address) as client:
+        member = rpc.GroupMember(client, "g", ["t"], client_id="ada")
+
+        def halves():
+            return len(member.held) == 2 and partitions_of(kafka) | {p for _, p in member.held} == set(range(PARTITIONS))
+        read += groups.poll_until([kafka], halves, "the two share")
+        admin = groups.admin(broker.address)  # it must live for as long as its future
+        described = admin.describe_consumer_groups(["g"])["g"].result(60)
+        assert {m.client_id for m in described.members} == {"rdkafka", "ada"}
+        # What is written now is read by one of them, each its own half, and once.
+        log.produce(broker.address, "t", [(i % PARTITIONS, None, b"new %d" % i, None) for i in range(40)])
+        new = {b"new %d" % i for i in range(40)}
+
+        def all_read():
+            read.extend(groups.poll_until([kafka], lambda: True, "a moment"))
+            return new <= {*read, *member.read}
+        wait_until(all_read, "every new record is read", 60, every=0)
+        assert not new & set(read) & set(member.read)
+        member.leave()
+        assert not member.failed
+    groups.poll_until([kafka], lambda: shared([kafka]), "the Kafka member has everything again")
+    close([kafka])
+
+
+def test_a_grpc_member_takes_a_group_of_classic_members_over(broker):
+    fill(broker, "t")
+    classic = groups.consumer(broker.address, "g")
+    classic.subscribe(["t"])
+    groups.poll_until([classic], lambda: shared([classic]), "the classic member has everything")
+    with rpc.Client(broker.grpc_address) as client:
+        member = rpc.GroupMember(client, "g", ["t"])
+        groups.poll_until([classic], lambda: len(member.held) == 2 and len(partitions_of(classic)) == 2, "the two share")
+        assert types_of(broker)["g"].name == "CONSUMER"
+        classic.close()
+        wait_until(lambda: len(member.held) == PARTITIONS, "the gRPC member has everything", 60)
+        member.leave()

@@ -3,6 +3,7 @@ import pyarrow.parquet
 import pytest
 
 from harness import log
+from harness.process import wait_until
 
 RECORDS = [(i % 2, f"k{i}".encode(), f"v{i}".encode() * 20, [("n", str(i).encode())]) for i in range(2000)]
 
@@ -51,7 +52,10 @@ def test_a_crash_inside_a_write_to_a_folder(make_broker, point):
     broker = make_broker()
     broker.start(fail_points=f"{point}=abort", wait=False)
     assert broker.wait_exit() == -6
+    staged = lambda: [path for path in broker.bucket.rglob("*") if "#" in path.name]
+    assert bool(staged()) == (point == "bucket.staged")
     broker.start()
+    wait_until(lambda: not staged(), "what was left is deleted", 60)
     log.create_topic(broker.address, "t", 2)
     log.produce(broker.address, "t", RECORDS)
     assert broker.stop() == 0

@@ -4,8 +4,9 @@ import confluent_kafka.admin
 
 from .process import wait_until
 
-# A group rebalances at once, and misses a member soon: for tests that wait for it.
-QUICK = {"GROUPS__INITIAL_REBALANCE_DELAY": "100ms", "GROUPS__MIN_SESSION_TIMEOUT": "1s"}
+# A group rebalances at once, asks its members often and misses one soon: for tests that wait for it.
+QUICK = {"GROUPS__INITIAL_REBALANCE_DELAY": "100ms", "GROUPS__MIN_SESSION_TIMEOUT": "1s",
+         "GROUPS__CONSUMER_SESSION_TIMEOUT": "6s", "GROUPS__CONSUMER_HEARTBEAT_INTERVAL": "200ms"}
 
 
 def consumer(address, group, **settings):

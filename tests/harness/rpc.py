@@ -4,6 +4,7 @@ import pathlib
 import queue
 import sys
 import tempfile
+import threading
 
 import grpc
 from google.rpc import error_details_pb2
@@ -71,6 +72,54 @@ class Session:
         message = next(self.replies)
         name = message.WhichOneof("message")
         return name, getattr(message, name)
+
+
+class GroupMember:
+    """A member of a group in a session: reads, commits what it read, and lets go what it is asked for, in a thread."""
+
+    def __init__(self, client, group, topics, **fields):
+        opened = consumer.GroupSessionRequest.Open(
+            group=group, topics=topics, start=earliest(), credit=consumer.ReadCredit(records=1 << 40, bytes=1 << 40), **fields)
+        self.session = Session(client.consumer.GroupSession, consumer.GroupSessionRequest(open=opened))
+        self.held, self.read, self.failed = set(), [], []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        for reply in self.session.replies:
+            kind = reply.WhichOneof("message")
+            getattr(self, f"_on_{kind}", lambda _: None)(getattr(reply, kind))
+
+    def _on_assigned(self, assigned):
+        self.held |= {(start.topic, start.partition) for start in assigned.partitions}
+
+    def _on_batch(self, read):
+        self.read += [record.value for record in read.records]
+        offset = consumer.GroupSessionRequest.Commit.Offset(
+            topic=read.topic, partition=read.partition, offset=read.next_offset)
+        self._send(commit=consumer.GroupSessionRequest.Commit(offsets=[offset]))
+
+    def _on_committed(self, committed):
+        self.failed += committed.failed
+
+    def _on_revoke(self, revoke):
+        self._drop(revoke)
+        self._send(released=consumer.GroupSessionRequest.Released(revocation=revoke.revocation))
+
+    def _on_lost(self, lost):
+        self._drop(lost)
+
+    def _drop(self, message):
+        self.held -= {(one.topic, partition) for one in message.partitions for partition in one.partitions}
+
+    def _send(self, **message):
+        self.session.send(consumer.GroupSessionRequest(**message))
+
+    def leave(self):
+        """Leaves, once everything is answered."""
+        self.session.close()
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive(), "the session did not end"
 
 
 def batch(name, values, **fields):

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,6 +24,8 @@ use object_store::{
 use runnel_runtime::FailPoints;
 
 use crate::{Error, register};
+
+mod staged;
 
 const STORE: &str = "folder";
 
@@ -44,6 +47,30 @@ pub(crate) struct Folder {
 #[derive(Debug)]
 pub struct FolderLock {
     _file: File,
+    root: PathBuf,
+    since: SystemTime,
+}
+
+impl FolderLock {
+    /// What processes that held the folder before may have left in it.
+    pub fn leftovers(&self) -> Leftovers {
+        Leftovers { root: self.root.clone(), since: self.since }
+    }
+}
+
+/// Files that processes which were killed had staged and not completed.
+#[derive(Debug)]
+pub struct Leftovers {
+    root: PathBuf,
+    since: SystemTime,
+}
+
+impl Leftovers {
+    /// Deletes them; returns how many there were. Walks through the whole folder: off the async threads.
+    pub fn sweep(self) -> Result<usize, Error> {
+        let io = |source| Error::Io { op: "sweep", path: self.root.display().to_string(), source };
+        staged::sweep(&self.root, self.since).map_err(io)
+    }
 }
 
 impl Folder {
@@ -75,7 +102,7 @@ impl Folder {
         create_folders(path.parent().unwrap_or(&self.root)).map_err(io)?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io)?;
         match file.try_lock() {
-            Ok(()) => Ok(FolderLock { _file: file }),
+            Ok(()) => Ok(FolderLock { since: staged::now(&file).map_err(io)?, _file: file, root: self.root.clone() }),
             Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { folder: self.root.display().to_string() }),
             Err(std::fs::TryLockError::Error(source)) => Err(io(source)),
         }

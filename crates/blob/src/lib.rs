@@ -27,7 +27,7 @@ mod upload;
 pub use bucket::{Bucket, Listed};
 pub use checkup::{Ability, Checkup, checkup};
 pub use error::{Error, ErrorKind};
-pub use folder::FolderLock;
+pub use folder::{FolderLock, Leftovers};
 pub use key::{Key, chunk_prefix, partition_prefix, producer_prefix, segment_prefix};
 pub use options::Options;
 pub use put::PART_BYTES;

@@ -169,8 +169,9 @@ pub(crate) struct Home {
     pub(crate) node_id: i32,
     /// Number of this incarnation; random, never reused.
     pub(crate) session: u64,
-    /// Data directory and, for `file://`, bucket.
-    pub(crate) _locks: (DirLock, Option<FolderLock>),
+    pub(crate) _data_lock: DirLock,
+    /// For `file://`.
+    pub(crate) bucket_lock: Option<FolderLock>,
 }
 
 impl Home {

@@ -108,7 +108,7 @@ impl Broker {
                 Err(error) => return Err(error),
             },
         };
-        let home = Home { node_id: identity.node_id, layout, identity, session, _locks: (lock, bucket_lock) };
+        let home = Home { node_id: identity.node_id, layout, identity, session, _data_lock: lock, bucket_lock };
         let (log, mut recovered) = open_log(&options, &ports, &home).await?;
         if loss_accepted {
             recovered.unattributed.clear();
@@ -124,6 +124,14 @@ impl Broker {
             broker.reconcile_topics().await.map_err(|e| StartError::Refused(e.message))?;
         }
         broker.start_coordinators();
+        if let Some(lock) = &broker.home.bucket_lock {
+            let leftovers = lock.leftovers();
+            tokio::task::spawn_blocking(move || match leftovers.sweep() {
+                Ok(0) => {}
+                Ok(files) => tracing::info!(files, "deleted what unfinished uploads had left in the bucket"),
+                Err(error) => tracing::warn!(%error, "what unfinished uploads have left in the bucket stays"),
+            });
+        }
         tokio::spawn(Arc::clone(&broker).show_lag());
         tokio::spawn(Arc::clone(&broker).follow_metadata());
         tokio::spawn(Arc::clone(&broker).background());

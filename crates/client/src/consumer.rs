@@ -10,22 +10,22 @@ use runnel_proto::consume::v1 as wire;
 use runnel_proto::consume::v1::consumer_service_client::ConsumerServiceClient;
 use runnel_proto::consume::v1::read_session_request::{Message as Ask, Open};
 use runnel_proto::consume::v1::read_session_response::{Batch, CaughtUp, Gap, Message as Reply};
-use runnel_proto::record::v1::StoredRecord;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
 
 use crate::backoff::Backoff;
+use crate::credit::Credit;
 use crate::offsets::MAX_MESSAGE;
 use crate::{Client, Error, ErrorKind, Result};
 use cursors::Cursors;
 
 /// A session without a sign of life for this many heartbeats is broken.
-const MISSED_HEARTBEATS: u32 = 3;
+pub(crate) const MISSED_HEARTBEATS: u32 = 3;
 
 /// Without a message for this long, all that is owed is given back.
-const LULL: Duration = Duration::from_millis(100);
+pub(crate) const LULL: Duration = Duration::from_millis(100);
 
 /// Settings of a [`Consumer`].
 #[derive(Debug, Clone)]
@@ -75,8 +75,7 @@ pub struct Consumer {
     options: ConsumerOptions,
     cursors: Cursors,
     session: Option<Session>,
-    /// Taken by the caller, not yet given back to the broker as credit.
-    owed: wire::ReadCredit,
+    credit: Credit,
     backoff: Backoff,
     /// Since when the session is broken, and when to open it anew.
     broken: Option<(Instant, Instant)>,
@@ -92,12 +91,13 @@ struct Session {
 impl Consumer {
     /// Opens a session over `ranges`. Fails at once if that fails; from then on breaks are mended.
     pub async fn open(client: Client, ranges: Vec<wire::ReadRange>, options: ConsumerOptions) -> Result<Self> {
+        let credit = Credit::new(options.credit_records, options.credit_bytes);
         let mut consumer = Self {
             client,
             options,
             cursors: Cursors::new(ranges),
             session: None,
-            owed: wire::ReadCredit::default(),
+            credit,
             backoff: Backoff::default(),
             broken: None,
         };
@@ -136,16 +136,13 @@ impl Consumer {
 
     /// The next message of the session; nothing at its end.
     async fn receive(&mut self) -> Result<Option<wire::ReadSessionResponse>> {
-        self.replenish();
         let silence = self.options.heartbeat.saturating_mul(MISSED_HEARTBEATS);
         let Some(session) = &mut self.session else { return Ok(None) };
+        session.give(self.credit.half());
         let received = match timeout(LULL, session.replies.message()).await {
             Ok(received) => received,
             Err(_) => {
-                // A record larger than what is left of the credit is sent only while none of it is used.
-                if self.owed != wire::ReadCredit::default() {
-                    send(&session.requests, Ask::Credit(std::mem::take(&mut self.owed)));
-                }
+                session.give(self.credit.all());
                 timeout(silence, session.replies.message()).await.map_err(|_| {
                     Error::new(ErrorKind::Unavailable, format!("the broker has been silent for {silence:?}"))
                 })?
@@ -163,8 +160,7 @@ impl Consumer {
         match reply? {
             Reply::Batch(batch) => {
                 self.backoff.reset();
-                self.owed.records += batch.records.len() as u64;
-                self.owed.bytes += batch.records.iter().map(size_of).sum::<u64>();
+                self.credit.took(&batch);
                 self.cursors.read(&batch.topic, batch.partition, batch.records.len(), batch.next_offset);
                 Some(Event::Batch(batch))
             }
@@ -181,15 +177,6 @@ impl Consumer {
                 None
             }
             Reply::Heartbeat(_) | Reply::Opened(_) => None,
-        }
-    }
-
-    /// Gives credit back, half of it at a time.
-    fn replenish(&mut self) {
-        let half =
-            self.owed.records * 2 >= self.options.credit_records || self.owed.bytes * 2 >= self.options.credit_bytes;
-        if let (true, Some(session)) = (half, &self.session) {
-            send(&session.requests, Ask::Credit(std::mem::take(&mut self.owed)));
         }
     }
 
@@ -223,7 +210,7 @@ impl Consumer {
         let heartbeat = u32::try_from(self.options.heartbeat.as_millis()).unwrap_or(u32::MAX);
         let open = Open {
             ranges: self.cursors.ranges(),
-            credit: Some(wire::ReadCredit { records: self.options.credit_records, bytes: self.options.credit_bytes }),
+            credit: Some(self.credit.opened()),
             max_frame_bytes: Some(self.options.max_frame_bytes),
             heartbeat_ms: Some(heartbeat),
             out_of_range: self.options.out_of_range.into(),
@@ -241,7 +228,6 @@ impl Consumer {
         match first {
             Ok(Some(wire::ReadSessionResponse { message: Some(Reply::Opened(opened)) })) => {
                 self.cursors.opened(opened.partitions);
-                self.owed = wire::ReadCredit::default();
                 Ok(Session { requests, replies })
             }
             Ok(_) => Err(Error::new(ErrorKind::Unavailable, "the broker opened no session")),
@@ -250,11 +236,12 @@ impl Consumer {
     }
 }
 
-/// What a record costs of the credit.
-fn size_of(record: &StoredRecord) -> u64 {
-    let part = |bytes: &Option<_>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    let headers: usize = record.headers.iter().map(|header| header.key.len() + part(&header.value)).sum();
-    (part(&record.key) + part(&record.value) + headers) as u64
+impl Session {
+    fn give(&self, credit: Option<wire::ReadCredit>) {
+        if let Some(credit) = credit {
+            send(&self.requests, Ask::Credit(credit));
+        }
+    }
 }
 
 /// The receiving end lives as long as the call; if that is gone, its replies tell.

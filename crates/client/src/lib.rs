@@ -2,8 +2,9 @@
 //!
 //! Owns: [`Client`], one connection to whichever broker of the bootstrap list answers, with the unary calls as methods;
 //! [`Producer`], appends over sessions that outlive a broken connection; [`Consumer`], reads over sessions that go on
-//! where they stopped; [`Error`], what went wrong and what a caller may do about it. Deliberately not here: output,
-//! formats, files (the command line does those), membership of consumer groups. Messages are those of [`proto`], unchanged.
+//! where they stopped; [`GroupConsumer`], a member of a consumer group; [`Error`], what went wrong and what a caller may do
+//! about it. Deliberately not here: output, formats, files (the command line does those). Messages are those of [`proto`],
+//! unchanged.
 //!
 //! Invariants: records of one partition are stored in the order in which they were handed in, each once or not at all,
 //! whatever the connection does; a consumer hands out each offset once, in order.
@@ -12,7 +13,9 @@ mod admin;
 mod backoff;
 mod client;
 mod consumer;
+mod credit;
 mod error;
+mod group_consumer;
 mod groups;
 mod offsets;
 mod options;
@@ -24,5 +27,6 @@ pub use runnel_proto as proto;
 pub use client::Client;
 pub use consumer::{Consumer, ConsumerOptions, Event};
 pub use error::{Error, ErrorKind, Result};
+pub use group_consumer::{GroupConsumer, GroupEvent, Membership};
 pub use options::Options;
 pub use producer::{Delivered, Delivery, Producer, ProducerOptions, Target};

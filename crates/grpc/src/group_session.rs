@@ -71,7 +71,8 @@ async fn run(
         max_frame: max_frame(&door, open.max_frame_bytes)?,
     };
     let reader = Reader::new(Arc::clone(&door), manner, open.credit);
-    let seat = Seat::new(door, open, host)?;
+    let mut seat = Seat::new(door, open, host)?;
+    seat.replace().await;
     lease.done();
     let leaving = Leaving::new(seat.clone());
     let ended = Session::new(seat, reader, manner).serve(&mut requests, &lease, &outbox, &mut life).await;

@@ -12,7 +12,7 @@
 //!
 //! Reading order: `server` accepts, `recognise` turns away who dialled the wrong port, `observe` counts each call and
 //! `intake` what it sends under a `budget`, `services` is the table of what is served; then one file for each verb. The decisions of the two sessions are
-//! machines without I/O, in `append_session/window.rs` and `reader/machine.rs`.
+//! machines without I/O, in `append_session/window.rs`, `reader/machine.rs` and `group_session/member.rs`.
 
 mod budget;
 mod door;

@@ -186,9 +186,7 @@ impl Reader {
                     empty &= batches.is_empty();
                     self.machine.fetched(at, batches, fetched.high_watermark.0);
                 }
-                Err(error)
-                    if error.kind == ErrorKind::OffsetOutOfRange && self.manner.policy == OutOfRange::Clamp =>
-                {
+                Err(error) if error.kind == ErrorKind::OffsetOutOfRange && self.manner.policy == OutOfRange::Clamp => {
                     empty = false;
                     self.clamp(at, answer.partition).await?;
                 }

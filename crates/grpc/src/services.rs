@@ -41,8 +41,8 @@ use crate::observe::Observe;
 use crate::options::Options;
 use crate::socket::Caller;
 use crate::{
-    append_session, cluster, configs, fetch, group_session, groups, init_producer, list_offsets, produce, read_session, segments,
-    topics, trim,
+    append_session, cluster, configs, fetch, group_session, groups, init_producer, list_offsets, produce, read_session,
+    segments, topics, trim,
 };
 
 /// Largest request of the services that take no records: what they decode to is larger than their bytes.
@@ -197,7 +197,8 @@ impl ConsumerService for Served {
     ) -> Answer<Self::GroupSessionStream> {
         let lease = lease(&self.0, &request);
         // Written as the Kafka door writes it: tools show both side by side.
-        let host = request.extensions().get().map_or_else(String::new, |caller: &Caller| format!("/{}", caller.peer.ip()));
+        let host =
+            request.extensions().get().map_or_else(String::new, |caller: &Caller| format!("/{}", caller.peer.ip()));
         Ok(Response::new(group_session::handle(Arc::clone(&self.0), request.into_inner(), lease, host)))
     }
 }

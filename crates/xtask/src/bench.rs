@@ -112,16 +112,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Builds what is needed; returns the paths of runnel and of the benchmarks of its hot paths.
 fn build(binary: Option<&PathBuf>, with_micro: bool) -> Result<(PathBuf, PathBuf)> {
     let release = workspace::metadata()?.target_directory.join("optimized");
-    let mut packages = Vec::new();
+    let mut bins = Vec::new();
     if binary.is_none() {
-        packages.extend(["--package", "runnel"]);
+        bins.extend(["--bin", "runnel"]);
     }
     if with_micro {
-        packages.extend(["--package", "runnel-bench"]);
+        bins.extend(["--bin", "runnel-bench"]);
     }
-    if !packages.is_empty() {
+    if !bins.is_empty() {
         println!("building the release binaries");
-        process::run(workspace::cargo().args(["build", "--quiet", "--profile", "optimized"]).args(packages))?;
+        // Of the whole workspace, whose crates are built with the same features whichever of them is wanted.
+        process::run(
+            workspace::cargo().args(["build", "--quiet", "--profile", "optimized", "--workspace"]).args(bins),
+        )?;
     }
     Ok((binary.cloned().unwrap_or_else(|| release.join("runnel")), release.join("runnel-bench")))
 }

@@ -2,20 +2,10 @@
 
 use runnel_client::proto::consume::v1::position::Position as At;
 use runnel_client::proto::consume::v1::{Position, ReadRange};
-use runnel_client::{Client, Consumer, ConsumerOptions, ErrorKind, Event, Producer, ProducerOptions, Target};
+use runnel_client::{Consumer, ConsumerOptions, ErrorKind, Event};
 use runnel_testkit::MemoryBroker;
 
-use crate::support::{Proxy, START, Server, client, number, record, whole, within};
-
-async fn fill(client: &Client, partitions: i32, records: u64) {
-    let producer = Producer::new(client.clone(), ProducerOptions { batch_bytes: 400, ..ProducerOptions::default() });
-    for n in 0..records {
-        for partition in 0..partitions {
-            drop(producer.send("t", Target::Partition(partition), record(None, n)).await.unwrap());
-        }
-    }
-    within(producer.flush()).await.unwrap();
-}
+use crate::support::{Proxy, START, Server, client, fill, number, whole, within};
 
 /// Every record up to the end of the session: (partition, offset, number).
 async fn drain(consumer: &mut Consumer, mut each: impl FnMut()) -> Vec<(i32, i64, u64)> {

@@ -3,5 +3,6 @@
 
 mod calls;
 mod consuming;
+mod grouping;
 mod producing;
 mod support;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use runnel_client::proto::consume::v1::position::{Earliest, Latest, Position as At};
 use runnel_client::proto::consume::v1::{Position, ReadRange};
 use runnel_client::proto::record::v1::{Record, StoredRecord};
-use runnel_client::{Client, Consumer, ConsumerOptions, Event, Options};
+use runnel_client::{Client, Consumer, ConsumerOptions, Event, Options, Producer, ProducerOptions, Target};
 use runnel_runtime::{Shutdown, SystemClock};
 use runnel_testkit::MemoryBroker;
 use tokio::io::copy_bidirectional;
@@ -109,4 +109,15 @@ pub(crate) async fn read(client: &Client, topic: &str, partition: i32) -> Vec<St
         }
     }
     records
+}
+
+/// Numbers from 0, in each partition of topic `t`.
+pub(crate) async fn fill(client: &Client, partitions: i32, records: u64) {
+    let producer = Producer::new(client.clone(), ProducerOptions { batch_bytes: 400, ..ProducerOptions::default() });
+    for n in 0..records {
+        for partition in 0..partitions {
+            drop(producer.send("t", Target::Partition(partition), record(None, n)).await.unwrap());
+        }
+    }
+    within(producer.flush()).await.unwrap();
 }

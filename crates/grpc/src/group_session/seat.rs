@@ -37,6 +37,8 @@ pub(crate) struct Seat {
     /// Where partitions without a committed offset begin.
     start: Named,
     policy: OutOfRange,
+    /// The member that the client was before.
+    replaces: Option<String>,
 }
 
 /// What became of a heartbeat.
@@ -71,7 +73,7 @@ impl Seat {
             client_id: open.client_id,
             client_host: host,
         };
-        Ok(Self { door, beat, start, policy })
+        Ok(Self { door, beat, start, policy, replaces: open.replaces })
     }
 
     pub(crate) fn member_id(&self) -> &str {
@@ -80,6 +82,14 @@ impl Seat {
 
     pub(crate) fn rebalance_timeout(&self) -> Duration {
         self.beat.rebalance_timeout.unwrap_or(REBALANCE)
+    }
+
+    /// Takes out the member that the client was before, if it says so.
+    pub(crate) async fn replace(&mut self) {
+        if let Some(member_id) = self.replaces.take() {
+            let before = Self { beat: ConsumerHeartbeat { member_id, ..self.beat.clone() }, ..self.clone() };
+            before.leave().await;
+        }
     }
 
     /// A sign of life.

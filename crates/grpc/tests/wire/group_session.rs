@@ -193,7 +193,8 @@ async fn nothing_is_given_to_another_before_it_is_let_go() {
     assert_eq!(first.replies(2).await, strings(&["caught up 0:0", "caught up 1:0"]));
     let mut second = Session::open(&server, open()).await;
     assert_eq!(second.reply().await, "joined");
-    let Message::Revoke(Revoke { partitions, revocation, deadline_ms }) = first.message().await.unwrap().unwrap() else {
+    let Message::Revoke(Revoke { partitions, revocation, deadline_ms }) = first.message().await.unwrap().unwrap()
+    else {
         panic!("the second member gets a half")
     };
     let [AssignedPartitions { topic, partitions }] = &partitions[..] else { panic!("{partitions:?}") };
@@ -257,6 +258,26 @@ async fn a_client_that_does_not_let_go_in_time_loses_everything() {
     assert_eq!(first.reply().await, "lost t[0, 1] FENCED_MEMBER");
     assert_eq!(first.reply().await, "joined");
     assert!(second.reply().await.starts_with("assigned t"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_replaces_what_it_was() {
+    let (broker, server) = topic(1, quick()).await;
+    for instance_id in [None, Some("a".to_owned())] {
+        let open = Open { instance_id, ..open() };
+        let mut before = Session::open(&server, open.clone()).await;
+        assert_eq!([before.reply().await, before.reply().await], ["joined", "assigned t0:0"]);
+        // Its session has not ended, as far as the broker knows.
+        let replaces = Some(before.member_id.clone());
+        let mut after = Session::open(&server, Open { replaces, ..open }).await;
+        assert_eq!([after.reply().await, after.reply().await], ["joined", "assigned t0:0"]);
+        assert_ne!(after.member_id, before.member_id);
+        drop(before);
+        after.requests = None;
+        while after.reply().await != "end" {}
+    }
+    assert_eq!(members(&broker).await.len(), 1, "the static one may come back");
     server.stop().await;
 }
 

@@ -1,32 +1,35 @@
 //! `runnel consume`: records to stdout.
 
 mod format;
+mod group;
 mod position;
+mod printer;
 
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::pin::pin;
 
 use clap::{Args, ValueEnum};
 use runnel_client::proto::consume::v1::ReadRange;
-use runnel_client::proto::consume::v1::read_session_response::{Batch, Gap};
+use runnel_client::proto::consume::v1::read_session_response::Gap;
 use runnel_client::{Client, Consumer, ConsumerOptions, Event};
 use runnel_runtime::SystemClock;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::record_json::Line;
 use super::remote::Remote;
 use format::Format;
 use position::Place;
+use printer::Printer;
 
 #[derive(Debug, Args)]
 pub(crate) struct ConsumeArgs {
     /// The topic.
     topic: String,
     /// Where to begin, in each partition: start, end, an offset, -N for the last N records, or @TIME. TIME is
-    /// 2024-05-31, 2024-05-31T23:59:00Z, milliseconds since 1970, or -1h for an hour ago.
+    /// 2024-05-31, 2024-05-31T23:59:00Z, milliseconds since 1970, or -1h for an hour ago. With --group this is for
+    /// partitions of which the group has committed nothing.
     #[arg(long, value_name = "POSITION", default_value = "start", allow_hyphen_values = true)]
     from: Place,
     /// Where to end: end (as it is now), an offset, or @TIME. Without it reading goes on.
@@ -38,6 +41,10 @@ pub(crate) struct ConsumeArgs {
     /// Only this partition; may be repeated.
     #[arg(short, long = "partition", value_name = "PARTITION")]
     partitions: Vec<i32>,
+    /// Read as a member of this consumer group, beside its other members, and go on where it was; what was printed is
+    /// committed.
+    #[arg(short, long, value_name = "GROUP", conflicts_with_all = ["until", "partitions"])]
+    group: Option<String>,
     /// How to print a record: %t topic, %p partition, %o offset, %k key, %v value, %h headers, %T timestamp in
     /// milliseconds, %% percent, \n newline, \t tab.
     #[arg(short, long, value_name = "FORMAT", conflicts_with = "output")]
@@ -54,7 +61,10 @@ enum RecordOutput {
 }
 
 pub(crate) fn run(args: &ConsumeArgs, remote: &Remote) -> anyhow::Result<()> {
-    remote.run(|client| consume(args, client))
+    match &args.group {
+        Some(group) => remote.run(|client| group::consume(args, group, client)),
+        None => remote.run(|client| consume(args, client)),
+    }
 }
 
 async fn consume(args: &ConsumeArgs, client: Client) -> anyhow::Result<()> {
@@ -70,7 +80,7 @@ async fn consume(args: &ConsumeArgs, client: Client) -> anyhow::Result<()> {
     // Listened to from here on: one that came between two events must not be lost.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut consumer = Consumer::open(client, vec![range], ConsumerOptions::default()).await?;
-    let mut printer = Printer { args, out: BufWriter::new(io::stdout().lock()) };
+    let mut printer = Printer::new(args);
     let mut reader_left = pin!(reader_left());
     while left > 0 {
         let event = tokio::select! {
@@ -103,33 +113,4 @@ async fn reader_left() {
 fn report(gap: &Gap) {
     let Gap { topic, partition, from_offset, to_offset, reason } = gap;
     eprintln!("{topic}-{partition}: no records at offsets {from_offset} to {to_offset}: {reason}");
-}
-
-struct Printer<'a, W> {
-    args: &'a ConsumeArgs,
-    out: W,
-}
-
-impl<W: Write> Printer<'_, W> {
-    /// Prints up to `most` records of a batch and returns how many.
-    fn batch(&mut self, batch: &Batch, most: u64) -> anyhow::Result<u64> {
-        let mut printed = 0;
-        for record in batch.records.iter().take(usize::try_from(most).unwrap_or(usize::MAX)) {
-            match (&self.args.format, self.args.output) {
-                (Some(format), _) => format.write(&mut self.out, &batch.topic, batch.partition, record)?,
-                (None, RecordOutput::Value) => {
-                    self.out.write_all(record.value.as_deref().unwrap_or_default())?;
-                    self.out.write_all(b"\n")?;
-                }
-                (None, RecordOutput::Json) => {
-                    let line = serde_json::to_vec(&Line::new(&batch.topic, batch.partition, record))?;
-                    self.out.write_all(&line)?;
-                    self.out.write_all(b"\n")?;
-                }
-            }
-            printed += 1;
-        }
-        self.out.flush()?;
-        Ok(printed)
-    }
 }
