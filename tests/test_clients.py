@@ -135,7 +135,7 @@ def test_java_tools_and_groups(broker):
     formatter = ("--formatter", "org.apache.kafka.tools.consumer.OffsetsMessageFormatter")
     shown = java("consumer.ConsoleConsumer", *server, "--topic", "__consumer_offsets", "--partition", str(ord("g") % 50),
                  "--offset", "earliest", "--timeout-ms", "5000", *formatter)
-    assert '"topic":"made"' in shown and '"offset":2' in shown, shown
+    assert '"topic":"made"' in shown and '"offset":2' in shown and '"topicId":"' in shown, shown
     assert "successful" in java(*groups, "--delete", "--group", "g")
     assert java(*groups, "--list").split() == []
 

@@ -23,7 +23,7 @@ impl Admin for Broker {
 
     async fn delete_topic(&self, topic: &TopicKey) -> Result<(String, TopicId), Error> {
         self.refuse_when_stopping()?;
-        self.refuse_internal(topic, "delete groups instead")?;
+        self.refuse_internal(topic, ErrorKind::InvalidRequest, "delete groups instead")?;
         let deleted = self.delete(topic).await?;
         self.forget_offsets_of(&deleted.0).await;
         Ok(deleted)
@@ -32,7 +32,11 @@ impl Admin for Broker {
     async fn create_partitions(&self, wanted: &NewPartitions, validate_only: bool) -> Result<(), Error> {
         self.refuse_when_stopping()?;
         let topic = TopicKey::Name(wanted.topic.clone());
-        self.refuse_internal(&topic, "which partition has a group follows from their number")?;
+        self.refuse_internal(
+            &topic,
+            ErrorKind::InvalidRequest,
+            "which partition has a group follows from their number",
+        )?;
         self.grow(&wanted.topic, wanted.count, wanted.assignments.as_deref(), validate_only).await
     }
 
@@ -44,7 +48,7 @@ impl Admin for Broker {
         wait: Duration,
     ) -> Result<Offset, Error> {
         self.refuse_when_stopping()?;
-        self.refuse_internal(topic, "delete groups or their offsets instead")?;
+        self.refuse_internal(topic, ErrorKind::InvalidTopicName, "delete groups or their offsets instead")?;
         self.trim(topic, partition, before, wait).await
     }
 
@@ -85,7 +89,12 @@ impl Admin for Broker {
             ConfigResource::Broker(id) => {
                 self.check_node(*id)?;
                 let entity = id.map_or_else(|| ALL_BROKERS.to_owned(), broker_entity);
-                self.alter_entity(Of::Broker, &entity, changes, validate_only).await
+                let altered = self.alter_entity(Of::Broker, &entity, changes, validate_only).await;
+                // Kafka says this, and not that a config is invalid, where a broker is concerned; its clients rely on it.
+                altered.map_err(|error| match error.kind {
+                    ErrorKind::InvalidConfig => Error::new(ErrorKind::InvalidRequest, error.message),
+                    _ => error,
+                })
             }
             ConfigResource::Group(name) => {
                 check_group(name)?;
@@ -128,10 +137,10 @@ fn only(names: Option<&[String]>, mut entries: Vec<ConfigEntry>) -> Vec<ConfigEn
 
 impl Broker {
     /// The topics of coordinators are not for clients to cut down.
-    fn refuse_internal(&self, topic: &TopicKey, instead: &str) -> Result<(), Error> {
+    fn refuse_internal(&self, topic: &TopicKey, kind: ErrorKind, instead: &str) -> Result<(), Error> {
         if self.topics.find(topic).is_some_and(|found| is_internal(&found.name)) {
             let what = format!("the topic holds the offsets and members of every consumer group: {instead}");
-            return Err(Error::new(ErrorKind::InvalidRequest, what));
+            return Err(Error::new(kind, what));
         }
         Ok(())
     }

@@ -226,6 +226,11 @@ pub(crate) fn apply(
     let mut set = set.clone();
     for change in changes {
         let name = change.name.as_str();
+        if change.op == AlterConfigOp::Delete {
+            // Also one that does not exist (any more): it is not set afterwards, as asked.
+            set.remove(name);
+            continue;
+        }
         let entry = of.entry(name)?;
         let value = || change.value.as_deref().ok_or_else(|| invalid(format!("`{name}` has no value")));
         let listed = |op: &str| match entry.kind {
@@ -233,16 +238,17 @@ pub(crate) fn apply(
             _ => Err(invalid(format!("`{name}` is not a list: {op} does not apply"))),
         };
         let new = match change.op {
-            AlterConfigOp::Delete => {
-                set.remove(name);
-                continue;
-            }
+            AlterConfigOp::Delete => continue,
             AlterConfigOp::Set => value()?.trim().to_owned(),
             AlterConfigOp::Append => {
                 let old = listed("append")?;
                 let added = value()?;
-                let mut items: Vec<&str> = old.split(',').filter(|i| !i.is_empty()).collect();
-                items.extend(added.split(',').filter(|i| !old.split(',').any(|o| o == *i)));
+                let mut items: Vec<&str> = old.split(',').filter(|item| !item.is_empty()).collect();
+                for item in added.split(',') {
+                    if !items.contains(&item) {
+                        items.push(item);
+                    }
+                }
                 items.join(",")
             }
             AlterConfigOp::Subtract => {
@@ -308,6 +314,13 @@ pub(crate) fn describe_brokers(set: &BTreeMap<String, String>) -> Vec<ConfigEntr
         Some(shown(name, Of::Broker.entry(name).ok()?, vec![synonym]))
     });
     entries.collect()
+}
+
+/// A time that is set on a group. One that an earlier release took is brought into the range.
+pub(crate) fn group_time(set: &BTreeMap<String, String>, name: &str) -> Option<Duration> {
+    let Check::Range { min, max } = GROUP_TABLE.iter().find(|entry| entry.name == name)?.check else { return None };
+    let ms = set.get(name)?.trim().parse::<i64>().ok()?.clamp(min, max);
+    Some(Duration::from_millis(u64::try_from(ms).ok()?))
 }
 
 /// The entries of a group.

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runnel_api::{CreateTopic, Error, ErrorKind, TopicKey};
-use runnel_group::{Effect, Now, Reply, Request, Shard, Token, partition_of};
+use runnel_group::{Effect, Now, Reply, Request, Shard, Token, Weight, partition_of};
 use runnel_record::TopicPartition;
 use tokio::sync::{mpsc, oneshot};
 
@@ -45,12 +45,22 @@ pub(crate) struct Coordinators {
     options: GroupOptions,
     made: Mutex<BTreeMap<TopicPartition, mpsc::Sender<Asked>>>,
     loading: tokio::sync::Semaphore,
+    /// What the groups of all take.
+    weight: Mutex<Weight>,
 }
 
 impl Coordinators {
     pub(crate) fn new(options: GroupOptions) -> Self {
         let loading = tokio::sync::Semaphore::new(LOAD_AT_ONCE);
-        Self { options, made: Mutex::default(), loading }
+        Self { options, made: Mutex::default(), loading, weight: Mutex::default() }
+    }
+
+    /// A coordinator's groups take `now` in place of `before`; what those of the others take.
+    fn replace_weight(&self, before: Weight, now: Weight) -> Weight {
+        let mut all = self.weight.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = all.minus(before);
+        *all = others.plus(now);
+        others
     }
 }
 

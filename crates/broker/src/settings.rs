@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use runnel_api::{ConfigChange, Error, ErrorKind};
 use runnel_blob::{CasOutcome, Key};
 use runnel_format::meta::ClusterSettings;
+use runnel_group::GroupTimes;
 use runnel_metastore::Op;
 
 use crate::Broker;
@@ -50,6 +51,17 @@ impl Settings {
     /// What is set on an entity.
     pub(crate) fn of(&self, entity: &str) -> BTreeMap<String, String> {
         self.all().entities.get(entity).cloned().unwrap_or_default()
+    }
+
+    /// The times of the groups that have their own.
+    pub(crate) fn times_of_groups(&self) -> BTreeMap<String, GroupTimes> {
+        let times = |set: &BTreeMap<String, String>| GroupTimes {
+            session: configs::group_time(set, "consumer.session.timeout.ms"),
+            heartbeat: configs::group_time(set, "consumer.heartbeat.interval.ms"),
+        };
+        let all = self.all();
+        let groups = all.entities.iter().filter_map(|(entity, set)| Some((entity.strip_prefix(GROUPS)?, set)));
+        groups.map(|(group, set)| (group.to_owned(), times(set))).collect()
     }
 
     /// The groups that something is set on.

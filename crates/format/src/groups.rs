@@ -14,17 +14,21 @@ pub use consumer::{
 };
 
 use bytes::{Bytes, BytesMut};
+use runnel_record::TopicId;
 
 use crate::Error;
 use wire::{Get, Put};
 
-/// Version of an [`OffsetCommitValue`] that is written; one with an expiry of its own has the only version that can say so.
+/// Version of an [`OffsetCommitValue`] that is written without a topic id; with one it is [`FLEXIBLE`]. One with an expiry
+/// of its own has the only version that can say so.
 const OFFSET_VALUE: i16 = 3;
 const OFFSET_VALUE_WITH_EXPIRY: i16 = 1;
 /// Version of a [`GroupMetadataValue`] that is written.
 const GROUP_VALUE: i16 = 3;
 /// Newest version of both values that is read; the first flexible one.
 const FLEXIBLE: i16 = 4;
+/// Tag of the topic id of an [`OffsetCommitValue`].
+const OFFSET_TOPIC_ID: u32 = 0;
 
 const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
@@ -111,6 +115,8 @@ pub struct OffsetCommitValue {
     pub commit_timestamp: i64,
     /// When it expires, if the committer said so (before KIP-211), ms since the Unix epoch.
     pub expire_timestamp: Option<i64>,
+    /// The topic: one that is made later under the same name is another. Not stored beside an expiry.
+    pub topic_id: Option<TopicId>,
 }
 
 /// A group between two rebalances.
@@ -208,16 +214,26 @@ impl OffsetCommitValue {
     /// The bytes of a record's value.
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
-        let version = if self.expire_timestamp.is_some() { OFFSET_VALUE_WITH_EXPIRY } else { OFFSET_VALUE };
+        let version = match (self.expire_timestamp, self.topic_id) {
+            (Some(_), _) => OFFSET_VALUE_WITH_EXPIRY,
+            (None, None) => OFFSET_VALUE,
+            (None, Some(_)) => FLEXIBLE,
+        };
         out.int16(version);
         out.int64(self.offset);
         if version >= 3 {
             out.int32(self.leader_epoch);
         }
-        out.string(&self.metadata);
+        if version == FLEXIBLE {
+            out.compact(&self.metadata)
+        } else {
+            out.string(&self.metadata)
+        }
         out.int64(self.commit_timestamp);
-        if let Some(expire) = self.expire_timestamp {
-            out.int64(expire);
+        match (self.expire_timestamp, self.topic_id) {
+            (Some(expire), _) => out.int64(expire),
+            (None, Some(id)) => out.tag(OFFSET_TOPIC_ID, id.0.as_bytes()),
+            (None, None) => {}
         }
         out.freeze()
     }
@@ -226,13 +242,20 @@ impl OffsetCommitValue {
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let mut get = Get::new("a committed offset", bytes);
         let version = get.version(FLEXIBLE)?;
-        Ok(Self {
+        let mut value = Self {
             offset: get.int64()?,
             leader_epoch: if version >= 3 { get.int32()? } else { -1 },
             metadata: get.string()?,
             commit_timestamp: get.int64()?,
             expire_timestamp: if version == 1 { Some(get.int64()?).filter(|at| *at >= 0) } else { None },
-        })
+            topic_id: None,
+        };
+        for (tag, mut content) in get.tagged()? {
+            if tag == OFFSET_TOPIC_ID {
+                value.topic_id = Some(TopicId(content.uuid()?)).filter(|id| *id != TopicId::ZERO);
+            }
+        }
+        Ok(value)
     }
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         metadata: "m".into(),
         commit_timestamp: 5,
         expire_timestamp: expire.then_some(9),
+        topic_id: None,
     };
     let member = MemberMetadata {
         member_id: "c-1".into(),

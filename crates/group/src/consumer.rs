@@ -85,6 +85,20 @@ impl ConsumerGroup {
         self.members.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// How many partitions its members hold.
+    pub(crate) fn held(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// Bytes that its members' settings take.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Nothing would be lost if it were not there.
     pub(crate) fn is_trivial(&self) -> bool {
         self.is_empty() && self.epoch == 0

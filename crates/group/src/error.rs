@@ -36,6 +36,9 @@ pub enum Error {
     /// The group still reads the topic.
     #[error("the group is subscribed to the topic")]
     GroupSubscribedToTopic,
+    /// There is no such topic any more.
+    #[error("there is no such topic")]
+    UnknownTopic,
     /// The metadata of a commit is too large.
     #[error("the metadata of the offset is too large")]
     OffsetMetadataTooLarge,
@@ -63,7 +66,7 @@ pub enum Error {
     /// Members of the consumer protocol commit with versions that know of epochs.
     #[error("members of the consumer protocol need OffsetCommit 9 or later")]
     CommitTooOld,
-    /// The coordinator has as many groups as it may have: retry later.
-    #[error("the coordinator has too many groups")]
+    /// There are as many groups as there may be, or they take as much memory as they may: retry later.
+    #[error("there are too many groups, or they take too much memory")]
     TooManyGroups,
 }

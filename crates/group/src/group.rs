@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::offsets::Offsets;
 use crate::requests::{GroupState, Membership};
 use crate::shard::Token;
+use crate::weight;
 
 /// A rebalance waits at least this long, whatever its members ask for: less would be over before anyone can answer.
 const MIN_REBALANCE: Duration = Duration::from_secs(1);
@@ -112,6 +113,10 @@ pub(crate) struct Group {
     pub(crate) wake: Option<Duration>,
     /// When the coordinator will look at it.
     pub(crate) scheduled: Option<Duration>,
+    /// What its members took when they were weighed last.
+    pub(crate) members_weight: usize,
+    /// What it takes as the coordinator has counted it.
+    pub(crate) counted: usize,
 }
 
 impl Group {
@@ -134,6 +139,8 @@ impl Group {
             consumer: None,
             wake: None,
             scheduled: None,
+            members_weight: 0,
+            counted: 0,
         }
     }
 
@@ -178,6 +185,13 @@ impl Group {
     /// Bytes that its members' metadata and assignments take.
     fn bytes(&self) -> usize {
         self.members.values().map(Member::bytes).sum()
+    }
+
+    /// Finds out what its members take.
+    pub(crate) fn weigh_members(&mut self) {
+        let ids: usize = self.members.keys().map(String::len).sum();
+        let each = weight::MEMBER * (self.members.len() + self.pending.len());
+        self.members_weight = self.bytes() + ids + each;
     }
 
     /// How long a rebalance may take.

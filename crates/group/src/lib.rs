@@ -33,12 +33,14 @@ mod pattern;
 mod requests;
 mod shard;
 mod topics;
+mod weight;
 
 pub use assignment::assigned_partitions;
 pub use error::Error;
 pub use hash::partition_of;
-pub use options::Options;
+pub use options::{GroupTimes, Options};
 pub use partitions::Partitions;
 pub use requests::*;
 pub use shard::{Effect, Now, Shard, Token};
 pub use topics::Topics;
+pub use weight::Weight;

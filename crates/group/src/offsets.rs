@@ -6,54 +6,89 @@ use std::time::Duration;
 use runnel_format::groups::OffsetCommitValue;
 
 use crate::requests::CommittedOffset;
+use crate::topics::Topics;
+use crate::weight;
 
-/// By topic, then partition.
 #[derive(Debug, Default)]
-pub(crate) struct Offsets(BTreeMap<String, BTreeMap<i32, OffsetCommitValue>>);
+pub(crate) struct Offsets {
+    /// By topic, then partition.
+    all: BTreeMap<String, BTreeMap<i32, OffsetCommitValue>>,
+    /// What they take.
+    bytes: usize,
+}
+
+fn bytes_of(value: &OffsetCommitValue) -> usize {
+    weight::OFFSET + value.metadata.len()
+}
 
 impl Offsets {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     pub(crate) fn set(&mut self, topic: &str, partition: i32, value: OffsetCommitValue) {
-        match self.0.get_mut(topic) {
+        self.bytes += bytes_of(&value);
+        let before = match self.all.get_mut(topic) {
             Some(partitions) => partitions.insert(partition, value),
-            None => self.0.entry(topic.to_owned()).or_default().insert(partition, value),
+            None => self.all.entry(topic.to_owned()).or_default().insert(partition, value),
         };
+        self.bytes -= before.as_ref().map_or(0, bytes_of);
     }
 
     /// Whether there was one.
     pub(crate) fn remove(&mut self, topic: &str, partition: i32) -> bool {
-        let Some(partitions) = self.0.get_mut(topic) else { return false };
-        let found = partitions.remove(&partition).is_some();
+        let Some(partitions) = self.all.get_mut(topic) else { return false };
+        let found = partitions.remove(&partition);
+        self.bytes -= found.as_ref().map_or(0, bytes_of);
         if partitions.is_empty() {
-            self.0.remove(topic);
+            self.all.remove(topic);
         }
-        found
+        found.is_some()
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How much more they would take with this one.
+    pub(crate) fn growth(&self, topic: &str, partition: i32, metadata: &str) -> usize {
+        let before = self.all.get(topic).and_then(|partitions| partitions.get(&partition)).map_or(0, bytes_of);
+        (weight::OFFSET + metadata.len()).saturating_sub(before)
     }
 
     /// The partitions of a topic that something is committed for.
     pub(crate) fn of_topic(&self, topic: &str) -> Vec<i32> {
-        self.0.get(topic).map(|partitions| partitions.keys().copied().collect()).unwrap_or_default()
+        self.all.get(topic).map(|partitions| partitions.keys().copied().collect()).unwrap_or_default()
     }
 
     /// What is committed for these partitions, or for all; −1 where nothing is.
-    pub(crate) fn fetch(&self, topics: Option<&[(String, Vec<i32>)]>) -> Vec<CommittedOffset> {
+    pub(crate) fn fetch(&self, topics: Option<&[(String, Vec<i32>)]>, existing: &Topics) -> Vec<CommittedOffset> {
+        let counts = |topic: &str, value: &&OffsetCommitValue| !is_orphan(topic, value, existing);
         match topics {
-            None => self.iter().map(|(topic, partition, value)| committed(topic, partition, Some(value))).collect(),
+            None => self
+                .iter()
+                .filter(|(topic, _, value)| counts(topic, value))
+                .map(|(topic, partition, value)| committed(topic, partition, Some(value)))
+                .collect(),
             Some(topics) => topics
                 .iter()
                 .flat_map(|(topic, partitions)| {
-                    let known = self.0.get(topic);
-                    partitions.iter().map(move |p| committed(topic, *p, known.and_then(|known| known.get(p))))
+                    let known = self.all.get(topic);
+                    let value = move |partition| known?.get(partition).filter(|value| counts(topic, value));
+                    partitions.iter().map(move |partition| committed(topic, *partition, value(partition)))
                 })
                 .collect(),
         }
     }
 
+    /// Those of a topic that was deleted and has a successor of the same name. What is only not there proves nothing.
+    pub(crate) fn orphaned(&self, existing: &Topics) -> Vec<(String, i32)> {
+        let orphans = self.iter().filter(|(topic, _, value)| is_orphan(topic, value, existing));
+        orphans.map(|(topic, partition, _)| (topic.to_owned(), partition)).collect()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, i32, &OffsetCommitValue)> {
-        self.0.iter().flat_map(|(topic, partitions)| partitions.iter().map(move |(p, v)| (topic.as_str(), *p, v)))
+        self.all.iter().flat_map(|(topic, partitions)| partitions.iter().map(move |(p, v)| (topic.as_str(), *p, v)))
     }
 
     /// Those that have expired at `now` (ms since the Unix epoch). An offset lives for `retention` from the moment that
@@ -71,6 +106,12 @@ impl Offsets {
         };
         self.iter().filter(|(topic, _, value)| is_over(topic, value)).map(|(t, p, _)| (t.to_owned(), p)).collect()
     }
+}
+
+/// Whether the topic of that name is another by now.
+fn is_orphan(topic: &str, value: &OffsetCommitValue, existing: &Topics) -> bool {
+    let now = existing.find(topic).map(|(id, _)| id);
+    value.topic_id.zip(now).is_some_and(|(committed, now)| committed != now)
 }
 
 fn committed(topic: &str, partition: i32, value: Option<&OffsetCommitValue>) -> CommittedOffset {

@@ -2,6 +2,15 @@
 
 use std::time::Duration;
 
+/// Times of one group in place of those of [`Options`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GroupTimes {
+    /// In place of [`Options::consumer_session_timeout`].
+    pub session: Option<Duration>,
+    /// In place of [`Options::consumer_heartbeat_interval`].
+    pub heartbeat: Option<Duration>,
+}
+
 /// Settings of a coordinator (section `groups`); Kafka's name in brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -25,8 +34,10 @@ pub struct Options {
     pub max_offset_metadata: usize,
     /// Most bytes of metadata, subscriptions and assignments of one group's members.
     pub max_group_bytes: usize,
-    /// Most groups of one coordinator.
+    /// Most groups of all coordinators of a broker.
     pub max_groups: usize,
+    /// Most bytes that all these groups take, roughly: past it nobody gets more than they have.
+    pub max_bytes: usize,
 }
 
 impl Default for Options {
@@ -42,7 +53,8 @@ impl Default for Options {
             expiry_interval: Duration::from_secs(600),
             max_offset_metadata: 4096,
             max_group_bytes: 8 << 20,
-            max_groups: 20_000,
+            max_groups: 100_000,
+            max_bytes: 1 << 30,
         }
     }
 }

@@ -13,9 +13,10 @@ use runnel_format::groups::{
 use crate::consumer::{self, ConsumerGroup};
 use crate::error::Error;
 use crate::group::Group;
-use crate::options::Options;
+use crate::options::{GroupTimes, Options};
 use crate::requests::{ConsumerHeartbeat, FetchOffsets, JOIN, JoinGroup, LeaveGroup, Reply, Request};
 use crate::topics::Topics;
+use crate::weight::Weight;
 
 /// Names a request until it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,12 +61,25 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Now,
     pub(crate) options: &'a Options,
     pub(crate) topics: &'a Topics,
+    times: &'a BTreeMap<String, GroupTimes>,
+    /// Bytes that may be taken besides those that are.
+    pub(crate) room: usize,
     pub(crate) effects: &'a mut Vec<Effect>,
 }
 
 impl Context<'_> {
     pub(crate) fn reply(&mut self, token: Token, outcome: Result<Reply, Error>) {
         self.effects.push(Effect::Reply { token, outcome });
+    }
+
+    /// When a member of a group is missed that is silent.
+    pub(crate) fn session_of(&self, group: &str) -> Duration {
+        self.times.get(group).and_then(|times| times.session).unwrap_or(self.options.consumer_session_timeout)
+    }
+
+    /// How often the members of a group give a sign of life.
+    pub(crate) fn heartbeat_of(&self, group: &str) -> Duration {
+        self.times.get(group).and_then(|times| times.heartbeat).unwrap_or(self.options.consumer_heartbeat_interval)
     }
 
     pub(crate) fn write(&mut self, key: GroupKey, value: Option<Bytes>) {
@@ -78,7 +92,12 @@ impl Context<'_> {
 pub struct Shard {
     options: Options,
     topics: Arc<Topics>,
+    times: BTreeMap<String, GroupTimes>,
     groups: BTreeMap<String, Group>,
+    /// What they take.
+    bytes: usize,
+    /// What the groups of other coordinators take.
+    elsewhere: Weight,
     /// When each group with a timer wants to be looked at.
     timers: BTreeSet<(Duration, String)>,
     next_expiry: Duration,
@@ -88,8 +107,8 @@ impl Shard {
     /// A coordinator without groups.
     pub fn new(options: Options) -> Self {
         let next_expiry = options.expiry_interval;
-        let (topics, groups) = (Arc::default(), BTreeMap::new());
-        Self { options, topics, groups, timers: BTreeSet::new(), next_expiry }
+        let (topics, times, groups, elsewhere) = Default::default();
+        Self { options, topics, times, groups, bytes: 0, elsewhere, timers: BTreeSet::new(), next_expiry }
     }
 
     /// The topics that it was told last.
@@ -100,6 +119,25 @@ impl Shard {
     /// The topics that there are now. Groups look at them when a member comes next.
     pub fn set_topics(&mut self, topics: Arc<Topics>) {
         self.topics = topics;
+    }
+
+    /// The times of the groups that have their own.
+    pub fn set_times(&mut self, times: BTreeMap<String, GroupTimes>) {
+        self.times = times;
+    }
+
+    /// What its groups take.
+    pub fn weight(&self) -> Weight {
+        Weight { groups: self.groups.len(), bytes: self.bytes }
+    }
+
+    /// What the groups of the broker's other coordinators take: the limits are for all together.
+    pub fn set_elsewhere(&mut self, elsewhere: Weight) {
+        self.elsewhere = elsewhere;
+    }
+
+    fn room(&self) -> usize {
+        self.options.max_bytes.saturating_sub(self.weight().plus(self.elsewhere).bytes)
     }
 
     /// Takes in a record of the log, in order, before anything is asked. Kinds of records that this release does not know
@@ -173,14 +211,17 @@ impl Shard {
 
     /// Everything is loaded: from now on members must give signs of life.
     pub fn loaded(&mut self, now: Now) {
-        let session = self.options.consumer_session_timeout;
-        self.groups.values_mut().for_each(|group| group.restored(now, session));
+        for (id, group) in &mut self.groups {
+            let own = self.times.get(id).and_then(|times| times.session);
+            group.restored(now, own.unwrap_or(self.options.consumer_session_timeout));
+        }
         self.groups.retain(|_, group| !group.is_trivial());
         self.next_expiry = now.elapsed + self.options.expiry_interval;
         let ids: Vec<String> = self.groups.keys().cloned().collect();
         for id in ids {
             if let Some(group) = self.groups.get_mut(&id) {
                 group.start_timers(now);
+                group.weigh_members();
             }
             self.settle(&id);
         }
@@ -206,21 +247,15 @@ impl Shard {
         // Each group once: what it wants next comes with the next tick.
         let later = self.timers.split_off(&(now.elapsed + Duration::from_nanos(1), String::new()));
         for (_, id) in std::mem::replace(&mut self.timers, later) {
-            if let Some(group) = self.groups.get_mut(&id) {
+            self.visit(now, &id, effects, |group, ctx| {
                 group.scheduled = None;
-                group.tick(&mut Context { now, options: &self.options, topics: &self.topics, effects });
-            }
-            self.settle(&id);
+                group.tick(ctx);
+                group.weigh_members();
+            });
         }
         if now.elapsed >= self.next_expiry {
             self.next_expiry = now.elapsed + self.options.expiry_interval;
-            let ids: Vec<String> = self.groups.keys().cloned().collect();
-            for id in ids {
-                if let Some(group) = self.groups.get_mut(&id) {
-                    group.expire_offsets(&mut Context { now, options: &self.options, topics: &self.topics, effects });
-                }
-                self.settle(&id);
-            }
+            self.visit_all(now, effects, Group::expire_offsets);
         }
     }
 
@@ -237,7 +272,10 @@ impl Shard {
             Request::Join(join, fresh_id) => self.join(now, token, join, fresh_id, effects),
             Request::Sync(sync) => {
                 let id = sync.group.clone();
-                self.with(now, &id, token, Error::UnknownMemberId, effects, |group, ctx| group.sync(ctx, token, sync));
+                self.with(now, &id, token, Error::UnknownMemberId, effects, |group, ctx| {
+                    group.sync(ctx, token, sync);
+                    group.weigh_members();
+                });
             }
             Request::Heartbeat(beat) => {
                 self.with(now, &beat.group, token, Error::UnknownMemberId, effects, |group, ctx| {
@@ -281,16 +319,7 @@ impl Shard {
                 });
             }
             Request::ForgetTopic(topic) => {
-                let ids: Vec<String> = self.groups.keys().cloned().collect();
-                for id in ids {
-                    if let Some(group) = self.groups.get_mut(&id) {
-                        group.forget_topic(
-                            &mut Context { now, options: &self.options, topics: &self.topics, effects },
-                            &topic,
-                        );
-                    }
-                    self.settle(&id);
-                }
+                self.visit_all(now, effects, |group, ctx| group.forget_topic(ctx, &topic));
                 answer(effects, Ok(Reply::Done));
             }
         }
@@ -315,6 +344,7 @@ impl Shard {
         let id = beat.group.clone();
         self.with(now, &id, token, Error::GroupIdNotFound, effects, |group, ctx| {
             let outcome = group.consumer_beat(ctx, &beat);
+            group.weigh_members();
             ctx.reply(token, outcome.map(Reply::ConsumerBeat));
         });
     }
@@ -326,7 +356,7 @@ impl Shard {
             consumer.may_fetch(id, *epoch)?;
         }
         let offsets = group.map_or(&nothing, |group| &group.offsets);
-        Ok(Reply::Offsets(offsets.fetch(fetch.topics.as_deref())))
+        Ok(Reply::Offsets(offsets.fetch(fetch.topics.as_deref(), &self.topics)))
     }
 
     fn join(&mut self, now: Now, token: Token, join: JoinGroup, fresh_id: String, effects: &mut Vec<Effect>) {
@@ -340,6 +370,7 @@ impl Shard {
             if let Err(error) = group.join(ctx, token, join, fresh_id) {
                 ctx.reply(token, Err(error));
             }
+            group.weigh_members();
         });
     }
 
@@ -350,6 +381,7 @@ impl Shard {
         }
         self.with(now, &leave.group, token, Error::UnknownMemberId, effects, |group, ctx| {
             let each = group.leave(ctx, leave);
+            group.weigh_members();
             ctx.reply(token, Ok(Reply::Each(each)));
         });
     }
@@ -364,11 +396,32 @@ impl Shard {
         effects: &mut Vec<Effect>,
         handle: impl FnOnce(&mut Group, &mut Context<'_>),
     ) {
-        let Some(group) = self.groups.get_mut(id) else {
-            return effects.push(Effect::Reply { token, outcome: Err(absent) });
-        };
-        handle(group, &mut Context { now, options: &self.options, topics: &self.topics, effects });
+        if !self.visit(now, id, effects, handle) {
+            effects.push(Effect::Reply { token, outcome: Err(absent) });
+        }
+    }
+
+    /// Gives a group something to do; whether it is there.
+    fn visit(
+        &mut self,
+        now: Now,
+        id: &str,
+        effects: &mut Vec<Effect>,
+        handle: impl FnOnce(&mut Group, &mut Context<'_>),
+    ) -> bool {
+        let room = self.room();
+        let Self { options, topics, times, groups, .. } = self;
+        let Some(group) = groups.get_mut(id) else { return false };
+        handle(group, &mut Context { now, options, topics, times, room, effects });
         self.settle(id);
+        true
+    }
+
+    fn visit_all(&mut self, now: Now, effects: &mut Vec<Effect>, handle: impl Fn(&mut Group, &mut Context<'_>)) {
+        let ids: Vec<String> = self.groups.keys().cloned().collect();
+        for id in ids {
+            self.visit(now, &id, effects, &handle);
+        }
     }
 
     /// Makes the group if it is not there.
@@ -378,7 +431,7 @@ impl Shard {
             return Err(Error::InvalidGroupId);
         }
         if !self.groups.contains_key(id) {
-            if self.groups.len() >= self.options.max_groups {
+            if self.weight().plus(self.elsewhere).groups >= self.options.max_groups {
                 return Err(Error::TooManyGroups);
             }
             self.group(id.to_owned());
@@ -403,6 +456,9 @@ impl Shard {
             }
             group.scheduled = wanted;
         }
+        let weight = if group.is_trivial() { 0 } else { group.weight() };
+        self.bytes = self.bytes.saturating_sub(group.counted) + weight;
+        group.counted = weight;
         if group.is_trivial() {
             self.groups.remove(id);
         }
@@ -422,7 +478,8 @@ fn check_join(join: &JoinGroup, options: &Options) -> Result<(), Error> {
     if join.protocol_type.is_empty() || too_long(&join.protocol_type) || bad_protocols {
         return Err(Error::InconsistentGroupProtocol);
     }
-    if join.instance_id.as_deref().is_some_and(too_long) {
+    // A group of the consumer protocol takes a member in by the id that it brings.
+    if too_long(&join.member_id) || join.instance_id.as_deref().is_some_and(too_long) {
         return Err(Error::UnknownMemberId);
     }
     Ok(())

@@ -23,6 +23,11 @@ impl Topics {
         new
     }
 
+    /// Whether nobody has told yet which topics there are.
+    pub fn is_unknown(&self) -> bool {
+        self.version == 0
+    }
+
     /// Its version.
     pub fn version(&self) -> u64 {
         self.version

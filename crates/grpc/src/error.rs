@@ -186,6 +186,7 @@ const fn refusal(error: GroupError) -> (Code, &'static str, Option<Duration>) {
         GroupError::NonEmptyGroup => (Code::FailedPrecondition, "NON_EMPTY_GROUP", None),
         GroupError::GroupSubscribedToTopic => (Code::FailedPrecondition, "GROUP_SUBSCRIBED_TO_TOPIC", None),
         GroupError::TooManyGroups => (Code::Unavailable, "TOO_MANY_GROUPS", Some(LATER)),
+        GroupError::UnknownTopic => (Code::NotFound, "UNKNOWN_TOPIC", None),
         GroupError::GroupMaxSizeReached => (Code::ResourceExhausted, "GROUP_MAX_SIZE_REACHED", None),
         GroupError::GroupTooLarge => (Code::ResourceExhausted, "GROUP_TOO_LARGE", None),
         GroupError::InconsistentGroupProtocol => (Code::FailedPrecondition, "INCONSISTENT_GROUP_PROTOCOL", None),

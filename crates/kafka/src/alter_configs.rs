@@ -13,6 +13,7 @@ use kafka_protocol::messages::incremental_alter_configs_request::{
 use kafka_protocol::messages::incremental_alter_configs_response::{
     AlterConfigsResourceResponse as IncrementalResult, IncrementalAlterConfigsResponse,
 };
+use kafka_protocol::protocol::StrBytes;
 use runnel_api::{AlterConfigOp, ConfigChange, ConfigResource, ConfigSource, Error, ErrorKind};
 
 use crate::context::Context;
@@ -23,11 +24,17 @@ use crate::topics;
 
 pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let mut results = Vec::with_capacity(request.resources.len());
+    let repeated = repeated(request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone())));
     for wanted in request.resources {
         let result = FullResult::default()
             .with_resource_type(wanted.resource_type)
             .with_resource_name(wanted.resource_name.clone());
-        results.push(match replace(&ctx, wanted, request.validate_only).await {
+        let once = check_once(&repeated, wanted.resource_type, &wanted.resource_name);
+        let outcome = match once {
+            Ok(()) => replace(&ctx, wanted, request.validate_only).await,
+            refused => refused,
+        };
+        results.push(match outcome {
             Ok(()) => result,
             Err(error) => result.with_error_code(code(error.kind).code()).with_error_message(topics::message(&error)),
         });
@@ -41,16 +48,39 @@ pub(crate) async fn handle_incremental(
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let mut results = Vec::with_capacity(request.resources.len());
+    let repeated = repeated(request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone())));
     for wanted in request.resources {
         let result = IncrementalResult::default()
             .with_resource_type(wanted.resource_type)
             .with_resource_name(wanted.resource_name.clone());
-        results.push(match change(&ctx, wanted, request.validate_only).await {
+        let once = check_once(&repeated, wanted.resource_type, &wanted.resource_name);
+        let outcome = match once {
+            Ok(()) => change(&ctx, wanted, request.validate_only).await,
+            refused => refused,
+        };
+        results.push(match outcome {
             Ok(()) => result,
             Err(error) => result.with_error_code(code(error.kind).code()).with_error_message(topics::message(&error)),
         });
     }
     IncrementalAlterConfigsResponse::default().with_responses(results)
+}
+
+/// A resource on the wire: type and name.
+type Named = (i8, StrBytes);
+
+/// The resources that a request names more than once.
+fn repeated(named: impl Iterator<Item = Named>) -> BTreeSet<Named> {
+    let mut seen = BTreeSet::new();
+    named.filter(|resource| !seen.insert(resource.clone())).collect()
+}
+
+/// None of those is changed, as in Kafka: nobody could tell what came of it.
+fn check_once(repeated: &BTreeSet<Named>, kind: i8, name: &StrBytes) -> Result<(), Error> {
+    if repeated.contains(&(kind, name.clone())) {
+        return Err(Error::new(ErrorKind::InvalidRequest, "the resource appears more than once in the request"));
+    }
+    Ok(())
 }
 
 async fn change(ctx: &Context, wanted: IncrementalResource, validate_only: bool) -> Result<(), Error> {
@@ -83,7 +113,7 @@ async fn replace(ctx: &Context, wanted: FullResource, validate_only: bool) -> Re
         .into_iter()
         .map(|config| ConfigChange {
             name: config.name.to_string(),
-            op: if config.value.is_some() { AlterConfigOp::Set } else { AlterConfigOp::Delete },
+            op: AlterConfigOp::Set,
             value: config.value.map(|value| value.to_string()),
         })
         .collect();
@@ -109,6 +139,9 @@ async fn apply(
     let mut seen = BTreeSet::new();
     if let Some(twice) = changes.iter().find(|change| !seen.insert(&change.name)) {
         return Err(Error::new(ErrorKind::InvalidRequest, format!("`{}` appears more than once", twice.name)));
+    }
+    if let Some(none) = changes.iter().find(|change| change.op != AlterConfigOp::Delete && change.value.is_none()) {
+        return Err(Error::new(ErrorKind::InvalidRequest, format!("`{}` has no value", none.name)));
     }
     ctx.broker.alter_configs(resource, changes, validate_only).await
 }

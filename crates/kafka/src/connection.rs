@@ -3,7 +3,8 @@
 //! Two loops run side by side. The reader takes frames off the socket, starts each request (its first poll, which
 //! fixes the order of appends, happens here) and queues it; the writer waits for the oldest request and writes its
 //! reply. A request that is not done at its first poll goes on as a task of its own, so a long poll delays no later
-//! request, only its reply. The queue is bounded by `max_inflight_requests` and by bytes.
+//! request, only its reply; but for those whose answers are many times larger than they are, which the reader waits for
+//! so that unread replies cannot pile up. The queue is bounded by `max_inflight_requests` and by bytes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -136,7 +137,7 @@ fn large_reply(ctx: &Context, request: &mut Started) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX).min(UNWRITTEN)
 }
 
-/// Starts a request: when this returns, the broker has seen it.
+/// Starts a request: when this returns, the broker has seen it, and answered it if it is one that waits its turn.
 async fn start(ctx: &Arc<Context>, frame: Frame) -> Result<Started, Unanswerable> {
     let begun = Instant::now();
     let Frame { bytes, mut lease } = frame;
@@ -144,7 +145,7 @@ async fn start(ctx: &Arc<Context>, frame: Frame) -> Result<Started, Unanswerable
     if checked.overhead > 0 {
         ctx.budget.grow(&mut lease, checked.overhead).await;
     }
-    let api = checked.api;
+    let (api, in_turn) = (checked.api, checked.waits_its_turn());
     let answer = dispatch::answer(Arc::clone(ctx), checked)?;
     let mut request: BoxFuture<'static, Reply> = Box::pin(
         async move {
@@ -158,6 +159,8 @@ async fn start(ctx: &Arc<Context>, frame: Frame) -> Result<Started, Unanswerable
     );
     Ok(match futures::poll!(&mut request) {
         std::task::Poll::Ready(reply) => Started::Done(reply),
+        // Its reply must be there before the next request is begun, to be counted.
+        std::task::Poll::Pending if in_turn => Started::Done(request.await),
         std::task::Poll::Pending => Started::Running(AbortOnDropHandle::new(tokio::spawn(request))),
     })
 }

@@ -31,13 +31,13 @@ pub(crate) async fn handle(
     let mut seen = BTreeSet::new();
     for id in request.group_ids.into_iter().filter(|id| seen.insert(id.clone())) {
         let group = match ctx.broker.describe_consumer_group(&id).await {
-            Ok(group) => found(version, id, group),
+            Ok(group) => found(version, id, group).with_authorized_operations(operations),
             Err(error) => DescribedGroup::default()
                 .with_group_id(id)
                 .with_error_code(group_code(error.kind).code())
                 .with_error_message(topics::message(&error)),
         };
-        groups.push(group.with_authorized_operations(operations));
+        groups.push(group);
     }
     ConsumerGroupDescribeResponse::default().with_groups(groups)
 }

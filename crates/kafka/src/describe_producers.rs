@@ -1,5 +1,6 @@
 //! DescribeProducers: who writes to a partition, as far as idempotence remembers (KIP-664).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages::ProducerId as WireId;
@@ -20,10 +21,15 @@ pub(crate) async fn handle(
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let mut results = Vec::with_capacity(request.topics.len());
+    // Each once: the answer to a partition that is repeated could be as large as anyone likes.
+    let mut seen = BTreeSet::new();
     for topic in request.topics {
         let key = topics::by_name(&topic.name);
         let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
         for partition in topic.partition_indexes {
+            if !seen.insert((key.clone(), partition)) {
+                continue;
+            }
             partitions.push(describe(&ctx, &key, partition).await);
         }
         results.push(TopicResponse::default().with_name(topic.name).with_partitions(partitions));

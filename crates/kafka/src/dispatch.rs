@@ -76,6 +76,24 @@ enum CheckedKind {
     OldProduce,
 }
 
+impl Checked {
+    /// Whether nothing more is begun on the connection before this is answered: what a coordinator or the bucket is asked
+    /// for takes a moment, and the answer may be megabytes to a few bytes. Kafka treats every request so.
+    pub(crate) fn waits_its_turn(&self) -> bool {
+        let CheckedKind::Served(key) = self.kind else { return false };
+        matches!(
+            key,
+            ApiKey::ListGroups
+                | ApiKey::DescribeGroups
+                | ApiKey::ConsumerGroupDescribe
+                | ApiKey::OffsetFetch
+                | ApiKey::DescribeProducers
+                | ApiKey::DescribeLogDirs
+                | ApiKey::CreateTopics
+        )
+    }
+}
+
 /// Reads the header and checks the body of a frame of a connection that may hold `limit` bytes.
 pub(crate) fn check(mut frame: Bytes, limit: usize) -> Result<Checked, Unanswerable> {
     let frame_len = frame.len();

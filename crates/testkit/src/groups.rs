@@ -70,6 +70,10 @@ impl MemoryGroups {
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, Error> {
+        if matches!(request, Request::List) {
+            // A real coordinator is a task of its own, which answers nothing at once.
+            tokio::task::yield_now().await;
+        }
         let (reply, mut answer) = oneshot::channel();
         {
             let mut inner = self.inner();

@@ -165,20 +165,20 @@ pub(super) const THROTTLES: &[Entry] = &[
     row("replica.alter.log.dirs.io.max.bytes.per.second", Long, "9223372036854775807", long(0), KEPT),
 ];
 
-/// What can be set on a consumer group. By name.
+/// What can be set on a consumer group, within Kafka's limits. By name.
 pub(super) const GROUP_TABLE: &[Entry] = &[
     row(
         "consumer.heartbeat.interval.ms",
         Int,
         "5000",
-        int(1),
+        Check::Range { min: 5000, max: 15_000 },
         "How often the members of a group of the consumer protocol (KIP-848) send a heartbeat, in ms.",
     ),
     row(
         "consumer.session.timeout.ms",
         Int,
         "45000",
-        int(1),
+        Check::Range { min: 45_000, max: 60_000 },
         "How long a member of a group of the consumer protocol (KIP-848) may be silent before it is removed, in ms.",
     ),
 ];

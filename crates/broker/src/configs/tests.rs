@@ -89,6 +89,9 @@ fn incremental_changes_follow_kip_339() {
     assert_eq!(set[throttled], "0:1,0:2,0:3");
     let set = apply(Of::Topic, &set, &[change(throttled, AlterConfigOp::Subtract, Some("0:1"))]).unwrap();
     assert_eq!(set[throttled], "0:2,0:3");
+    let set = apply(Of::Topic, &set, &[change(throttled, AlterConfigOp::Append, Some("0:4,0:4"))]).unwrap();
+    assert_eq!(set[throttled], "0:2,0:3,0:4");
+    assert_eq!(apply(Of::Topic, &set, &[change("no.such.config", AlterConfigOp::Delete, None)]).unwrap(), set);
     let refused = apply(Of::Topic, &set, &[change("retention.ms", AlterConfigOp::Append, Some("1"))]).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::InvalidConfig);
 }

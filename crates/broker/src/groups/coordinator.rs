@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use runnel_api::Error;
 use runnel_format::groups::GroupKey;
-use runnel_group::{Effect, Now, Reply, Request, Shard, Token};
+use runnel_format::meta::ClusterSettings;
+use runnel_group::{Effect, Now, Reply, Request, Shard, Token, Weight};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -38,6 +39,10 @@ pub(super) struct Coordinator {
     pub(super) topic: Arc<Topic>,
     pub(super) partition: i32,
     pub(super) shard: Shard,
+    /// The settings that it looked at last.
+    settings: Arc<ClusterSettings>,
+    /// What the groups took when they were weighed last.
+    weight: Weight,
     started: Instant,
     next_token: u64,
     waiting: BTreeMap<Token, Waiting>,
@@ -62,6 +67,8 @@ impl Coordinator {
             topic,
             partition,
             shard,
+            settings: Arc::default(),
+            weight: Weight::default(),
             started: Instant::now(),
             next_token: 0,
             waiting: BTreeMap::new(),
@@ -98,6 +105,7 @@ impl Coordinator {
                 written = written => if !self.on_written(written) { return },
                 () = tokio::time::sleep_until(next_tick) => {
                     let mut effects = Vec::new();
+                    self.look_around();
                     self.shard.tick(self.now(), &mut effects);
                     self.carry_out(effects);
                 }
@@ -119,16 +127,36 @@ impl Coordinator {
             // Its client gave up, while this was loading for one, and asks again.
             return;
         }
-        if let Some(topics) = self.broker.topics.picture_after(self.shard.topics().version()) {
-            self.shard.set_topics(topics);
-        }
+        self.look_around();
         self.next_token += 1;
         let token = Token(self.next_token);
         let urgent = matches!(asked.request, Request::Heartbeat(_));
         self.waiting.insert(token, Waiting { reply: asked.reply, urgent });
         let mut effects = Vec::new();
         self.shard.on(self.now(), token, asked.request, &mut effects);
+        self.weigh();
         self.carry_out(effects);
+    }
+
+    /// Tells what the groups here take, and looks what the others do.
+    fn weigh(&mut self) {
+        let now = self.shard.weight();
+        let elsewhere = self.broker.groups.replace_weight(self.weight, now);
+        self.weight = now;
+        self.shard.set_elsewhere(elsewhere);
+    }
+
+    /// What has changed around the groups.
+    pub(super) fn look_around(&mut self) {
+        let settings = self.broker.settings.all();
+        if !Arc::ptr_eq(&settings, &self.settings) {
+            self.shard.set_times(self.broker.settings.times_of_groups());
+            self.settings = settings;
+        }
+        self.weigh();
+        if let Some(topics) = self.broker.topics.picture_after(self.shard.topics().version()) {
+            self.shard.set_topics(topics);
+        }
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -216,6 +244,12 @@ impl Coordinator {
         let write = Write::take(&mut self.unwritten, self.broker.ports.clock.now_ms());
         self.unwritten_bytes = self.unwritten_bytes.saturating_sub(write.bytes);
         self.writing = Some(Box::pin(write.run(Arc::clone(&self.broker), Arc::clone(&self.topic), self.partition)));
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        self.broker.groups.replace_weight(self.weight, Weight::default());
     }
 }
 

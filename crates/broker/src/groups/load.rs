@@ -63,7 +63,9 @@ impl Coordinator {
                 records += self.load_batch(batch)?;
             }
         }
+        self.look_around();
         self.shard.loaded(self.now());
+        self.look_around();
         Ok(records)
     }
 

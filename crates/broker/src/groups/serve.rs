@@ -75,9 +75,7 @@ impl Groups for Broker {
             return Ok(known);
         }
         let committed = each(self.ask_group(&group, Request::Commit(commit), true).await?)?;
-        let mut committed = committed.into_iter();
-        let outcome = |known: Result<(), Error>| known.and_then(|()| committed.next().unwrap_or(Ok(())));
-        Ok(known.into_iter().map(outcome).collect())
+        Ok(put_together(known, committed))
     }
 
     async fn fetch_offsets(&self, fetch: FetchOffsets) -> Result<Vec<CommittedOffset>, Error> {
@@ -88,9 +86,17 @@ impl Groups for Broker {
         }
     }
 
-    async fn delete_offsets(&self, delete: DeleteOffsets) -> Result<Vec<Result<(), Error>>, Error> {
+    async fn delete_offsets(&self, mut delete: DeleteOffsets) -> Result<Vec<Result<(), Error>>, Error> {
         let group = delete.group.clone();
-        each(self.ask_group(&group, Request::DeleteOffsets(delete), false).await?)
+        let check = |(topic, _): &(String, i32)| self.topics.get(&TopicKey::Name(topic.clone())).map(drop);
+        let known: Vec<_> = delete.partitions.iter().map(check).collect();
+        let mut kept = known.iter();
+        delete.partitions.retain(|_| kept.next().is_some_and(Result::is_ok));
+        if delete.partitions.is_empty() && !known.is_empty() {
+            return Ok(known);
+        }
+        let deleted = each(self.ask_group(&group, Request::DeleteOffsets(delete), false).await?)?;
+        Ok(put_together(known, deleted))
     }
 
     async fn list_groups(&self) -> Result<Vec<ListedGroup>, Error> {
@@ -132,6 +138,12 @@ impl Broker {
     fn check_committed(&self, offset: &CommitOffset) -> Result<(), Error> {
         self.topics.get(&TopicKey::Name(offset.topic.clone()))?.existing(offset.partition).map(drop)
     }
+}
+
+/// What was refused before the coordinator was asked, and its answers to the rest.
+fn put_together(known: Vec<Result<(), Error>>, answered: Vec<Result<(), Error>>) -> Vec<Result<(), Error>> {
+    let mut answered = answered.into_iter();
+    known.into_iter().map(|known| known.and_then(|()| answered.next().unwrap_or(Ok(())))).collect()
 }
 
 fn each(reply: Reply) -> Result<Vec<Result<(), Error>>, Error> {

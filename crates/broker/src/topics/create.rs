@@ -87,6 +87,10 @@ impl Broker {
                 "a manual assignment excludes a number of partitions and a replication factor",
             ));
         }
+        if wanted.assignments.len() > MAX_PARTITIONS.unsigned_abs() as usize {
+            let why = format!("{} partitions: ask for 1 to {MAX_PARTITIONS}", wanted.assignments.len());
+            return Err(Error::new(ErrorKind::InvalidPartitions, why));
+        }
         let by_partition: BTreeMap<i32, &[i32]> =
             wanted.assignments.iter().map(|(partition, brokers)| (*partition, brokers.as_slice())).collect();
         let consecutive = by_partition.keys().copied().eq(0..i32::try_from(wanted.assignments.len()).unwrap_or(0));

@@ -53,7 +53,13 @@ impl Broker {
         let ids: Vec<TopicId> = self.topics.half_deleted().iter().copied().collect();
         for id in ids {
             let outcome = match self.bucket.read_register(&Key::Tombstone(id)).await {
-                Ok(Some(_)) => self.delete(&TopicKey::Id(id)).await.map(drop),
+                Ok(Some(_)) => match self.delete(&TopicKey::Id(id)).await {
+                    Ok((name, _)) => {
+                        self.forget_offsets_of(&name).await;
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
                 Ok(None) => Ok(()),
                 Err(error) => Err(bucket_error(&error)),
             };

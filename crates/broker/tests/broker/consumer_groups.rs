@@ -5,7 +5,7 @@ use std::time::Duration;
 use runnel_api::groups::{
     ConsumerBeat, ConsumerGroupState, ConsumerHeartbeat, GroupError, JOIN, LEAVE, NamedPartitions, Partitions,
 };
-use runnel_api::{Error, ErrorKind, Groups};
+use runnel_api::{Admin, AlterConfigOp, ConfigChange, ConfigResource, Error, ErrorKind, Groups};
 
 use crate::support::{Node, World};
 
@@ -128,5 +128,30 @@ fn topics_are_seen_as_they_come_grow_and_go() {
     assert_eq!((member.epoch, member.owned.len()), (2, 2));
     let refused = node.beat_as(ConsumerHeartbeat { epoch: 7, ..member.heartbeat() }).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Group(GroupError::FencedMemberEpoch));
+    node.stop();
+}
+
+#[test]
+fn what_is_set_on_a_group_holds_for_its_members() {
+    let mut world = world();
+    let node = world.start();
+    node.create("t", 1, &[]);
+    let member = Member::new("a");
+    assert_eq!(node.beat_as(member.heartbeat()).unwrap().interval, Duration::from_secs(5));
+    let set = |value: &str| {
+        let change = ConfigChange {
+            name: "consumer.heartbeat.interval.ms".into(),
+            op: AlterConfigOp::Set,
+            value: Some(value.to_owned()),
+        };
+        node.run(node.broker().alter_configs(&ConfigResource::Group("g".into()), &[change], false))
+    };
+    assert_eq!(set("60000").unwrap_err().kind, ErrorKind::InvalidConfig, "its session would be over");
+    set("12000").unwrap();
+    let interval = |node: &Node| node.beat_as(member.heartbeat()).unwrap().interval;
+    assert_eq!(interval(&node), Duration::from_secs(12));
+    world.kill(node);
+    let node = world.start();
+    assert_eq!(interval(&node), Duration::from_secs(12));
     node.stop();
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use runnel_api::groups::{
-    CommitOffset, CommitOffsets, FetchOffsets, GroupError, GroupState, Heartbeat, JoinGroup, JoinOutcome, Joined,
-    LeaveGroup, Leaving, Membership, SyncGroup,
+    CommitOffset, CommitOffsets, DeleteOffsets, FetchOffsets, GroupError, GroupState, Heartbeat, JoinGroup,
+    JoinOutcome, Joined, LeaveGroup, Leaving, Membership, SyncGroup,
 };
 use runnel_api::{Error, ErrorKind, Groups, OffsetSpec};
+use runnel_runtime::FailAction;
 
 use crate::support::{Node, World, eventually};
 
@@ -292,4 +293,54 @@ fn what_a_start_has_to_read_is_bounded_by_what_counts() {
         assert_eq!(found.members.len(), 1);
         node.stop();
     }
+}
+
+#[test]
+fn a_topic_made_anew_inherits_no_offsets_though_its_deletion_was_cut_off() {
+    let mut world = world();
+    let mut node = world.start();
+    node.create("t", 1, &[]);
+    node.commit("g", 5).unwrap();
+    world.fail.arm("topic.tombstoned", FailAction::Error);
+    node.delete("t").unwrap_err();
+    world.kill(node);
+    node = world.start();
+    assert_eq!(node.commit("g", 6).unwrap_err().kind, ErrorKind::UnknownTopic);
+    node.create("t", 1, &[]);
+    assert_eq!(node.committed("g").unwrap(), -1);
+    node.commit("g", 7).unwrap();
+    world.kill(node);
+    node = world.start();
+    assert_eq!(node.committed("g").unwrap(), 7);
+    node.stop();
+}
+
+#[test]
+fn groups_are_counted_over_all_coordinators() {
+    let mut world = world();
+    world.options.groups.coordinator.max_groups = 2;
+    let node = world.start();
+    node.create("t", 1, &[]);
+    // Each belongs to another coordinator.
+    node.commit("a", 1).unwrap();
+    node.commit("b", 1).unwrap();
+    let too_many = ErrorKind::Group(GroupError::TooManyGroups);
+    assert_eq!(node.commit("c", 1).unwrap_err().kind, too_many);
+    node.run(node.broker().delete_group("a")).unwrap();
+    node.commit("c", 1).unwrap();
+    assert_eq!(node.commit("a", 1).unwrap_err().kind, too_many);
+    node.stop();
+}
+
+#[test]
+fn offsets_of_topics_that_do_not_exist_are_not_deleted() {
+    let world = world();
+    let node = world.start();
+    node.create("t", 1, &[]);
+    node.commit("g", 1).unwrap();
+    let delete = DeleteOffsets { group: "g".into(), partitions: vec![("none".into(), 0), ("t".into(), 0)] };
+    let deleted = node.run(node.broker().delete_offsets(delete)).unwrap();
+    let kinds: Vec<_> = deleted.into_iter().map(|each| each.map_err(|error| error.kind)).collect();
+    assert_eq!(kinds, [Err(ErrorKind::UnknownTopic), Ok(())]);
+    node.stop();
 }

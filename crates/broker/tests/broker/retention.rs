@@ -378,7 +378,7 @@ fn the_topic_of_the_coordinators_is_not_cut_down() {
     let node = world.start();
     node.create(OFFSETS, 2, &[("cleanup.policy", "compact")]);
     let trimmed = node.run(node.broker().delete_records(&name(OFFSETS), 0, None, PATIENCE));
-    assert_eq!(trimmed.unwrap_err().kind, ErrorKind::InvalidRequest);
+    assert_eq!(trimmed.unwrap_err().kind, ErrorKind::InvalidTopicName);
     let more = NewPartitions { topic: OFFSETS.to_owned(), count: 3, assignments: None };
     let grown = node.run(node.broker().create_partitions(&more, false));
     assert_eq!(grown.unwrap_err().kind, ErrorKind::InvalidRequest);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use runnel_api::{
-    Admin, AlterConfigOp, Cluster, ConfigChange, ConfigResource, Error, ErrorKind, Fetch, OffsetSpec, TopicKey,
+    Admin, AlterConfigOp, Cluster, ConfigChange, ConfigResource, CreateTopic, Error, ErrorKind, Fetch, OffsetSpec,
+    TopicKey,
 };
 use runnel_blob::testing::{Fault, Op};
 use runnel_runtime::FailAction;
@@ -52,6 +53,23 @@ fn a_creation_that_was_cut_off_is_finished() {
             node.stop();
         }
     }
+}
+
+#[test]
+fn a_manual_assignment_has_a_limit_too() {
+    let world = World::new();
+    let node = world.start();
+    let wanted = |count| CreateTopic {
+        name: "t".to_owned(),
+        partitions: None,
+        replication_factor: None,
+        assignments: (0..count).map(|partition| (partition, vec![0])).collect(),
+        configs: Vec::new(),
+    };
+    let refused = node.run(node.broker().create_topic(wanted(10_001), true));
+    assert_eq!(refused.unwrap_err().kind, ErrorKind::InvalidPartitions);
+    assert_eq!(node.run(node.broker().create_topic(wanted(3), true)).unwrap().partitions, 3);
+    node.stop();
 }
 
 /// Tools that make sure of a topic do so with all that they want of it.

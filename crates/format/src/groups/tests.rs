@@ -12,6 +12,7 @@ fn offset() -> OffsetCommitValue {
         metadata: "m".into(),
         commit_timestamp: 1_700_000_000_000,
         expire_timestamp: None,
+        topic_id: None,
     }
 }
 
@@ -44,6 +45,10 @@ fn the_bytes_are_those_of_kafka() {
     let value =
         [&[0, 3][..], &42_i64.to_be_bytes(), &7_i32.to_be_bytes(), b"\0\x01m", &1_700_000_000_000_i64.to_be_bytes()];
     assert_eq!(&offset().encode()[..], value.concat());
+    let known = OffsetCommitValue { topic_id: Some(TopicId(uuid::Uuid::from_bytes([5; 16]))), ..offset() };
+    let value =
+        [&[0, 4][..], &42_i64.to_be_bytes(), &7_i32.to_be_bytes(), b"\x02m", &1_700_000_000_000_i64.to_be_bytes()];
+    assert_eq!(&known.encode()[..], [&value.concat()[..], &[1, 0, 16], &[5; 16]].concat());
     let member = [
         &b"\0\x03c-1\0\x01i\0\x01c\0\x0a/127.0.0.1"[..],
         &300_000_i32.to_be_bytes(),
@@ -67,13 +72,15 @@ fn what_is_written_is_read_back() {
     // Version 1 knows no epoch.
     let expiring = OffsetCommitValue { expire_timestamp: Some(9), leader_epoch: -1, ..offset() };
     assert_eq!(OffsetCommitValue::decode(&expiring.encode()).unwrap(), expiring);
+    let known = OffsetCommitValue { topic_id: Some(TopicId(uuid::Uuid::from_u128(7))), ..offset() };
+    assert_eq!(OffsetCommitValue::decode(&known.encode()).unwrap(), known);
 }
 
 #[test]
 fn flexible_values_of_newer_coordinators_are_read() {
     let value =
         [&[0, 4][..], &42_i64.to_be_bytes(), &7_i32.to_be_bytes(), b"\x02m", &1_700_000_000_000_i64.to_be_bytes()];
-    assert_eq!(OffsetCommitValue::decode(&[&value.concat()[..], &[1, 0, 2, 8, 8]].concat()).unwrap(), offset());
+    assert_eq!(OffsetCommitValue::decode(&[&value.concat()[..], &[1, 9, 2, 8, 8]].concat()).unwrap(), offset());
     let head = [&b"\0\x04\x09consumer\0\0\0\x03\x06range\x04c-1"[..], &5_i64.to_be_bytes(), &[2]];
     let member = [
         &b"\x04c-1\x02i\x02c\x0b/127.0.0.1"[..],

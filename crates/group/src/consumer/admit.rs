@@ -9,10 +9,11 @@ use crate::error::Error;
 use crate::pattern;
 use crate::requests::{ConsumerHeartbeat, JOIN, LEAVE, LEAVE_FOR_NOW};
 use crate::shard::{Context, MAX_NAME};
+use crate::weight;
 
 /// Whether a heartbeat makes sense by itself.
 pub(crate) fn check(beat: &ConsumerHeartbeat) -> Result<(), Error> {
-    let empty = |value: &Option<String>| value.as_deref().is_some_and(str::is_empty);
+    let empty = |value: &Option<String>| value.as_deref().is_some_and(|value| value.trim().is_empty());
     let invalid = |what| Err(Error::InvalidHeartbeat(what));
     if beat.group.trim().is_empty() {
         return invalid("the group id is empty");
@@ -88,9 +89,15 @@ impl ConsumerGroup {
         after: Member,
         replaces: Option<String>,
     ) -> Result<Admission, Error> {
-        let kept = self.bytes - before.as_ref().map_or(0, Member::bytes).min(self.bytes);
-        if kept.saturating_add(after.bytes()) > ctx.options.max_group_bytes {
+        let had = before.as_ref().map_or(0, Member::bytes);
+        let kept = self.bytes - had.min(self.bytes);
+        // Who asks for no more than it has stays in a group that is too large, because the limit was lowered say.
+        if after.bytes() > had && kept.saturating_add(after.bytes()) > ctx.options.max_group_bytes {
             return Err(Error::GroupTooLarge);
+        }
+        let more = if before.is_some() { 0 } else { weight::MEMBER };
+        if after.bytes().saturating_sub(had) + more > ctx.room {
+            return Err(Error::TooManyGroups);
         }
         let matched = match after.pattern.as_ref().filter(|pattern| !self.patterns.contains_key(*pattern)) {
             None => None,
@@ -114,6 +121,10 @@ impl ConsumerGroup {
             None | Some(None) => Err(Error::UnknownMemberId),
             Some(Some(current)) if joins => {
                 let other = self.members.get(current).ok_or(Error::UnknownMemberId)?;
+                // The same client, which did not hear that it has joined.
+                if *current == beat.member_id && other.check_epoch(beat.epoch, beat.owned.as_ref()).is_ok() {
+                    return Ok(Place::Own);
+                }
                 if other.classic.is_none() && other.epoch != LEAVE_FOR_NOW {
                     return Err(Error::UnreleasedInstanceId);
                 }

@@ -15,10 +15,11 @@ impl ConsumerGroup {
     ) -> ConsumerBeat {
         let had = admission.before.as_ref().map(|member| member.assigned.clone()).unwrap_or_default();
         self.advance(ctx, &beat.member_id, admission, beat.owned.as_ref());
-        let session = ctx.now.elapsed + ctx.options.consumer_session_timeout;
+        let session = ctx.now.elapsed + ctx.session_of(&self.id);
         self.sign_of_life(&beat.member_id, session);
         // One that says everything asks for everything: it joins, or did not hear the last answer.
-        let asks = beat.rebalance_timeout.is_some() && beat.topics.is_some() && beat.owned.is_some();
+        let subscribes = beat.topics.is_some() || beat.pattern.is_some();
+        let asks = beat.rebalance_timeout.is_some() && subscribes && beat.owned.is_some();
         let (epoch, has) = match self.members.get(&beat.member_id) {
             Some(member) => (member.epoch, member.assigned.clone()),
             None => (beat.epoch, Partitions::default()),
@@ -27,7 +28,7 @@ impl ConsumerGroup {
         ConsumerBeat {
             member_id: beat.member_id.clone(),
             epoch,
-            interval: ctx.options.consumer_heartbeat_interval,
+            interval: ctx.heartbeat_of(&self.id),
             assignment: tell.then_some(has),
         }
     }

@@ -1,6 +1,7 @@
 //! Committing offsets, deleting them, and letting them expire.
 
 use runnel_format::groups::{GroupKey, OffsetCommitValue};
+use runnel_record::TopicId;
 
 use crate::error::Error;
 use crate::group::{Group, subscription};
@@ -24,7 +25,17 @@ impl Group {
             if offset.metadata.len() > ctx.options.max_offset_metadata {
                 return Err(Error::OffsetMetadataTooLarge);
             }
-            self.commit_one(ctx, offset, expire);
+            let grows = self.offsets.growth(&offset.topic, offset.partition, &offset.metadata);
+            if grows > ctx.room {
+                return Err(Error::TooManyGroups);
+            }
+            let topic_id = ctx.topics.find(&offset.topic).map(|(id, _)| id);
+            // Deleted while the request was on its way here: its offsets are dropped already, or will be.
+            if topic_id.is_none() && !ctx.topics.is_unknown() {
+                return Err(Error::UnknownTopic);
+            }
+            ctx.room -= grows;
+            self.commit_one(ctx, offset, expire, topic_id);
             Ok(())
         });
         Ok(each.collect())
@@ -51,13 +62,20 @@ impl Group {
         }
     }
 
-    fn commit_one(&mut self, ctx: &mut Context<'_>, offset: &CommitOffset, expire_timestamp: Option<i64>) {
+    fn commit_one(
+        &mut self,
+        ctx: &mut Context<'_>,
+        offset: &CommitOffset,
+        expire_timestamp: Option<i64>,
+        topic_id: Option<TopicId>,
+    ) {
         let value = OffsetCommitValue {
             offset: offset.offset,
             leader_epoch: offset.leader_epoch,
             metadata: offset.metadata.clone(),
             commit_timestamp: ctx.now.wall_ms,
             expire_timestamp,
+            topic_id,
         };
         ctx.write(self.offset_key(&offset.topic, offset.partition), Some(value.encode()));
         self.offsets.set(&offset.topic, offset.partition, value);
@@ -122,7 +140,8 @@ impl Group {
             (GroupState::Stable, Some(_)) if consumers && !self.reads(topic) => Some(value.commit_timestamp),
             _ => None,
         };
-        let expired = self.offsets.expired(ctx.now.wall_ms, ctx.options.offsets_retention, idle_since);
+        let mut expired = self.offsets.expired(ctx.now.wall_ms, ctx.options.offsets_retention, idle_since);
+        expired.extend(self.offsets.orphaned(ctx.topics));
         for (topic, partition) in expired {
             self.forget_offset(ctx, &topic, partition);
         }

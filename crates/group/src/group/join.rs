@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::group::{Group, Member, bytes_of};
 use crate::requests::{GroupState, JoinGroup, JoinOutcome, Joined, Reply};
 use crate::shard::{Context, Token};
+use crate::weight;
 
 /// How long a new member is waited for whose client may be gone: it sends no heartbeats before it has heard of its
 /// generation.
@@ -37,9 +38,14 @@ impl Group {
         if self.is_full_for(&join.member_id, ctx) {
             return Err(Error::GroupMaxSizeReached);
         }
-        let replaced = self.members.get(&join.member_id).map_or(0, |member| bytes_of(&member.protocols));
+        let known = self.members.get(&join.member_id);
+        let replaced = known.map_or(0, |member| member.client_id.len() + bytes_of(&member.protocols));
         let added = join.client_id.len() + bytes_of(&join.protocols);
-        if (self.bytes() - replaced).saturating_add(added) > ctx.options.max_group_bytes {
+        let grows = added.saturating_sub(replaced) + if known.is_some() { 0 } else { weight::MEMBER };
+        if grows > ctx.room {
+            return Err(Error::TooManyGroups);
+        }
+        if self.bytes().saturating_sub(replaced).saturating_add(added) > ctx.options.max_group_bytes {
             return Err(Error::GroupTooLarge);
         }
         if !join.member_id.is_empty() {

@@ -72,8 +72,8 @@ impl Group {
     /// As if nobody had ever joined; what is committed stays.
     pub(crate) fn restore_absent(&mut self) {
         let (id, offsets) = (std::mem::take(&mut self.id), std::mem::take(&mut self.offsets));
-        let (scheduled, consumer) = (self.scheduled, self.consumer.take());
-        *self = Self { offsets, scheduled, consumer, ..Self::new(id) };
+        let (scheduled, counted, consumer) = (self.scheduled, self.counted, self.consumer.take());
+        *self = Self { offsets, scheduled, counted, consumer, ..Self::new(id) };
     }
 
     pub(crate) fn restore_offset(&mut self, topic: &str, partition: i32, value: Option<OffsetCommitValue>) {

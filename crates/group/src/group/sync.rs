@@ -42,6 +42,9 @@ impl Group {
                 if leads && self.bytes().saturating_add(added) > ctx.options.max_group_bytes {
                     return Err(Error::GroupTooLarge);
                 }
+                if leads && added > ctx.room {
+                    return Err(Error::TooManyGroups);
+                }
                 self.mark_synced(ctx, member_id, Some(token));
                 if leads {
                     self.assign(ctx, sync.assignments.into_iter().collect());

@@ -57,14 +57,22 @@ impl World {
 
     /// A coordinator whose groups rebalance without the first delay.
     pub(super) fn quick() -> Self {
-        Self::new(Options { initial_rebalance_delay: Duration::ZERO, ..options() })
+        Self::new(Self::quick_options())
+    }
+
+    pub(super) fn quick_options() -> Options {
+        Options { initial_rebalance_delay: Duration::ZERO, ..options() }
     }
 
     /// Topics by name, and how many partitions each has; one that grows stays the same.
     pub(super) fn topics(&mut self, topics: &[(&str, i32)]) {
         let version = self.topics.version() + 1;
         let topics = topics.iter().map(|(name, count)| ((*name).to_owned(), topic_id(name), *count));
-        self.topics = Arc::new(Topics::new(version, topics));
+        self.shown(Topics::new(version, topics));
+    }
+
+    pub(super) fn shown(&mut self, topics: Topics) {
+        self.topics = Arc::new(topics);
         self.shard.set_topics(Arc::clone(&self.topics));
     }
 

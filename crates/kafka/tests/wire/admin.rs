@@ -120,7 +120,7 @@ async fn log_dirs_and_producers_are_described() {
         let all = client.call(&DescribeLogDirsRequest::default().with_topics(None), version).await;
         assert_eq!(all.results[0].topics[0].partitions.len(), 2);
     }
-    let topic = ProducersOf::default().with_name(name("t")).with_partition_indexes(vec![0, 9]);
+    let topic = ProducersOf::default().with_name(name("t")).with_partition_indexes(vec![0, 9, 0]);
     let response = client.call(&DescribeProducersRequest::default().with_topics(vec![topic]), 0).await;
     let partitions: Vec<_> =
         response.topics[0].partitions.iter().map(|p| (p.error_code, p.active_producers.len())).collect();

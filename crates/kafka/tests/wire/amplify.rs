@@ -73,3 +73,38 @@ async fn replies_that_nobody_reads_hold_up_the_requests_behind_them() {
     }
     assert_eq!(client.receive::<ProduceRequest>(9, last).await.responses[0].partition_responses[0].error_code, 0);
 }
+
+/// The same for answers that take a moment: each is there, and counted, before the next request is begun.
+#[tokio::test]
+async fn replies_of_coordinators_that_nobody_reads_do_so_too() {
+    let broker = MemoryBroker::with_topic("t", 1);
+    let server = start(&broker, Options::default()).await;
+    let mut client = server.client().await;
+    let groups = 150;
+    for n in 0..groups {
+        let partition = offset_commit_request::OffsetCommitRequestPartition::default();
+        let topic = offset_commit_request::OffsetCommitRequestTopic::default()
+            .with_name(name())
+            .with_partitions(vec![partition]);
+        let id = GroupId(format!("{}{n}", "g".repeat(4000)).into());
+        let commit = OffsetCommitRequest::default().with_group_id(id).with_generation_id_or_member_epoch(-1);
+        let committed = client.call(&commit.with_topics(vec![topic]), 7).await;
+        assert_eq!(committed.topics[0].partitions[0].error_code, 0);
+    }
+    let mut ids = Vec::new();
+    for _ in 0..60 {
+        ids.push(client.send(&ListGroupsRequest::default(), 4).await);
+    }
+    let data = produce_request::PartitionProduceData::default().with_records(Some(batch(&BatchSpec::default())));
+    let topic = produce_request::TopicProduceData::default().with_name(name()).with_partition_data(vec![data]);
+    let last = client.send(&ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]), 9).await;
+    let mut neighbour = server.client().await;
+    for _ in 0..500 {
+        neighbour.call(&ApiVersionsRequest::default(), 0).await;
+    }
+    assert!(broker.appends().is_empty(), "all replies are in memory");
+    for id in ids {
+        assert_eq!(client.receive::<ListGroupsRequest>(4, id).await.groups.len(), groups);
+    }
+    assert_eq!(client.receive::<ProduceRequest>(9, last).await.responses[0].partition_responses[0].error_code, 0);
+}

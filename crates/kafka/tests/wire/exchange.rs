@@ -374,8 +374,17 @@ async fn topics_are_created_described_and_deleted_in_every_version() {
     }
     let id = topic_id(&mut client, "e").await;
     let by_id = |name, id| delete_topics_request::DeleteTopicState::default().with_name(name).with_topic_id(id);
-    let request =
-        DeleteTopicsRequest::default().with_topics(vec![by_id(Some(name("e")), id), by_id(None, id), by_id(None, id)]);
+    let twice = vec![by_id(None, id), by_id(None, Uuid::nil()), by_id(None, id), by_id(Some(name("e")), Uuid::nil())];
+    let twice = [twice.clone(), twice[3..].to_vec()].concat();
+    let refused = client.call(&DeleteTopicsRequest::default().with_topics(twice), 6).await.responses;
+    let codes: Vec<_> = refused.iter().map(|t| t.error_code).collect();
+    assert_eq!(codes, [Wire::InvalidRequest.code(); 3], "named twice or not at all, and answered once");
+    let other = Uuid::from_u128(9);
+    let request = DeleteTopicsRequest::default().with_topics(vec![
+        by_id(Some(name("e")), id),
+        by_id(None, id),
+        by_id(None, other),
+    ]);
     let deleted = client.call(&request, 6).await.responses;
     let codes: Vec<_> = deleted.iter().map(|t| t.error_code).collect();
     assert_eq!(codes, [Wire::InvalidRequest.code(), 0, Wire::UnknownTopicId.code()]);
@@ -392,19 +401,25 @@ async fn configs_are_described_and_altered_in_every_version() {
             .with_config_operation(0)
             .with_value(Some(text("5")));
         let twice = vec![set.clone(), set.clone()];
+        let nothing = set.clone().with_value(None);
         let resource = |kind, configs| {
             incremental_alter_configs_request::AlterConfigsResource::default()
                 .with_resource_type(kind)
                 .with_resource_name(text("t"))
                 .with_configs(configs)
         };
-        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![
-            resource(2, vec![set]),
-            resource(2, twice),
-            resource(16, vec![]),
-        ]);
-        let codes: Vec<_> = client.call(&request, version).await.responses.iter().map(|r| r.error_code).collect();
-        assert_eq!(codes, [0, Wire::InvalidRequest.code(), Wire::InvalidRequest.code()]);
+        let request = |resources| IncrementalAlterConfigsRequest::default().with_resources(resources);
+        let bad = Wire::InvalidRequest.code();
+        // A resource that is named twice is not changed at all.
+        for (resources, expected) in [
+            (vec![resource(2, vec![set.clone()]), resource(2, vec![])], vec![bad, bad]),
+            (vec![resource(2, twice), resource(16, vec![])], vec![bad, bad]),
+            (vec![resource(2, vec![nothing])], vec![bad]),
+            (vec![resource(2, vec![set])], vec![0]),
+        ] {
+            let response = client.call(&request(resources), version).await;
+            assert_eq!(response.responses.iter().map(|r| r.error_code).collect::<Vec<_>>(), expected);
+        }
     }
     for version in 1..=4 {
         let resource = |keys| {
@@ -430,7 +445,13 @@ async fn configs_are_described_and_altered_in_every_version() {
             .with_resource_type(2)
             .with_resource_name(text("t"))
             .with_configs(vec![set]);
-        let response = client.call(&AlterConfigsRequest::default().with_resources(vec![resource]), version).await;
+        let request = |resources| AlterConfigsRequest::default().with_resources(resources);
+        let twice = client.call(&request(vec![resource.clone(), resource.clone()]), version).await;
+        assert_eq!(twice.responses.iter().map(|r| r.error_code).collect::<Vec<_>>(), [Wire::InvalidRequest.code(); 2]);
+        let nothing = vec![resource.configs[0].clone().with_value(None)];
+        let response = client.call(&request(vec![resource.clone().with_configs(nothing)]), version).await;
+        assert_eq!(response.responses[0].error_code, Wire::InvalidRequest.code());
+        let response = client.call(&request(vec![resource]), version).await;
         assert_eq!(response.responses[0].error_code, 0);
     }
     let resource = describe_configs_request::DescribeConfigsResource::default()

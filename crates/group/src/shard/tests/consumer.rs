@@ -114,7 +114,7 @@ fn what_makes_no_sense_is_refused_and_leaves_no_group() {
     let invalid = [
         ConsumerHeartbeat { group: String::new(), ..join() },
         ConsumerHeartbeat { instance_id: Some(String::new()), ..join() },
-        ConsumerHeartbeat { rack: Some(String::new()), ..join() },
+        ConsumerHeartbeat { rack: Some(" ".into()), ..join() },
         ConsumerHeartbeat { member_id: String::new(), ..join() },
         ConsumerHeartbeat { member_id: String::new(), chooses_id: false, ..alive("", 4) },
         ConsumerHeartbeat { rebalance_timeout: None, ..join() },
@@ -205,7 +205,10 @@ fn changes_of_topics_are_seen_with_the_next_heartbeat() {
 fn a_regular_expression_stands_for_the_topics_that_there_are() {
     let mut world = World::with_topic(1);
     let join = ConsumerHeartbeat { topics: None, pattern: Some("t|orders\\..*".into()), ..join_as("a", &[]) };
-    assert_eq!(world.beat(join).unwrap().assignment, Some(of("t", 0..1)));
+    assert_eq!(world.beat(join.clone()).unwrap().assignment, Some(of("t", 0..1)));
+    // One that says everything is told everything; an expression is a subscription.
+    let full = ConsumerHeartbeat { epoch: 1, owned: Some(of("t", 0..1)), ..join };
+    assert_eq!(world.beat(full).unwrap().assignment, Some(of("t", 0..1)));
     world.topics(&[("t", 1), ("orders.eu", 2), ("reorders.eu", 1)]);
     let found = world.beat(alive("a", 1)).unwrap();
     assert_eq!((found.epoch, found.assignment.unwrap().len()), (2, 3));
@@ -226,7 +229,8 @@ fn a_regular_expression_stands_for_the_topics_that_there_are() {
 fn a_static_member_comes_back_to_its_partitions() {
     let mut world = World::with_topic(4);
     let of_static = |id: &str| ConsumerHeartbeat { instance_id: Some("i".into()), ..join_as(id, &["t"]) };
-    world.beat(of_static("a")).unwrap();
+    let first = world.beat(of_static("a")).unwrap();
+    assert_eq!(world.beat(of_static("a")), Ok(first), "the answer may have been lost");
     assert_eq!(world.joins("b", &["t"]).0, 2);
     let kept = world.beat(alive("a", 1)).unwrap().assignment.unwrap();
     world.beat(owning("a", 1, &kept)).unwrap();
@@ -253,6 +257,29 @@ fn a_static_member_comes_back_to_its_partitions() {
     }
     assert_eq!(world.consumer_group().unwrap().members.len(), 1);
     assert_eq!(world.beat(claim("a2", 2)), Err(Error::UnknownMemberId));
+}
+
+#[test]
+fn a_group_may_have_times_of_its_own() {
+    let mut world = World::with_topic(1);
+    let own = GroupTimes { session: Some(seconds(60)), heartbeat: Some(seconds(15)) };
+    let times = BTreeMap::from([("g".to_owned(), own)]);
+    world.shard.set_times(times.clone());
+    assert_eq!(world.beat(join_as("a", &["t"])).unwrap().interval, seconds(15));
+    world.pass(seconds(59));
+    assert_eq!(world.beat(alive("a", 1)).unwrap().interval, seconds(15));
+    world.shard = Shard::new(options());
+    world.shard.set_times(times);
+    for (key, value) in &world.log {
+        world.shard.load(key, value.as_deref()).unwrap();
+    }
+    world.shard.loaded(world.now);
+    world.pass(seconds(59));
+    assert_eq!(world.consumer_group().unwrap().members.len(), 1, "after a restart too");
+    world.shard.set_times(BTreeMap::new());
+    assert_eq!(world.beat(alive("a", 1)).unwrap().interval, seconds(5));
+    world.pass(seconds(46));
+    assert_eq!(world.beat(alive("a", 1)), Err(Error::UnknownMemberId));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Members that ask for too much, or go away at a bad moment.
 
+use super::consumer::alive;
 use super::*;
 
 #[test]
@@ -79,4 +80,66 @@ fn what_a_member_brings_is_limited() {
     let again = world.send(Request::Join(half("a"), String::new()));
     world.pass(seconds(3));
     assert_eq!(world.joined(again).generation, 1);
+}
+
+#[test]
+fn a_lower_limit_removes_nobody() {
+    let mut world = World::quick();
+    world.topics(&[("t", 1)]);
+    world.joins("a", &["t"]);
+    world.restart(Options { max_group_bytes: 10, ..options() });
+    assert_eq!(world.beat(ConsumerHeartbeat { rack: Some("rack".into()), ..alive("a", 1) }), Err(Error::GroupTooLarge));
+    assert!(world.beat(alive("a", 1)).is_ok());
+}
+
+#[test]
+fn an_endless_member_id_is_nobodys() {
+    let mut world = World::quick();
+    world.topics(&[("t", 1)]);
+    world.joins("a", &["t"]);
+    assert_eq!(world.ask(join("g", &"m".repeat(5000), "")), Err(Error::UnknownMemberId));
+}
+
+#[test]
+fn limits_are_for_all_coordinators_together() {
+    let mut world = World::new(Options { max_groups: 2, max_bytes: 100_000, ..World::quick_options() });
+    world.topics(&[("t", 2)]);
+    world.shard.set_elsewhere(Weight { groups: 1, bytes: 0 });
+    let ids = world.stable("g", 1);
+    assert_eq!(world.ask(commit("h", -1, "", 1)), Err(Error::TooManyGroups));
+    world.shard.set_elsewhere(Weight::default());
+    world.ask(commit("h", -1, "", 1)).unwrap();
+    let taken = world.shard.weight();
+    assert!(taken.groups == 2 && (2_000..10_000).contains(&taken.bytes), "{taken:?}");
+    // Without room nobody gets more, and everyone keeps what they have.
+    world.shard.set_elsewhere(Weight { groups: 0, bytes: 100_000 });
+    world.ask(commit("h", -1, "", 2)).unwrap();
+    world.ask(beat("g", 1, &ids[0])).unwrap();
+    let Request::Commit(mut other) = commit("h", -1, "", 3) else { panic!() };
+    other.offsets[0].partition = 1;
+    assert_eq!(world.ask(Request::Commit(other)), Ok(Reply::Each(vec![Err(Error::TooManyGroups)])));
+    assert_eq!(world.ask(join("g", "", "new")), Err(Error::TooManyGroups));
+    let again = world.send(join("g", &ids[0], ""));
+    assert_eq!(world.joined(again).generation, 2);
+    world.ask(leave("g", &ids[0])).unwrap();
+    assert_eq!(world.beat(consumer::join_as("c", &["t"])), Err(Error::TooManyGroups));
+    for group in ["g", "h"] {
+        world.ask(Request::Delete(group.into())).unwrap();
+    }
+    assert_eq!(world.shard.weight(), Weight::default());
+}
+
+#[test]
+fn what_is_loaded_is_weighed() {
+    let mut world = World::quick();
+    world.topics(&[("t", 2)]);
+    world.joins("a", &["t"]);
+    world.stable("h", 2);
+    world.ask(commit("i", -1, "", 1)).unwrap();
+    let before = world.shard.weight();
+    world.restart(options());
+    assert_eq!(world.shard.weight(), before);
+    world.pass(seconds(46));
+    let Weight { groups, bytes } = world.shard.weight();
+    assert!(groups == 3 && bytes < before.bytes);
 }

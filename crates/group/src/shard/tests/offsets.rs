@@ -73,6 +73,32 @@ fn offsets_of_a_deleted_topic_go() {
 }
 
 #[test]
+fn a_topic_made_anew_does_not_inherit_offsets() {
+    let mut world = World::quick();
+    let mut version = 0;
+    let mut make = |world: &mut World, names: &[&str]| {
+        version += 1;
+        // The first letter is the name, and the second tells incarnations apart.
+        let topics = names.iter().map(|name| (name[..1].to_owned(), topic_id(name), 1));
+        world.shown(Topics::new(version, topics));
+    };
+    make(&mut world, &["t1"]);
+    world.ask(commit("g", -1, "", 7)).unwrap();
+    // It is deleted, and the broker dies before the coordinators hear of it.
+    make(&mut world, &["u1"]);
+    world.restart(options());
+    assert_eq!(committed(&mut world, "g"), 7, "that it is not there proves nothing");
+    assert_eq!(world.ask(commit("g", -1, "", 8)), Ok(Reply::Each(vec![Err(Error::UnknownTopic)])));
+    make(&mut world, &["t2"]);
+    assert_eq!(committed(&mut world, "g"), -1);
+    let all = world.ask(Request::FetchOffsets(FetchOffsets { group: "g".into(), topics: None, member: None }));
+    assert_eq!(all, Ok(Reply::Offsets(Vec::new())));
+    world.ask(commit("h", -1, "", 9)).unwrap();
+    world.pass(seconds(700));
+    assert_eq!((world.shard.len(), committed(&mut world, "h")), (1, 9), "and with time they are dropped");
+}
+
+#[test]
 fn offsets_outlive_the_group_by_the_retention() {
     let mut world = World::quick();
     let ids = world.stable("g", 1);
