@@ -26,7 +26,8 @@ pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: AlterConfi
     for wanted in request.resources {
         let result = FullResult::default()
             .with_resource_type(wanted.resource_type)
-            .with_resource_name(wanted.resource_name.clone());
+            .with_resource_name(wanted.resource_name.clone())
+            .with_error_message(None);
         results.push(match replace(&ctx, wanted, request.validate_only).await {
             Ok(()) => result,
             Err(error) => result.with_error_code(code(error.kind).code()).with_error_message(topics::message(&error)),
@@ -44,7 +45,8 @@ pub(crate) async fn handle_incremental(
     for wanted in request.resources {
         let result = IncrementalResult::default()
             .with_resource_type(wanted.resource_type)
-            .with_resource_name(wanted.resource_name.clone());
+            .with_resource_name(wanted.resource_name.clone())
+            .with_error_message(None);
         results.push(match change(&ctx, wanted, request.validate_only).await {
             Ok(()) => result,
             Err(error) => result.with_error_code(code(error.kind).code()).with_error_message(topics::message(&error)),
