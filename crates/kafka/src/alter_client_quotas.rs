@@ -1,4 +1,5 @@
-//! AlterClientQuotas (KIP-546). Quotas are kept and reported; the answer says that they do not hold anybody up yet.
+//! AlterClientQuotas (KIP-546). Quotas are kept and reported; the log says that they do not hold anybody up yet: clients
+//! take a message in the answer for a failure.
 
 use std::sync::Arc;
 
@@ -13,9 +14,6 @@ use crate::context::Context;
 use crate::error::code;
 use crate::reply::{Outcome, first_error};
 use crate::topics;
-
-/// Said beside every success.
-const NOT_ENFORCED: &str = "kept and reported; quotas are not enforced yet";
 
 pub(crate) async fn handle(
     ctx: Arc<Context>,
@@ -33,7 +31,7 @@ async fn alter(ctx: &Context, entry: EntryData, validate_only: bool) -> EntryRes
     let shown = entry.entity.iter().map(|part| {
         EntityData::default().with_entity_type(part.entity_type.clone()).with_entity_name(part.entity_name.clone())
     });
-    let result = EntryResult::default().with_entity(shown.collect());
+    let result = EntryResult::default().with_entity(shown.collect()).with_error_message(None);
     let parts = entry.entity.len();
     let entity: QuotaEntity = entry
         .entity
@@ -45,9 +43,15 @@ async fn alter(ctx: &Context, entry: EntryData, validate_only: bool) -> EntryRes
         return result.with_error_code(ResponseError::InvalidRequest.code()).with_error_message(Some(why));
     }
     let limits = entry.ops.into_iter().map(|op| (op.key.to_string(), (!op.remove).then_some(op.value))).collect();
+    let shown = format!("{entity:?}");
     let changed = ctx.broker.alter_client_quotas(&[QuotaChange { entity, limits }], validate_only).await;
     match changed.into_iter().find_map(Result::err) {
-        None => result.with_error_message(Some(topics::text(NOT_ENFORCED))),
+        None => {
+            if !validate_only {
+                tracing::warn!(entity = shown, "a quota was set: it is kept and reported, but not enforced yet");
+            }
+            result
+        }
         Some(error) => result.with_error_code(code(error.kind).code()).with_error_message(topics::message(&error)),
     }
 }

@@ -28,7 +28,8 @@ pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: AlterConfi
     for wanted in request.resources {
         let result = FullResult::default()
             .with_resource_type(wanted.resource_type)
-            .with_resource_name(wanted.resource_name.clone());
+            .with_resource_name(wanted.resource_name.clone())
+            .with_error_message(None);
         let once = check_once(&repeated, wanted.resource_type, &wanted.resource_name);
         let outcome = match once {
             Ok(()) => replace(&ctx, wanted, request.validate_only).await,
@@ -52,7 +53,8 @@ pub(crate) async fn handle_incremental(
     for wanted in request.resources {
         let result = IncrementalResult::default()
             .with_resource_type(wanted.resource_type)
-            .with_resource_name(wanted.resource_name.clone());
+            .with_resource_name(wanted.resource_name.clone())
+            .with_error_message(None);
         let once = check_once(&repeated, wanted.resource_type, &wanted.resource_name);
         let outcome = match once {
             Ok(()) => change(&ctx, wanted, request.validate_only).await,

@@ -30,7 +30,9 @@ pub(crate) async fn handle(
         let known: BTreeSet<i32> = found.iter().flat_map(|t| &t.partitions).map(|p| p.partition).collect();
         let answer = |wanted: ReassignablePartition| {
             let refused = refusal(&wanted, known.contains(&wanted.partition_index), &nodes);
-            let response = ReassignablePartitionResponse::default().with_partition_index(wanted.partition_index);
+            let response = ReassignablePartitionResponse::default()
+                .with_partition_index(wanted.partition_index)
+                .with_error_message(None);
             match refused {
                 None => response,
                 Some((error, why)) => {
@@ -41,7 +43,7 @@ pub(crate) async fn handle(
         let partitions = topic.partitions.into_iter().map(answer).collect();
         responses.push(ReassignableTopicResponse::default().with_name(topic.name).with_partitions(partitions));
     }
-    let response = AlterPartitionReassignmentsResponse::default().with_responses(responses);
+    let response = AlterPartitionReassignmentsResponse::default().with_error_message(None).with_responses(responses);
     if version >= 1 {
         response.with_allow_replication_factor_change(request.allow_replication_factor_change)
     } else {

@@ -27,7 +27,11 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: CreateTopic
     }
     let mut results = Vec::with_capacity(count.len());
     for topic in request.topics {
-        let result = CreatableTopicResult::default().with_name(topic.name.clone()).with_num_partitions(-1);
+        // An empty message would be a message: clients look for null (aiokafka's and sarama's own tests do).
+        let result = CreatableTopicResult::default()
+            .with_name(topic.name.clone())
+            .with_num_partitions(-1)
+            .with_error_message(None);
         results.push(match count.get(&topic.name) {
             Some(1) => {
                 let created = create(&ctx, version, topic, request.validate_only, result).await;

@@ -36,7 +36,7 @@ pub(crate) async fn handle(
     };
     let quotas = ctx.broker.client_quotas().await;
     let found = quotas.iter().filter(|quota| matches(&quota.entity, &wanted, request.strict));
-    DescribeClientQuotasResponse::default().with_entries(Some(found.map(entry).collect()))
+    DescribeClientQuotasResponse::default().with_error_message(None).with_entries(Some(found.map(entry).collect()))
 }
 
 fn filter(components: Vec<ComponentData>) -> Result<BTreeMap<String, Match>, (ResponseError, &'static str)> {

@@ -13,7 +13,7 @@ pub(crate) async fn handle(
     _version: i16,
     _request: ListPartitionReassignmentsRequest,
 ) -> ListPartitionReassignmentsResponse {
-    ListPartitionReassignmentsResponse::default()
+    ListPartitionReassignmentsResponse::default().with_error_message(None)
 }
 
 impl Outcome for ListPartitionReassignmentsResponse {
