@@ -44,6 +44,8 @@ pub(crate) struct ConsumerGroup {
     epoch: i32,
     /// The epoch that the target assignment was made for.
     target_epoch: i32,
+    /// When it was made; none since the start.
+    targeted: Option<Duration>,
     /// What each member is to have.
     target: BTreeMap<String, Partitions>,
     members: BTreeMap<String, Member>,
@@ -69,6 +71,7 @@ impl ConsumerGroup {
             id,
             epoch: 0,
             target_epoch: 0,
+            targeted: None,
             target: BTreeMap::new(),
             members: BTreeMap::new(),
             instances: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{StreamExt, stream};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use kafka_protocol::messages::list_offsets_response::{
@@ -15,15 +16,17 @@ use crate::error::read_code;
 use crate::reply::{Outcome, first_error};
 use crate::topics;
 
+/// Partitions that one request looks at at a time: those that it is the first to ask wait for the disk together.
+const LOOKUPS: usize = 16;
+
 pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let isolation = isolation(request.isolation_level);
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let key = topics::by_name(&topic.name);
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for partition in &topic.partitions {
-            partitions.push(find(&ctx, version, &key, partition, isolation).await);
-        }
+        let lookups = topic.partitions.into_iter();
+        let lookups = lookups.map(|wanted| find(Arc::clone(&ctx), version, key.clone(), wanted, isolation));
+        let partitions = stream::iter(lookups).buffered(LOOKUPS).collect().await;
         topics.push(ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions));
     }
     ListOffsetsResponse::default().with_topics(topics)
@@ -40,10 +43,10 @@ pub(crate) fn given_epoch(epoch: i32) -> Option<LeaderEpoch> {
 }
 
 async fn find(
-    ctx: &Context,
+    ctx: Arc<Context>,
     version: i16,
-    topic: &TopicKey,
-    wanted: &ListOffsetsPartition,
+    topic: TopicKey,
+    wanted: ListOffsetsPartition,
     isolation: Isolation,
 ) -> ListOffsetsPartitionResponse {
     let response = ListOffsetsPartitionResponse::default().with_partition_index(wanted.partition_index);
@@ -51,7 +54,7 @@ async fn find(
         return response.with_error_code(ResponseError::UnsupportedVersion.code());
     };
     let epoch = given_epoch(wanted.current_leader_epoch);
-    match ctx.broker.list_offset(topic, wanted.partition_index, spec, isolation, epoch).await {
+    match ctx.broker.list_offset(&topic, wanted.partition_index, spec, isolation, epoch).await {
         Err(error) => response.with_error_code(read_code(error.kind).code()),
         Ok(None) => response,
         Ok(Some(ListedOffset { offset, timestamp, leader_epoch })) => {

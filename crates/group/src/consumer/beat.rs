@@ -65,7 +65,7 @@ impl ConsumerGroup {
         if self.look_at_topics(ctx, resubscribed) || resubscribed {
             self.raise_epoch(ctx);
         }
-        if self.epoch > self.target_epoch {
+        if self.epoch > self.target_epoch && !self.puts_off_target(ctx.now.elapsed, id) {
             self.retarget(ctx);
         }
         self.reconcile(ctx, id, owned);

@@ -1,6 +1,7 @@
 //! The target assignment: made anew for each epoch of the group.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use runnel_record::TopicId;
 
@@ -10,7 +11,24 @@ use crate::assignor::{Assignor, Subscriber};
 use crate::partitions::Partitions;
 use crate::shard::Context;
 
+/// Pause between two assignments for each full hundred of members, and the longest. To make one costs in proportion to the
+/// members, and a large group that forms would make one for each of them: the last ones would be given up by their clients
+/// before they are heard. Smaller groups never pause.
+const PAUSE: Duration = Duration::from_millis(50);
+const HUNDRED: usize = 100;
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 impl ConsumerGroup {
+    /// Whether the group goes on with the target it has when this member comes. The first heartbeat after the pause makes
+    /// the new one; members that came in between are at the epoch of the old one and have nothing.
+    pub(super) fn puts_off_target(&self, now: Duration, id: &str) -> bool {
+        let hundreds = u32::try_from(self.members.len() / HUNDRED).unwrap_or(u32::MAX);
+        let pause = PAUSE.saturating_mul(hundreds).min(LONGEST_PAUSE);
+        // One of the classic protocol would rejoin again and again meanwhile.
+        let waits = self.members.get(id).is_some_and(|member| member.classic.is_none());
+        waits && self.target_epoch > 0 && self.targeted.is_some_and(|at| now < at + pause)
+    }
+
     /// The assignor that most members ask for; of several the first by name.
     pub(super) fn assignor(&self) -> Assignor {
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
@@ -46,7 +64,7 @@ impl ConsumerGroup {
             self.target.insert(id.clone(), target);
             self.write_target(ctx, &id);
         }
-        self.target_epoch = self.epoch;
+        (self.target_epoch, self.targeted) = (self.epoch, Some(ctx.now.elapsed));
         self.write_target_epoch(ctx);
     }
 

@@ -441,3 +441,33 @@ fn both_kinds_are_listed() {
     assert_eq!(shown, [("g", "consumer", "Stable"), ("h", "classic", "Stable")]);
     assert!(listed.iter().all(|group| group.protocol_type == "consumer" && group.members == 1));
 }
+
+#[test]
+fn a_large_group_that_forms_does_not_make_an_assignment_for_every_member() {
+    const MEMBERS: usize = 300;
+    let mut world = World::with_topic(600);
+    let id = |n: usize| format!("m{n:03}");
+    let mut held: BTreeMap<String, (i32, Partitions)> = BTreeMap::new();
+    for n in 0..MEMBERS {
+        held.insert(id(n), world.joins(&id(n), &["t"]));
+    }
+    let made = |world: &World| {
+        let keys = world.log.iter().filter_map(|(key, _)| runnel_format::groups::GroupKey::decode(key).unwrap());
+        keys.filter(|key| matches!(key, runnel_format::groups::GroupKey::TargetEpoch { .. })).count()
+    };
+    assert_eq!(made(&world), 99, "up to the hundredth member at once, the others later");
+    assert_eq!(world.consumer_state(), ConsumerGroupState::Assigning);
+    let (epoch, none) = held[&id(MEMBERS - 1)].clone();
+    assert_eq!((epoch, none), (99, Partitions::default()), "it is in, and has nothing yet");
+    world.pass(Duration::from_millis(150));
+    for _ in 0..3 {
+        for (id, (epoch, owned)) in &mut held {
+            let beat = world.beat(owning(id, *epoch, owned)).unwrap();
+            *epoch = beat.epoch;
+            *owned = beat.assignment.unwrap_or_else(|| owned.clone());
+        }
+    }
+    assert_eq!(made(&world), 100);
+    assert!(held.values().all(|(epoch, owned)| (*epoch, owned.len()) == (300, 2)));
+    assert_eq!(world.consumer_state(), ConsumerGroupState::Stable);
+}
