@@ -27,3 +27,73 @@ def fetch_error(port, topic, partition, offset=0, seconds=60):
         # Correlation id, throttle time, one topic, its name, one partition, its number.
         at = 4 + 4 + 4 + len(text(topic)) + 4 + 4
         return struct.unpack(">h", s.recv(at + 2, socket.MSG_WAITALL)[at:])[0]
+
+
+def data(b):
+    return struct.pack(">i", len(b)) + b
+
+
+def compact_length(n):
+    """An unsigned varint of one more; 0 stands for null."""
+    n, out = n + 1, bytearray()
+    while n >= 0x80:
+        out.append(n & 0x7f | 0x80)
+        n >>= 7
+    return bytes(out) + bytes([n])
+
+
+def compact_text(s):
+    return compact_length(len(s)) + s.encode()
+
+
+class Reader:
+    """Walks through an answer."""
+
+    def __init__(self, content):
+        self.content, self.at = content, 0
+
+    def take(self, count):
+        self.at += count
+        return self.content[self.at - count:self.at]
+
+    def _number(self, layout):
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
+
+    def int8(self):
+        return self._number(">b")
+
+    def int16(self):
+        return self._number(">h")
+
+    def int32(self):
+        return self._number(">i")
+
+    def int64(self):
+        return self._number(">q")
+
+    def text(self):
+        """None for null."""
+        length = self.int16()
+        return None if length < 0 else self.take(length).decode()
+
+    def data(self):
+        length = self.int32()
+        return None if length < 0 else self.take(length)
+
+    def compact_length(self):
+        """-1 for null."""
+        value, shift = 0, 0
+        while True:
+            byte = self.content[self.at]
+            self.at += 1
+            value |= (byte & 0x7f) << shift
+            shift += 7
+            if byte < 0x80:
+                return value - 1
+
+    def compact_text(self):
+        length = self.compact_length()
+        return None if length < 0 else self.take(length).decode()
+
+    def tags(self):
+        assert self.compact_length() == -1, "there are tagged fields"

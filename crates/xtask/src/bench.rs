@@ -4,14 +4,17 @@
 //! cores. Every case runs in pairs, the order within a pair alternating, so that a machine whose speed drifts treats
 //! both alike. The tables in `docs/performance.md` are written from the results; the text around them is not touched.
 
+mod groups;
 mod kafka;
 mod latency;
 mod load;
 mod machine;
 mod micro;
 mod page;
+mod partitions;
 mod probe;
 mod runnel;
+mod script;
 mod server;
 mod startup;
 mod stats;
@@ -22,6 +25,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 use crate::{install, process, workspace};
 
@@ -53,6 +57,10 @@ enum Case {
     Throughput,
     /// 1,000 records a second from producer to consumer
     Latency,
+    /// Commits, rebalances, and a group of a thousand members
+    Groups,
+    /// 10,000 partitions: made, idle, and after a kill
+    Partitions,
 }
 
 /// What all cases share.
@@ -85,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let jars = install::for_bench()?;
     let mut cases = args.cases.clone();
     if cases.is_empty() {
-        cases = vec![Case::Micro, Case::Startup, Case::Throughput, Case::Latency];
+        cases = Case::value_variants().to_vec();
     }
     let (binary, micro) = build(args.binary.as_ref(), cases.contains(&Case::Micro))?;
     let dir = workspace::cache()?.join("bench");
@@ -99,6 +107,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Case::Startup => ("startup", startup::run(&bench)?),
             Case::Throughput => ("throughput", throughput::run(&bench)?),
             Case::Latency => ("latency", latency::run(&bench)?),
+            Case::Groups => ("groups", groups::run(&bench)?),
+            Case::Partitions => ("partitions", partitions::run(&bench)?),
         });
     }
     fs::remove_dir_all(&bench.dir).with_context(|| format!("cannot remove {}", bench.dir.display()))?;

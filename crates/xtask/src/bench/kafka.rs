@@ -35,23 +35,42 @@ pub(super) fn java(bench: &Bench) -> Command {
 
 /// Where its partitions are.
 pub(super) fn data(bench: &Bench) -> PathBuf {
-    bench.dir.join("kafka/data")
+    dir(bench).join("data")
 }
 
-/// Formats an empty data folder and starts the broker.
-pub(super) fn start(bench: &Bench) -> Result<Server> {
-    let dir = bench.dir.join("kafka");
+/// Formats an empty data folder and starts the broker, with its defaults but for `settings`.
+pub(super) fn start(bench: &Bench, settings: &[(&str, &str)]) -> Result<Server> {
+    let dir = dir(bench);
     fs::remove_dir_all(&dir).ok(); // absent the first time
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let (port, controller) = (free_port()?, free_port()?);
-    let settings = dir.join("server.properties");
-    fs::write(&settings, properties(&data(bench), port, controller))?;
+    let file = write_properties(bench, free_port()?, settings)?;
     let format =
         ["-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"];
-    process::output(java(bench).args(format).arg(&settings))?;
+    process::output(java(bench).args(format).arg(&file))?;
+    start_again(bench, settings)
+}
+
+/// Starts a broker on the data folder of the one before it.
+pub(super) fn start_again(bench: &Bench, settings: &[(&str, &str)]) -> Result<Server> {
+    let port = free_port()?;
+    let file = write_properties(bench, port, settings)?;
     let mut command = java(bench);
-    command.args(JAVA).arg("kafka.Kafka").arg(&settings);
-    Server::start(&mut command, format!("127.0.0.1:{port}"), &dir.join("server.out"))
+    command.args(JAVA).arg("kafka.Kafka").arg(&file);
+    Server::start(&mut command, format!("127.0.0.1:{port}"), &dir(bench).join("server.out"))
+}
+
+fn dir(bench: &Bench) -> PathBuf {
+    bench.dir.join("kafka")
+}
+
+fn write_properties(bench: &Bench, port: u16, settings: &[(&str, &str)]) -> Result<PathBuf> {
+    let file = dir(bench).join("server.properties");
+    let mut text = properties(&data(bench), port, free_port()?);
+    for (key, value) in settings {
+        text += &format!("{key}={value}\n");
+    }
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
 }
 
 fn properties(data: &Path, port: u16, controller: u16) -> String {

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -11,8 +10,7 @@ use serde::Deserialize;
 
 use super::server::Server;
 use super::stats::{HEAD, Series, row};
-use super::{Bench, kafka, load, runnel};
-use crate::{process, workspace};
+use super::{Bench, kafka, load, runnel, script};
 
 const RATE: u64 = 1000;
 const SECONDS: u64 = 10;
@@ -35,7 +33,7 @@ struct Side {
 }
 
 pub(super) fn run(bench: &Bench) -> Result<String> {
-    let kafka = kafka::start(bench)?;
+    let kafka = kafka::start(bench, &[])?;
     load::create_topic(bench, &kafka.address, "latency")?;
     println!("latency: warming up Apache Kafka");
     measure(bench, &kafka, 3 * SECONDS)?;
@@ -79,12 +77,8 @@ impl Side {
 }
 
 fn measure(bench: &Bench, server: &Server, seconds: u64) -> Result<Found> {
-    let script = workspace::root().join("tests/bench/latency.py");
     let seconds = if bench.quick { 1 } else { seconds };
-    let mut command = Command::new(workspace::python()?);
-    command.arg(script).args([&server.address, "latency", &RATE.to_string(), &seconds.to_string()]);
-    let said = process::output(&mut command)?;
-    serde_json::from_str(&said).with_context(|| format!("the latency script said: {said}"))
+    script::run("latency", &[&server.address, "latency", &RATE.to_string(), &seconds.to_string()])
 }
 
 /// The median of writing and syncing 4 KiB of a file that is there already, as the log does.

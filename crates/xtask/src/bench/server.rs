@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::probe;
 
-/// A broker may take this long to answer, or to stop.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// A broker may take this long to answer, or to stop: Kafka with 10,000 partitions, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Ticks of a second in `/proc/PID/stat` (USER_HZ, fixed on Linux).
 const TICKS: f64 = 100.0;
@@ -46,6 +46,11 @@ impl Server {
         }
         server.ready_after = started.elapsed();
         Ok(server)
+    }
+
+    /// Its process id, for scripts that look at it themselves.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// User and system time so far, of all its threads, in seconds.

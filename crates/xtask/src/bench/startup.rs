@@ -37,7 +37,7 @@ pub(super) fn run(bench: &Bench) -> Result<String> {
     for pair in 0..bench.pairs().min(3) {
         println!("start-up: pair {}", pair + 1);
         ours.watch(runnel::start(bench, &[])?.server)?;
-        theirs.watch(kafka::start(bench)?)?;
+        theirs.watch(kafka::start(bench, &[])?)?;
     }
     let mut table = HEAD.to_owned();
     table += &row("empty data directory to first answer", "ms", 0, &ours.ready_ms, &theirs.ready_ms);

@@ -55,7 +55,7 @@ struct Side {
 }
 
 pub(super) fn run(bench: &Bench) -> Result<String> {
-    let kafka = kafka::start(bench)?;
+    let kafka = kafka::start(bench, &[])?;
     for number in 0..if bench.quick { 1 } else { WARM_UPS } {
         println!("throughput: warming up Apache Kafka, {number}");
         kafka_round(bench, &kafka, &format!("warm-up-{number}"), &mut Side::default())?;
