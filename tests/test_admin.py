@@ -179,3 +179,23 @@ def test_the_command_line_says_what_it_will_not_do(broker):
     log.create_topic(broker.address, "t", 2)
     done = broker.run("topic", "trim", "t", "--before", "3", "--yes", "--bootstrap", broker.grpc_address)
     assert done.returncode == 1 and "--partition" in done.stderr
+
+
+def test_the_broker_has_the_number_that_it_is_given(make_broker):
+    """Other people's tests, and people, expect broker 1; a number given later changes nothing of what is kept."""
+    broker = make_broker().start()
+    log.create_topic(broker.address, "t", 1)
+    log.produce(broker.address, "t", values(3))
+    broker.stop()
+    broker.settings["NODE__NUMBER"] = "7"
+    broker.start()
+    client = ka.KafkaAdminClient(bootstrap_servers=broker.address)
+    try:
+        assert [node["broker_id"] for node in client.describe_cluster()["brokers"]] == [7]
+        assert "advertised.listeners" in client.describe_configs([ka.ConfigResource("BROKER", "7")], config_filter="all")["broker"]["7"]
+        client.create_partitions({"t": ka.NewPartitions(2, [[7]])})
+        leaders = {p["leader_id"] for p in client.describe_topics(["t"])[0]["partitions"]}
+        assert leaders == {7}
+    finally:
+        client.close()
+    assert len(log.read_all(broker.address, "t")[0]) == 3

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Options {
     /// `node.id`: the broker's name.
     pub node_name: String,
+    /// `node.number`: what clients call the broker.
+    pub node_number: i32,
     /// `node.zone`.
     pub zone: Option<String>,
     /// `node.data_dir`, absolute.

@@ -44,7 +44,7 @@ const NEVER: i16 = i16::MAX;
 
 /// Every API, by key. A range is what Kafka 4.x serves, as far as `kafka-protocol` decodes the request *and* encodes
 /// the reply (a test holds it to that).
-pub(crate) static APIS: [Api; 39] = [
+pub(crate) static APIS: [Api; 40] = [
     api(ApiKey::Produce, "Produce", (3, 13), 9, &layout::PRODUCE),
     api(ApiKey::Fetch, "Fetch", (4, 18), 12, &layout::FETCH),
     api(ApiKey::ListOffsets, "ListOffsets", (1, 10), 6, &layout::LIST_OFFSETS),
@@ -66,6 +66,7 @@ pub(crate) static APIS: [Api; 39] = [
     api(ApiKey::OffsetForLeaderEpoch, "OffsetForLeaderEpoch", (2, 4), 4, &layout::OFFSET_FOR_LEADER_EPOCH),
     api(ApiKey::DescribeConfigs, "DescribeConfigs", (1, 4), 4, &layout::DESCRIBE_CONFIGS),
     api(ApiKey::AlterConfigs, "AlterConfigs", (0, 2), 2, &layout::ALTER_CONFIGS),
+    api(ApiKey::AlterReplicaLogDirs, "AlterReplicaLogDirs", (1, 2), 2, &layout::ALTER_REPLICA_LOG_DIRS),
     api(ApiKey::DescribeLogDirs, "DescribeLogDirs", (1, 4), 2, &layout::DESCRIBE_LOG_DIRS),
     api(ApiKey::CreatePartitions, "CreatePartitions", (0, 3), 2, &layout::CREATE_PARTITIONS),
     api(ApiKey::DeleteGroups, "DeleteGroups", (0, 2), 2, &layout::DELETE_GROUPS),
@@ -159,6 +160,7 @@ mod tests {
         check::<DescribeClusterRequest>();
         check::<DescribeTopicPartitionsRequest>();
         check::<DeleteRecordsRequest>();
+        check::<AlterReplicaLogDirsRequest>();
         check::<DescribeLogDirsRequest>();
         check::<CreatePartitionsRequest>();
         check::<ElectLeadersRequest>();
@@ -172,7 +174,7 @@ mod tests {
         check::<GetTelemetrySubscriptionsRequest>();
         check::<PushTelemetryRequest>();
         check::<ListConfigResourcesRequest>();
-        assert_eq!(APIS.len(), 39, "an API without a check above");
+        assert_eq!(APIS.len(), 40, "an API without a check above");
     }
 
     #[test]

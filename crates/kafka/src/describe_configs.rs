@@ -20,6 +20,8 @@ pub(crate) const BROKER: i8 = 4;
 pub(crate) const CLIENT_METRICS: i8 = 16;
 pub(crate) const GROUP: i8 = 32;
 
+const ADVERTISED: &str = "advertised.listeners";
+
 pub(crate) async fn handle(
     ctx: Arc<Context>,
     version: i16,
@@ -56,7 +58,27 @@ async fn entries(
         wanted.configuration_keys.map(|keys| keys.iter().map(|key| key.to_string()).collect());
     // Old tools send an empty list for "all".
     let names = names.filter(|names| !names.is_empty());
-    ctx.broker.describe_configs(&resource, names.as_deref()).await
+    let mut entries = ctx.broker.describe_configs(&resource, names.as_deref()).await?;
+    let wanted = names.as_ref().is_none_or(|names| names.iter().any(|name| name == ADVERTISED));
+    if wanted && matches!(resource, ConfigResource::Broker(Some(_))) {
+        entries.push(advertised(ctx));
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    Ok(entries)
+}
+
+/// What this front door knows, and not the broker behind it.
+fn advertised(ctx: &Context) -> ConfigEntry {
+    ConfigEntry {
+        name: ADVERTISED.to_owned(),
+        value: Some(format!("PLAINTEXT://{}", ctx.advertised)),
+        source: ConfigSource::Broker,
+        read_only: true,
+        sensitive: false,
+        kind: ConfigType::List,
+        documentation: "Setting kafka.advertise, as this client sees it.".to_owned(),
+        synonyms: Vec::new(),
+    }
 }
 
 /// The resource of a type and name on the wire.

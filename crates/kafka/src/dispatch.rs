@@ -14,11 +14,11 @@ use crate::guard::{self, Refused};
 use crate::header::{self, Prefix};
 use crate::reply::{self, Outcome, Reply};
 use crate::{
-    alter_client_quotas, alter_configs, alter_partition_reassignments, api_versions, consumer_group_describe,
-    consumer_group_heartbeat, create_partitions, create_topics, delete_groups, delete_records, delete_topics,
-    describe_client_quotas, describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_producers,
-    describe_topic_partitions, elect_leaders, fetch, find_coordinator, get_telemetry_subscriptions, heartbeat,
-    init_producer_id, join_group, leave_group, list_config_resources, list_groups, list_offsets,
+    alter_client_quotas, alter_configs, alter_partition_reassignments, alter_replica_log_dirs, api_versions,
+    consumer_group_describe, consumer_group_heartbeat, create_partitions, create_topics, delete_groups, delete_records,
+    delete_topics, describe_client_quotas, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
+    describe_producers, describe_topic_partitions, elect_leaders, fetch, find_coordinator, get_telemetry_subscriptions,
+    heartbeat, init_producer_id, join_group, leave_group, list_config_resources, list_groups, list_offsets,
     list_partition_reassignments, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch,
     produce, push_telemetry, sync_group,
 };
@@ -186,6 +186,7 @@ pub(crate) fn answer(ctx: Arc<Context>, checked: Checked) -> Result<BoxFuture<'s
         ApiKey::DescribeCluster => call.with(describe_cluster::handle),
         ApiKey::DescribeTopicPartitions => call.with(describe_topic_partitions::handle),
         ApiKey::DeleteRecords => call.with(delete_records::handle),
+        ApiKey::AlterReplicaLogDirs => call.with(alter_replica_log_dirs::handle),
         ApiKey::DescribeLogDirs => call.with(describe_log_dirs::handle),
         ApiKey::CreatePartitions => call.with(create_partitions::handle),
         ApiKey::ElectLeaders => call.with(elect_leaders::handle),

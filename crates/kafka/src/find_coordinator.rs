@@ -33,7 +33,7 @@ pub(crate) async fn handle(
         ResponseError::TransactionalIdAuthorizationFailed
     };
     let answer = |key: StrBytes| {
-        let found = Coordinator::default().with_key(key);
+        let found = Coordinator::default().with_key(key).with_error_message(None);
         match request.key_type {
             GROUP => found
                 .with_node_id(BrokerId(node))

@@ -42,6 +42,8 @@ pub(crate) struct Config {
 pub(crate) struct Node {
     #[serde(deserialize_with = "lenient")]
     pub(crate) id: String,
+    #[serde(deserialize_with = "lenient")]
+    pub(crate) number: i32,
     #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
     pub(crate) zone: Option<String>,
     pub(crate) data_dir: PathBuf,
@@ -187,7 +189,7 @@ impl Default for Config {
         use std::time::Duration;
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Self {
-            node: Node { id: host_name(), zone: None, data_dir: "runnel-data".into() },
+            node: Node { id: host_name(), number: 0, zone: None, data_dir: "runnel-data".into() },
             kafka: Kafka {
                 listen: local(9092),
                 advertise: None,
@@ -353,6 +355,9 @@ impl Config {
         }
         if self.node.id.is_empty() {
             bail!("node.id is empty");
+        }
+        if self.node.number < 0 {
+            bail!("node.number = {}: expected 0 or more", self.node.number);
         }
         crate::telemetry::filter(&self.log)?;
         crate::telemetry::check(&self.telemetry)?;

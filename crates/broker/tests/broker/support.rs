@@ -55,6 +55,7 @@ impl World {
         make_durable_dir(&disk, &data_dir);
         let options = Options {
             node_name: "node".to_owned(),
+            node_number: 0,
             zone: None,
             data_dir,
             storage,

@@ -304,6 +304,11 @@ pub(crate) static DELETE_RECORDS: Layout = plain(&[
     always(INT32), // timeout
 ]);
 
+pub(crate) static ALTER_REPLICA_LOG_DIRS: Layout = plain(&[always(Kind::Array(&Kind::Struct(&plain(&[
+    always(Kind::Str), // path
+    always(Kind::Array(&Kind::Struct(&NAME_AND_PARTITIONS))),
+]))))]);
+
 pub(crate) static DESCRIBE_LOG_DIRS: Layout = plain(&[always(Kind::Array(&Kind::Struct(&NAME_AND_PARTITIONS)))]);
 
 pub(crate) static CREATE_PARTITIONS: Layout = plain(&[

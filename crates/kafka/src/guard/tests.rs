@@ -57,6 +57,7 @@ fn decode(api: &Api, version: i16, body: &[u8]) -> bool {
         DescribeClusterRequest,
         DescribeTopicPartitionsRequest,
         DeleteRecordsRequest,
+        AlterReplicaLogDirsRequest,
         DescribeLogDirsRequest,
         CreatePartitionsRequest,
         ElectLeadersRequest,

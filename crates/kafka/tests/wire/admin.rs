@@ -3,10 +3,12 @@
 use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
 use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use kafka_protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::describe_client_quotas_request::ComponentData;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::describe_producers_request::TopicRequest as ProducersOf;
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
@@ -17,7 +19,7 @@ use runnel_kafka::Options;
 use runnel_testkit::MemoryBroker;
 use uuid::Uuid;
 
-use crate::support::start;
+use crate::support::{Client, start};
 
 use kafka_protocol::error::ResponseError as Wire;
 
@@ -128,6 +130,44 @@ async fn log_dirs_and_producers_are_described() {
     let partitions: Vec<_> =
         response.topics[0].partitions.iter().map(|p| (p.error_code, p.active_producers.len())).collect();
     assert_eq!(partitions, [(0, 0), (Wire::UnknownTopicOrPartition.code(), 0)]);
+}
+
+#[tokio::test]
+async fn partitions_stay_in_their_directories() {
+    let server = start(&MemoryBroker::with_topic("t", 1), Options::default()).await;
+    let mut client = server.client().await;
+    for version in 1..=2 {
+        let topic = AlterReplicaLogDirTopic::default().with_name(name("t")).with_partitions(vec![0, 1]);
+        let dir = |path| AlterReplicaLogDir::default().with_path(text(path)).with_topics(vec![topic.clone()]);
+        let request = AlterReplicaLogDirsRequest::default().with_dirs(vec![dir("memory"), dir("elsewhere")]);
+        let response = client.call(&request, version).await;
+        assert_eq!((response.results.len(), &response.results[0].topic_name), (1, &name("t")));
+        let codes: Vec<_> = response.results[0].partitions.iter().map(|p| (p.partition_index, p.error_code)).collect();
+        let (unknown, no_dir) = (Wire::UnknownTopicOrPartition.code(), Wire::LogDirNotFound.code());
+        assert_eq!(codes, [(0, 0), (1, unknown), (0, no_dir), (1, no_dir)]);
+    }
+}
+
+#[tokio::test]
+async fn a_broker_shows_where_it_is() {
+    let server = start(&MemoryBroker::new(), Options::default()).await;
+    let mut client = server.client().await;
+    let show = async |client: &mut Client, kind: i8, of: &str, keys: Option<&[&str]>| {
+        let keys = keys.map(|keys| keys.iter().copied().map(text).collect());
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(kind)
+            .with_resource_name(text(of))
+            .with_configuration_keys(keys);
+        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+        let found = client.call(&request, 4).await.results.remove(0).configs;
+        found.into_iter().find(|config| &*config.name == "advertised.listeners")
+    };
+    let listeners = show(&mut client, 4, "0", None).await.unwrap();
+    assert_eq!(listeners.value.as_deref(), Some(format!("PLAINTEXT://{}", server.address).as_str()));
+    assert_eq!((listeners.config_source, listeners.read_only), (4, true));
+    assert!(show(&mut client, 4, "0", Some(&["advertised.listeners"])).await.is_some());
+    assert!(show(&mut client, 4, "0", Some(&["num.partitions"])).await.is_none());
+    assert!(show(&mut client, 4, "", None).await.is_none());
 }
 
 #[tokio::test]
@@ -244,4 +284,8 @@ async fn success_has_no_message() {
     }
     let response = client.call(&ListPartitionReassignmentsRequest::default().with_topics(None), 0).await;
     assert_eq!((response.error_code, response.error_message), (0, None));
+    for version in 1..=3 {
+        let response = client.call(&FindCoordinatorRequest::default().with_key(text("g")), version).await;
+        assert_eq!((response.error_code, response.error_message), (0, None));
+    }
 }

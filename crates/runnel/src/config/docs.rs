@@ -14,6 +14,10 @@ const fn s(key: &'static str, doc: &'static str) -> Setting {
 /// Every setting, in the order of the reference.
 pub(crate) const SETTINGS: &[Setting] = &[
     s("node.id", "The broker's name, for people. Default: the host name."),
+    s(
+        "node.number",
+        "The number that clients know the broker by, Kafka's `node.id`. What was set on a broker by its number stays with the number.",
+    ),
     s("node.zone", "The zone the broker runs in, reported to clients as its rack."),
     s("node.data_dir", "Folder of the write-ahead log, the disk cache and the embedded metadata."),
     s("kafka.listen", "Address of the Kafka listener. Beyond loopback it needs `security.insecure = true`."),

@@ -11,8 +11,8 @@ use crate::{process, workspace};
 /// The release that tests and benchmarks run.
 pub(crate) const VERSION: &str = "4.3.1";
 
-/// What the tests run.
-const TOOLS: [&str; 2] = ["kafka-clients", "kafka-tools"];
+/// What the tests run. The tools bring Connect's worker along, but no connector.
+const TOOLS: [&str; 3] = ["kafka-clients", "kafka-tools", "connect-file"];
 
 /// What the benchmarks run; the broker is named after its Scala version.
 const BROKER: [&str; 2] = ["kafka_2.13", "kafka-tools"];

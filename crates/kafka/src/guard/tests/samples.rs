@@ -6,6 +6,7 @@ use kafka_protocol::messages::alter_configs_request::{
     AlterConfigsResource as FullResource, AlterableConfig as FullConfig,
 };
 use kafka_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use kafka_protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions as OwnedPartitions;
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{
@@ -92,6 +93,11 @@ pub(super) fn request(key: ApiKey, version: i16, n: usize, text: &str) -> Vec<u8
         }
         ApiKey::DescribeTopicPartitions => encode(&make.describe_topic_partitions(), version),
         ApiKey::DeleteRecords => encode(&make.delete_records(), version),
+        ApiKey::AlterReplicaLogDirs => {
+            let topic = AlterReplicaLogDirTopic::default().with_name(make.name()).with_partitions(make.many(3));
+            let dir = AlterReplicaLogDir::default().with_path(make.text()).with_topics(make.many(topic));
+            encode(&AlterReplicaLogDirsRequest::default().with_dirs(make.many(dir)), version)
+        }
         ApiKey::DescribeLogDirs => {
             let topic = DescribableLogDirTopic::default().with_topic(make.name()).with_partitions(make.many(3));
             encode(&DescribeLogDirsRequest::default().with_topics(Some(make.many(topic))), version)
