@@ -108,8 +108,7 @@ impl Broker {
                 Err(error) => return Err(error),
             },
         };
-        let home =
-            Home { node_id: options.node_number, layout, identity, session, _data_lock: lock, bucket_lock };
+        let home = Home { node_id: options.node_number, layout, identity, session, _data_lock: lock, bucket_lock };
         let (log, mut recovered) = open_log(&options, &ports, &home).await?;
         if loss_accepted {
             recovered.unattributed.clear();
