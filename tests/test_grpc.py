@@ -182,15 +182,16 @@ def test_calls_are_counted(broker, client):
 
 
 def test_the_first_client_of_the_page(broker, tmp_path):
-    """As docs/grpc.md prints it; what it installs is here already."""
-    (shell,), (client,) = (docs.blocks("docs/grpc.md", language) for language in ("sh", "python"))
+    """As docs/grpc.md prints it, with what follows it; what it installs is here already."""
+    (shell,), clients = (docs.blocks("docs/grpc.md", language) for language in ("sh", "python"))
     generate = shell.splitlines()[1].replace("python3", sys.executable, 1).replace("=. ", f"={tmp_path} ")
     subprocess.run(["bash", "-c", generate], cwd=docs.ROOT, check=True, timeout=60)
-    code = client.replace("127.0.0.1:9093", broker.grpc_address)
+    code = "\n".join(clients).replace("127.0.0.1:9093", broker.grpc_address)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60,
                           check=False)
     assert done.stdout.splitlines() == [
-        "stored from offset 0", "0 ada hello", "1 grace world", "2 records, next 2"], done.stderr
+        "stored from offset 0", "0 ada hello", "1 grace world", "2 records, next 2",
+        "read in a group: hello", "read in a group: world"], done.stderr
 
 
 def test_the_page_names_every_reason():
