@@ -61,7 +61,7 @@ def read_what_there_is(broker, topic):
 
 def traces(broker, topic_id):
     """Objects that bear the id of a topic, but for its tombstone."""
-    paths = [path.relative_to(broker.bucket) for path in broker.bucket.rglob("*") if path.is_file()]
+    paths = [path.relative_to(broker.bucket) for path in broker.files()]
     return [path for path in paths if topic_id in str(path) and path.parts[:2] != ("meta", "tombstones")]
 
 

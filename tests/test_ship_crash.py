@@ -52,7 +52,7 @@ def test_a_crash_inside_a_write_to_a_folder(make_broker, point):
     broker = make_broker()
     broker.start(fail_points=f"{point}=abort", wait=False)
     assert broker.wait_exit() == -6
-    staged = lambda: [path for path in broker.bucket.rglob("*") if "#" in path.name]
+    staged = lambda: [path for path in broker.files() if "#" in path.name]
     assert bool(staged()) == (point == "bucket.staged")
     broker.start()
     wait_until(lambda: not staged(), "what was left is deleted", 60)

@@ -119,6 +119,10 @@ class Broker:
         lines = [line for line in self.log().splitlines() if " ERROR " in line or "panicked at" in line]
         return [line for line in lines if not any(text in line for text in self.expected_errors)]
 
+    def files(self):
+        """Every file below a bucket that is a folder, whoever adds and removes folders meanwhile."""
+        return [pathlib.Path(folder) / name for folder, _, names in os.walk(self.bucket) for name in names]
+
     def parquet_files(self, topic):
         """Every Parquet object of a topic in a bucket that is a folder."""
         return sorted((self.bucket / "topics" / f"topic={topic}").glob("*/*/*.parquet"))
