@@ -14,7 +14,7 @@ use runnel_partition::SegmentLimits;
 use runnel_segment::Policy;
 
 use crate::options::Options;
-use table::{BROKER_TABLE, Check, Entry, GROUP_TABLE, TABLE, THROTTLES};
+use table::{BROKER_TABLE, Check, Entry, GROUP_TABLE, TABLE, THROTTLES, server_name};
 
 /// The values that a broker's settings give to topics that do not set them.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ impl Defaults {
         let set = |set: &BTreeMap<String, String>, source| {
             set.get(name).map(|value| (name.to_owned(), value.clone(), source))
         };
-        let default = (entry.name.to_owned(), entry.default.to_owned(), ConfigSource::Default);
+        let default = (server_name(entry.name), entry.default.to_owned(), ConfigSource::Default);
         let own = set(&self.own, ConfigSource::DynamicBroker);
         let all = set(&self.all, ConfigSource::DynamicDefault);
         own.into_iter().chain(all).chain([default]).collect()

@@ -27,7 +27,9 @@ pub(crate) async fn handle(
     AlterClientQuotasResponse::default().with_entries(results)
 }
 
-async fn alter(ctx: &Context, entry: EntryData, validate_only: bool) -> EntryResult {
+async fn alter(ctx: &Context, mut entry: EntryData, validate_only: bool) -> EntryResult {
+    // The order of an entity's parts means nothing; Kafka answers client-id first, and tests of clients look at that.
+    entry.entity.sort_by(|a, b| a.entity_type.cmp(&b.entity_type));
     let shown = entry.entity.iter().map(|part| {
         EntityData::default().with_entity_type(part.entity_type.clone()).with_entity_name(part.entity_name.clone())
     });

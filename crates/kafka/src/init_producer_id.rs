@@ -1,4 +1,4 @@
-//! InitProducerId: identities for idempotent producers (KIP-98, KIP-360).
+//! InitProducerId: identities for idempotent producers (KIP-98).
 
 use std::sync::Arc;
 
@@ -6,8 +6,6 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ProducerId as WireId;
 use kafka_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use kafka_protocol::messages::init_producer_id_response::InitProducerIdResponse;
-use runnel_api::ProducerIdentity;
-use runnel_record::ProducerId;
 
 use crate::context::Context;
 use crate::error::code;
@@ -18,10 +16,10 @@ pub(crate) async fn handle(ctx: Arc<Context>, _version: i16, request: InitProduc
     if request.transactional_id.is_some() {
         return failed(ResponseError::TransactionalIdAuthorizationFailed);
     }
-    let known = request.producer_id.0 >= 0 && request.producer_epoch >= 0;
-    let current =
-        known.then_some(ProducerIdentity { id: ProducerId(request.producer_id.0), epoch: request.producer_epoch });
-    match ctx.broker.init_producer_id(current).await {
+    // Without a transactional id every producer gets an id of its own, whichever it says that it has, as in Kafka.
+    // @platformatic/kafka always says 0 at epoch 0: were that taken for its identity (KIP-360), all such producers would
+    // number their batches under one id, and records of one would pass for retries of another's.
+    match ctx.broker.init_producer_id(None).await {
         Ok(identity) => InitProducerIdResponse::default()
             .with_producer_id(WireId(identity.id.0))
             .with_producer_epoch(identity.epoch),

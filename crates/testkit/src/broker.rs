@@ -191,7 +191,10 @@ impl Produce for MemoryBroker {
         produced
     }
 
-    async fn init_producer_id(&self, _current: Option<ProducerIdentity>) -> Result<ProducerIdentity, Error> {
+    async fn init_producer_id(&self, current: Option<ProducerIdentity>) -> Result<ProducerIdentity, Error> {
+        if let Some(ProducerIdentity { id, epoch }) = current {
+            return Ok(ProducerIdentity { id, epoch: epoch + 1 });
+        }
         let mut state = self.state();
         state.last_producer += 1;
         Ok(ProducerIdentity { id: ProducerId(state.last_producer), epoch: 0 })

@@ -157,6 +157,29 @@ pub(super) const BROKER_TABLE: &[(&str, &str)] = &[
     ("min.insync.replicas", "min.insync.replicas"),
 ];
 
+/// What Kafka calls a topic's entry in its `server.properties`: the name under which clients are shown the default.
+pub(super) fn server_name(topic: &str) -> String {
+    let name = match topic {
+        "delete.retention.ms" | "max.compaction.lag.ms" | "min.compaction.lag.ms" => {
+            return format!("log.cleaner.{topic}");
+        }
+        "file.delete.delay.ms" => "log.segment.delete.delay.ms",
+        "flush.messages" => "log.flush.interval.messages",
+        "flush.ms" => "log.flush.interval.ms",
+        "max.message.bytes" => "message.max.bytes",
+        "min.cleanable.dirty.ratio" => "log.cleaner.min.cleanable.ratio",
+        "segment.index.bytes" => "log.index.size.max.bytes",
+        "segment.jitter.ms" => "log.roll.jitter.ms",
+        "segment.ms" => "log.roll.ms",
+        "cleanup.policy" | "index.interval.bytes" | "preallocate" | "segment.bytes" => return format!("log.{topic}"),
+        _ if ["local.retention.", "message.timestamp.", "retention."].iter().any(|of| topic.starts_with(of)) => {
+            return format!("log.{topic}");
+        }
+        same => same,
+    };
+    name.to_owned()
+}
+
 /// Broker settings that a request may change and that give topics nothing: throttles of moves, which tools take back
 /// when they look whether a move is done. By name.
 pub(super) const THROTTLES: &[Entry] = &[

@@ -104,3 +104,17 @@ fn describe_names_the_source_and_what_would_hold_without_it() {
     assert_eq!(entry.synonyms[1], ("topics.default_retention".into(), "-1".into(), ConfigSource::Broker));
     assert_eq!(describe(&set, &defaults(), None).len(), TABLE.len());
 }
+
+#[test]
+fn defaults_are_shown_under_the_name_that_they_have_on_kafkas_servers() {
+    let shown = |name: &str| {
+        let entry = describe(&BTreeMap::new(), &defaults(), Some(&[name.to_owned()])).remove(0);
+        entry.synonyms.into_iter().map(|(name, _, source)| (name, source)).collect::<Vec<_>>()
+    };
+    assert_eq!(shown("cleanup.policy"), [("log.cleanup.policy".to_owned(), ConfigSource::Default)]);
+    assert_eq!(shown("max.message.bytes"), [("message.max.bytes".to_owned(), ConfigSource::Default)]);
+    assert_eq!(shown("min.insync.replicas"), [("min.insync.replicas".to_owned(), ConfigSource::Default)]);
+    for (server, topic) in BROKER_TABLE {
+        assert_eq!(&server_name(topic), server);
+    }
+}

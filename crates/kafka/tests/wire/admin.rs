@@ -186,6 +186,8 @@ async fn quotas_are_kept() {
         let response = client.call(&request, version).await;
         let codes: Vec<_> = response.entries.iter().map(|entry| entry.error_code).collect();
         assert_eq!(codes, [0, Wire::InvalidRequest.code()]);
+        let kinds: Vec<_> = response.entries[0].entity.iter().map(|part| part.entity_type.as_str()).collect();
+        assert_eq!(kinds, ["client-id", "user"]);
         // sarama takes any message for a failure.
         assert_eq!(response.entries.iter().map(|e| e.error_message.is_some()).collect::<Vec<_>>(), [false, true]);
 

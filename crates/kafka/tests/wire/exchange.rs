@@ -507,6 +507,16 @@ async fn idempotent_producers_get_identities_and_transactional_ones_a_reason() {
     for version in 0..=5 {
         let plain = client.call(&InitProducerIdRequest::default().with_transactional_id(None), version).await;
         assert_eq!((plain.error_code, plain.producer_id.0 > 0, plain.producer_epoch), (0, true, 0));
+        if version >= 3 {
+            // What a producer says that it has been is nothing that another could not say as well.
+            let again = InitProducerIdRequest::default()
+                .with_transactional_id(None)
+                .with_producer_id(plain.producer_id)
+                .with_producer_epoch(plain.producer_epoch);
+            let again = client.call(&again, version).await;
+            assert_eq!((again.error_code, again.producer_epoch), (0, 0));
+            assert_ne!(again.producer_id, plain.producer_id);
+        }
         let request = InitProducerIdRequest::default().with_transactional_id(Some(TransactionalId(text("x"))));
         let refused = client.call(&request, version).await;
         assert_eq!(refused.error_code, Wire::TransactionalIdAuthorizationFailed.code());
