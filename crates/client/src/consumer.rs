@@ -11,11 +11,11 @@ use runnel_proto::consume::v1::consumer_service_client::ConsumerServiceClient;
 use runnel_proto::consume::v1::read_session_request::{Message as Ask, Open};
 use runnel_proto::consume::v1::read_session_response::{Batch, CaughtUp, Gap, Message as Reply};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
 
-use crate::backoff::Backoff;
+use crate::backoff::Mending;
 use crate::credit::Credit;
 use crate::offsets::MAX_MESSAGE;
 use crate::{Client, Error, ErrorKind, Result};
@@ -76,9 +76,7 @@ pub struct Consumer {
     cursors: Cursors,
     session: Option<Session>,
     credit: Credit,
-    backoff: Backoff,
-    /// Since when the session is broken, and when to open it anew.
-    broken: Option<(Instant, Instant)>,
+    mending: Mending,
 }
 
 /// The way out holds one request for many batches, so it needs no bound.
@@ -92,15 +90,8 @@ impl Consumer {
     /// Opens a session over `ranges`. Fails at once if that fails; from then on breaks are mended.
     pub async fn open(client: Client, ranges: Vec<wire::ReadRange>, options: ConsumerOptions) -> Result<Self> {
         let credit = Credit::new(options.credit_records, options.credit_bytes);
-        let mut consumer = Self {
-            client,
-            options,
-            cursors: Cursors::new(ranges),
-            session: None,
-            credit,
-            backoff: Backoff::default(),
-            broken: None,
-        };
+        let mut consumer =
+            Self { client, options, cursors: Cursors::new(ranges), session: None, credit, mending: Mending::default() };
         consumer.session = Some(consumer.connect().await?);
         Ok(consumer)
     }
@@ -155,11 +146,10 @@ impl Consumer {
     }
 
     fn on_reply(&mut self, reply: Option<Reply>) -> Option<Event> {
-        // It works again, which a session that was only opened does not show.
-        self.broken = None;
+        self.mending.works();
         match reply? {
             Reply::Batch(batch) => {
-                self.backoff.reset();
+                self.mending.delivers();
                 self.credit.took(&batch);
                 self.cursors.read(&batch.topic, batch.partition, batch.records.len(), batch.next_offset);
                 Some(Event::Batch(batch))
@@ -171,9 +161,8 @@ impl Consumer {
             }
             Reply::Drain(_) => {
                 // What is under way is read again from where we stand.
-                let now = Instant::now();
                 self.session = None;
-                self.broken = Some((now, now));
+                self.mending.ended();
                 None
             }
             Reply::Heartbeat(_) | Reply::Opened(_) => None,
@@ -183,19 +172,11 @@ impl Consumer {
     /// The session is gone: mend it if that may help.
     fn broke(&mut self, error: Error) -> Result<()> {
         self.session = None;
-        let now = Instant::now();
-        let since = self.broken.map_or(now, |(since, _)| since);
-        if !error.is_retryable() || now - since > self.options.patience {
-            return Err(error);
-        }
-        self.broken = Some((since, now + self.backoff.next(error.retry_after())));
-        Ok(())
+        self.mending.broke(error, self.options.patience)
     }
 
     async fn reconnect(&mut self) -> Result<()> {
-        if let Some((_, at)) = self.broken {
-            sleep_until(at).await;
-        }
+        self.mending.pause().await;
         match self.connect().await {
             Ok(session) => {
                 self.session = Some(session);

@@ -14,11 +14,11 @@ use runnel_proto::consume::v1::group_session_request::{Commit, Message as Ask, O
 use runnel_proto::consume::v1::group_session_response::{Committed, Message as Reply};
 use runnel_proto::consume::v1::read_session_response::{Batch, CaughtUp, Gap, Start};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
 
-use crate::backoff::Backoff;
+use crate::backoff::Mending;
 use crate::consumer::{LULL, MISSED_HEARTBEATS};
 use crate::credit::Credit;
 use crate::offsets::MAX_MESSAGE;
@@ -76,9 +76,9 @@ pub struct GroupConsumer {
     waiting: VecDeque<GroupEvent>,
     /// A revocation that the caller knows of.
     revoked: Option<u64>,
-    backoff: Backoff,
-    /// Since when the session is broken, and when to open it anew.
-    broken: Option<(Instant, Instant)>,
+    /// Commits of this session without an answer: of a call that was dropped, for one.
+    unanswered: usize,
+    mending: Mending,
 }
 
 /// The way out holds what one caller asks, one thing after the other, so it needs no bound.
@@ -103,8 +103,8 @@ impl GroupConsumer {
             credit,
             waiting: VecDeque::new(),
             revoked: None,
-            backoff: Backoff::default(),
-            broken: None,
+            unanswered: 0,
+            mending: Mending::default(),
         };
         consumer.session = Some(consumer.connect().await?);
         Ok(consumer)
@@ -126,7 +126,7 @@ impl GroupConsumer {
                 continue;
             }
             match self.receive().await {
-                Ok(Reply::Committed(_)) => {}
+                Ok(Reply::Committed(_)) => self.unanswered = self.unanswered.saturating_sub(1),
                 Ok(reply) => {
                     let event = self.on_reply(reply);
                     self.waiting.extend(event);
@@ -149,9 +149,12 @@ impl GroupConsumer {
             metadata: String::new(),
         };
         session.ask(Ask::Commit(Commit { offsets: offsets.iter().map(offset).collect() }));
+        self.unanswered += 1;
         loop {
             match self.receive().await {
+                Ok(Reply::Committed(_)) if self.unanswered > 1 => self.unanswered -= 1,
                 Ok(Reply::Committed(Committed { failed })) => {
+                    self.unanswered = 0;
                     let first = failed.into_iter().find_map(|failed| failed.error);
                     return first.map_or(Ok(()), |error| Err(error.into()));
                 }
@@ -200,10 +203,10 @@ impl GroupConsumer {
     }
 
     fn on_reply(&mut self, reply: Reply) -> Option<GroupEvent> {
+        // Also one without partitions has sessions that work.
+        self.mending.delivers();
         match reply {
             Reply::Assigned(assigned) => {
-                // It works again, which a session that was only opened does not show.
-                (self.broken, self.backoff) = (None, Backoff::default());
                 self.holdings.assigned(&assigned.partitions);
                 Some(GroupEvent::Assigned(assigned.partitions))
             }
@@ -224,8 +227,7 @@ impl GroupConsumer {
             Reply::CaughtUp(caught_up) => Some(GroupEvent::CaughtUp(caught_up)),
             Reply::Gap(gap) => Some(GroupEvent::Gap(gap)),
             Reply::Drain(_) => {
-                let now = Instant::now();
-                self.broken = Some((now, now));
+                self.mending.ended();
                 self.ended()
             }
             Reply::Joined(_) | Reply::Heartbeat(_) | Reply::Committed(_) => None,
@@ -234,7 +236,7 @@ impl GroupConsumer {
 
     /// The session is no more, and with it the membership.
     fn ended(&mut self) -> Option<GroupEvent> {
-        (self.session, self.revoked) = (None, None);
+        (self.session, self.revoked, self.unanswered) = (None, None, 0);
         Some(self.holdings.lost()).filter(|lost| !lost.is_empty()).map(GroupEvent::Lost)
     }
 
@@ -242,19 +244,11 @@ impl GroupConsumer {
     fn broke(&mut self, error: Error) -> Result<()> {
         let lost = self.ended();
         self.waiting.extend(lost);
-        let now = Instant::now();
-        let since = self.broken.map_or(now, |(since, _)| since);
-        if !error.is_retryable() || now - since > self.options.patience {
-            return Err(error);
-        }
-        self.broken = Some((since, now + self.backoff.next(error.retry_after())));
-        Ok(())
+        self.mending.broke(error, self.options.patience)
     }
 
     async fn reconnect(&mut self) -> Result<()> {
-        if let Some((_, at)) = self.broken {
-            sleep_until(at).await;
-        }
+        self.mending.pause().await;
         match self.connect().await {
             Ok(session) => {
                 self.session = Some(session);

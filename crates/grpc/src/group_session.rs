@@ -28,8 +28,8 @@ use tonic::{Code, Status, Streaming};
 use crate::budget::Lease;
 use crate::door::Door;
 use crate::error::Failure;
-use crate::reader::{Manner, Planned, Reader, heartbeat, pieces};
-use crate::session::{self, Life, Outbox, first, max_frame, resolved};
+use crate::reader::{Manner, Planned, Reader, pieces};
+use crate::session::{self, Life, Outbox, first, resolved};
 use member::{Member, Step};
 use seat::{Heard, Leaving, Seat};
 
@@ -65,11 +65,7 @@ async fn run(
     let Some(Asked::Open(open)) = first(&door, &mut requests).await?.message else {
         return Err(Failure::invalid("the first message of a session is `open`").into());
     };
-    let manner = Manner {
-        policy: open.out_of_range(),
-        heartbeat: heartbeat(open.heartbeat_ms),
-        max_frame: max_frame(&door, open.max_frame_bytes)?,
-    };
+    let manner = Manner::new(&door, open.out_of_range(), open.heartbeat_ms, open.max_frame_bytes)?;
     let reader = Reader::new(Arc::clone(&door), manner, open.credit);
     let mut seat = Seat::new(door, open, host)?;
     seat.replace().await;

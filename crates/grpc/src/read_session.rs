@@ -18,8 +18,8 @@ use tonic::{Status, Streaming};
 use crate::budget::Lease;
 use crate::door::Door;
 use crate::error::{FRAME_TOO_SMALL, Failure};
-use crate::reader::{Manner, Planned, Reader, heartbeat};
-use crate::session::{self, Life, Outbox, first, max_frame};
+use crate::reader::{Manner, Planned, Reader};
+use crate::session::{self, Life, Outbox, first};
 use plan::plan;
 
 pub(crate) fn handle(
@@ -40,11 +40,7 @@ async fn run(
     let Some(Asked::Open(open)) = first(&door, &mut requests).await?.message else {
         return Err(Failure::invalid("the first message of a session is `open`").into());
     };
-    let manner = Manner {
-        policy: open.out_of_range(),
-        heartbeat: heartbeat(open.heartbeat_ms),
-        max_frame: max_frame(&door, open.max_frame_bytes)?,
-    };
+    let manner = Manner::new(&door, open.out_of_range(), open.heartbeat_ms, open.max_frame_bytes)?;
     let mut reader = begin(&door, open, manner, &outbox).await?;
     lease.done();
     let mut heartbeat_at = Instant::now() + manner.heartbeat;

@@ -21,7 +21,7 @@ use crate::door::{Door, duration};
 use crate::error::Failure;
 use crate::position::{find, within};
 use crate::records::unpack;
-use crate::session::resolved;
+use crate::session::{max_frame, resolved};
 pub(crate) use machine::Goal;
 use machine::Machine;
 
@@ -59,9 +59,17 @@ pub(crate) struct Manner {
     pub(crate) max_frame: usize,
 }
 
-/// The time between heartbeats that a client gets who asked for `ms`.
-pub(crate) fn heartbeat(ms: Option<u32>) -> Duration {
-    duration(ms, HEARTBEAT, HEARTBEATS.0, HEARTBEATS.1)
+impl Manner {
+    /// As the client asked, within the limits.
+    pub(crate) fn new(
+        door: &Door,
+        policy: OutOfRange,
+        heartbeat_ms: Option<u32>,
+        max_frame_bytes: Option<u32>,
+    ) -> Result<Self, Failure> {
+        let heartbeat = duration(heartbeat_ms, HEARTBEAT, HEARTBEATS.0, HEARTBEATS.1);
+        Ok(Self { policy, heartbeat, max_frame: max_frame(door, max_frame_bytes)? })
+    }
 }
 
 /// Answers of a fetch, with the index of each partition.
