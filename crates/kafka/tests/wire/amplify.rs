@@ -1,6 +1,6 @@
 //! Small requests with large answers: they are made no larger than they must be, and not by the dozen.
 
-use crate::support::start;
+use crate::support::{Client, Server, start};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::*;
@@ -9,6 +9,19 @@ use runnel_testkit::{BatchSpec, MemoryBroker, batch};
 
 fn name() -> TopicName {
     TopicName("t".to_owned().into())
+}
+
+/// A produce request behind others whose replies nobody reads is not started; returns its correlation id.
+async fn held_up(broker: &MemoryBroker, server: &Server, client: &mut Client) -> i32 {
+    let data = produce_request::PartitionProduceData::default().with_records(Some(batch(&BatchSpec::default())));
+    let topic = produce_request::TopicProduceData::default().with_name(name()).with_partition_data(vec![data]);
+    let last = client.send(&ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]), 9).await;
+    let mut neighbour = server.client().await;
+    for _ in 0..500 {
+        neighbour.call(&ApiVersionsRequest::default(), 0).await;
+    }
+    assert!(broker.appends().is_empty(), "all replies are in memory");
+    last
 }
 
 #[tokio::test]
@@ -59,14 +72,7 @@ async fn replies_that_nobody_reads_hold_up_the_requests_behind_them() {
     for _ in 0..asked {
         ids.push(client.send(&MetadataRequest::default().with_topics(None), 1).await);
     }
-    let data = produce_request::PartitionProduceData::default().with_records(Some(batch(&BatchSpec::default())));
-    let topic = produce_request::TopicProduceData::default().with_name(name()).with_partition_data(vec![data]);
-    let last = client.send(&ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]), 9).await;
-    let mut neighbour = server.client().await;
-    for _ in 0..500 {
-        neighbour.call(&ApiVersionsRequest::default(), 0).await;
-    }
-    assert!(broker.appends().is_empty(), "all replies are in memory");
+    let last = held_up(&broker, &server, &mut client).await;
     for id in ids {
         let response = client.receive::<MetadataRequest>(1, id).await;
         assert_eq!(response.topics[0].partitions.len(), 20_000);
@@ -95,14 +101,7 @@ async fn replies_of_coordinators_that_nobody_reads_do_so_too() {
     for _ in 0..60 {
         ids.push(client.send(&ListGroupsRequest::default(), 4).await);
     }
-    let data = produce_request::PartitionProduceData::default().with_records(Some(batch(&BatchSpec::default())));
-    let topic = produce_request::TopicProduceData::default().with_name(name()).with_partition_data(vec![data]);
-    let last = client.send(&ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]), 9).await;
-    let mut neighbour = server.client().await;
-    for _ in 0..500 {
-        neighbour.call(&ApiVersionsRequest::default(), 0).await;
-    }
-    assert!(broker.appends().is_empty(), "all replies are in memory");
+    let last = held_up(&broker, &server, &mut client).await;
     for id in ids {
         assert_eq!(client.receive::<ListGroupsRequest>(4, id).await.groups.len(), groups);
     }
