@@ -16,6 +16,8 @@ pub enum ErrorKind {
     InUse,
     /// The changes asked for are no longer kept: take a new snapshot and watch from there.
     Compacted,
+    /// The store does not take our password, or does not let us at our keys; nothing was applied.
+    Denied,
     /// The stored bytes are damaged; an operator must look.
     Corrupt,
     /// The stored bytes were written by a newer release.
@@ -80,6 +82,18 @@ pub enum Error {
     /// A read or a commit failed. After a failed commit the store answers nothing else.
     #[error("the metadata store failed: {0}")]
     Failed(#[source] Arc<redb::Error>),
+    /// etcd refused a request, or did not answer it.
+    #[error("etcd cannot {action}: {}", .status.message())]
+    Etcd {
+        /// What was tried.
+        action: &'static str,
+        /// What it said.
+        #[source]
+        status: Arc<tonic::Status>,
+    },
+    /// A key that none of ours can be lies below our prefix.
+    #[error("there is a key `{0}` that runnel has not written: is the prefix of this cluster used by others?")]
+    Foreign(String),
     /// The answer was lost: the thread that held the request ended without giving one.
     #[error("the metadata store stopped before it answered")]
     AnswerLost,
@@ -90,7 +104,7 @@ pub enum Error {
 
 impl Error {
     /// What the caller can do about it.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::LeaseNotFound(_) => ErrorKind::NotFound,
@@ -98,8 +112,17 @@ impl Error {
             Self::Compacted { .. } => ErrorKind::Compacted,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::NewerFormat { .. } => ErrorKind::Unsupported,
-            Self::Io { .. } | Self::Failed(_) | Self::AnswerLost => ErrorKind::Unavailable,
+            Self::Foreign(_) => ErrorKind::Corrupt,
+            Self::Etcd { status, .. } if is_denied(status) => ErrorKind::Denied,
+            Self::Io { .. } | Self::Failed(_) | Self::Etcd { .. } | Self::AnswerLost => ErrorKind::Unavailable,
             Self::Closed => ErrorKind::Closed,
         }
     }
+}
+
+/// etcd has no code of its own for a wrong password.
+fn is_denied(status: &tonic::Status) -> bool {
+    matches!(status.code(), tonic::Code::PermissionDenied | tonic::Code::Unauthenticated)
+        || status.message().contains("authentication failed")
+        || status.message().contains("user name is empty")
 }

@@ -1,10 +1,11 @@
-//! Installs what the tests and the demo need: system packages, a Python environment, an S3 server, Kafka's tools, and
+//! Installs what the tests and the demo need: system packages, a Python environment, an S3 server, etcd, Kafka's tools, and
 //! the client libraries under test.
 //!
 //! Idempotent, and quick where all is there. Everything but system packages goes to the user's cache folder.
 //! What a folder was made from is written beside it (a stamp), last, so that an interrupted installation is redone.
 
 mod clients;
+mod etcd;
 mod kafka;
 mod python;
 mod s3;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 pub(crate) use clients::dir as client_drivers;
+pub(crate) use etcd::etcd;
 pub(crate) use kafka::{VERSION as KAFKA_VERSION, libs as kafka_libs};
 pub(crate) use s3::versitygw;
 
@@ -24,6 +26,7 @@ pub(crate) fn all() -> Result<()> {
     system::install(&system::TESTS)?;
     python::install()?;
     s3::install()?;
+    etcd::install()?;
     kafka::install()?;
     clients::install()
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         })?;
         step("protocol model", || model(args.long))?;
     }
-    step("Rust tests", || process::run(workspace::cargo().args(["test", "--quiet", "--workspace"])))?;
+    step("Rust tests", || rust_tests(args.fast))?;
     if !args.fast {
         step("build", || {
             // With the tests: of the binary alone other features of its dependencies would be built, and those anew.
@@ -69,6 +69,18 @@ fn model(long: bool) -> Result<()> {
     process::run(if long { &mut command } else { command.arg("D") })
 }
 
+/// Those that need a real etcd are in modules named `real_etcd`.
+fn rust_tests(fast: bool) -> Result<()> {
+    let mut command = workspace::cargo();
+    command.args(["test", "--quiet", "--workspace"]);
+    if fast {
+        command.args(["--", "--skip", "real_etcd"]);
+    } else {
+        command.env("ETCD_BIN", install::etcd()?);
+    }
+    process::run(&mut command)
+}
+
 fn debug_binary() -> Result<PathBuf> {
     Ok(workspace::metadata()?.target_directory.join("debug/runnel"))
 }
@@ -81,6 +93,7 @@ fn black_box(long: bool) -> Result<()> {
         .current_dir(workspace::root())
         .env("RUNNEL_BIN", debug_binary()?)
         .env("VERSITYGW_BIN", install::versitygw()?)
+        .env("ETCD_BIN", install::etcd()?)
         .env("KAFKA_LIBS", install::kafka_libs()?)
         .env("CLIENT_DRIVERS", install::client_drivers()?)
         .env("PYTHONDONTWRITEBYTECODE", "1");

@@ -23,6 +23,9 @@ pub(crate) const PYTHON: [Need; 1] = [VENV];
 /// What an S3 server is built with.
 pub(crate) const S3: [Need; 1] = [GO];
 
+/// What etcd is built with.
+pub(crate) const ETCD: [Need; 1] = [GO];
+
 /// What the drivers of Go clients are built with.
 pub(crate) const GO_CLIENTS: [Need; 1] = [GO];
 
