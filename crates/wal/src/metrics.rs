@@ -25,3 +25,10 @@ pub(crate) fn block(bytes: u64, took: Duration) {
     counter!("runnel_wal_bytes_total").increment(bytes);
     histogram!("runnel_wal_flush_seconds").record(took.as_secs_f64());
 }
+
+/// A slot of `bytes` is in the bucket, `took` after it was first put.
+pub(crate) fn slot(bytes: u64, took: Duration) {
+    counter!("runnel_wal_slots_total").increment(1);
+    counter!("runnel_wal_bytes_total").increment(bytes);
+    histogram!("runnel_wal_flush_seconds").record(took.as_secs_f64());
+}
