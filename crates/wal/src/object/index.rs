@@ -19,12 +19,19 @@ struct Partition {
     shipped: Offset,
 }
 
+/// Runs in a slot, and what they are charged.
+#[derive(Debug, Default, Clone, Copy)]
+struct SlotUse {
+    runs: u32,
+    bytes: u64,
+}
+
 /// The runs of a lane.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     partitions: BTreeMap<TopicPartition, Partition>,
-    /// Number of runs in each slot from `first` on.
-    pins: VecDeque<u32>,
+    /// What each slot from `first` on holds.
+    slots: VecDeque<SlotUse>,
     first: u64,
     /// Topics deleted; entries of theirs may still come.
     forgotten: BTreeSet<TopicId>,
@@ -66,11 +73,12 @@ impl Index {
             superseded.extend(partition.runs.pop_back());
         }
         partition.runs.push_back(run);
-        let pins = usize::try_from(run.slot - self.first + 1).unwrap_or(usize::MAX);
-        if self.pins.len() < pins {
-            self.pins.resize(pins, 0);
+        let count = usize::try_from(run.slot - self.first + 1).unwrap_or(usize::MAX);
+        if self.slots.len() < count {
+            self.slots.resize(count, SlotUse::default());
         }
-        self.pins[pins - 1] += 1;
+        self.slots[count - 1].runs += 1;
+        self.slots[count - 1].bytes += charge(&run);
         self.runs += 1;
         self.bytes += charge(&run);
         self.release(&superseded);
@@ -78,11 +86,10 @@ impl Index {
 
     fn release(&mut self, gone: &[SlotRun]) {
         for run in gone {
-            if let Some(pins) = run.slot.checked_sub(self.first).and_then(|at| usize::try_from(at).ok())
-                && let Some(pins) = self.pins.get_mut(pins)
-            {
-                *pins -= 1;
-            }
+            // A slot in front of the first has no runs, so there is one for this.
+            let at = usize::try_from(run.slot - self.first).unwrap_or(usize::MAX);
+            self.slots[at].runs -= 1;
+            self.slots[at].bytes -= charge(run);
             self.runs -= 1;
             self.bytes -= charge(run);
         }
@@ -110,8 +117,8 @@ impl Index {
 
     /// The first slot that is needed, if there is one below `limit`, else `limit`. Slots below it are let go.
     pub(crate) fn needed_from(&mut self, limit: u64) -> u64 {
-        while self.first < limit && self.pins.front().is_none_or(|pins| *pins == 0) {
-            self.pins.pop_front();
+        while self.first < limit && self.slots.front().is_none_or(|used| used.runs == 0) {
+            self.slots.pop_front();
             self.first += 1;
         }
         self.first
@@ -147,12 +154,13 @@ impl Index {
         let here = partition.runs.range(first..).take_while(|run| run.slot < durable);
         let mut plan: Vec<SlotRun> = Vec::new();
         let mut bytes = 0;
+        // Runs are charged for being one, so that a read of many small ones is many short reads.
         for run in here {
             // The first run may start before `from`, so one more.
             if run.base >= upto || (bytes > max_bytes as u64 && plan.len() > 1) {
                 break;
             }
-            bytes += run.body_len;
+            bytes += charge(run);
             plan.push(*run);
         }
         if plan.first().is_some_and(|run| run.base > from) { Err(absent) } else { Ok(plan) }
@@ -161,18 +169,17 @@ impl Index {
     /// What pins the oldest slots, below `durable`, that together hold `bytes`: partitions, and the offset that each has
     /// to ship up to.
     pub(crate) fn oldest(&self, bytes: u64, durable: u64) -> Vec<(TopicPartition, Offset)> {
-        let mut by_slot: Vec<&SlotRun> = self.iter().filter(|run| run.slot < durable).collect();
-        by_slot.sort_by_key(|run| run.slot);
-        let mut upto = BTreeMap::new();
-        let (mut taken, mut last) = (0, 0);
-        for run in by_slot {
-            if taken >= bytes && run.slot != last {
-                break;
-            }
-            taken += charge(run);
-            last = run.slot;
-            upto.insert(run.tp, run.next);
-        }
-        upto.into_iter().collect()
+        let mut left = bytes;
+        let more = |used: &&SlotUse| {
+            let more = left > 0;
+            left = left.saturating_sub(used.bytes);
+            more
+        };
+        let end = durable.min(self.first + self.slots.iter().take_while(more).count() as u64);
+        let last_of = |partition: &Partition| {
+            let count = partition.runs.partition_point(|run| run.slot < end);
+            Some(partition.runs.get(count.checked_sub(1)?)?.next)
+        };
+        self.partitions.iter().filter_map(|(tp, partition)| Some((*tp, last_of(partition)?))).collect()
     }
 }

@@ -149,13 +149,13 @@ impl Lane {
         }
     }
 
-    /// Accepts an entry, or says why not.
+    /// Accepts an entry, or says why not; also says whether [`Lane::wake_at`] has changed by it.
     pub(crate) fn append(
         &mut self,
         now: Instant,
         entry: Entry,
         listener: &Arc<dyn Listener>,
-    ) -> Result<LaneSeq, Error> {
+    ) -> Result<(LaneSeq, bool), Error> {
         self.admit(&entry)?;
         self.ends.insert(entry.tp, (entry.batch.leader_epoch(), entry.batch.next_offset()));
         self.pending_bytes += cost(&entry);
@@ -163,7 +163,7 @@ impl Lane {
         let seq = LaneSeq(self.next_seq);
         self.next_seq += 1;
         self.pending.push_back(Pending { entry, listener: Arc::clone(listener), seq, at: now });
-        Ok(seq)
+        Ok((seq, self.pending.len() == 1 || self.pending_bytes >= self.options.max_bytes))
     }
 
     fn admit(&mut self, entry: &Entry) -> Result<(), Error> {

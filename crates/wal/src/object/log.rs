@@ -80,8 +80,10 @@ impl ObjectLog {
     /// `Throttled` past a limit, `Fenced` or `Closed` when the lane has ended, and `NotContiguous` if the entry does
     /// not continue its partition in its epoch. Nothing was queued then.
     pub fn append(&self, entry: Entry, listener: &Arc<dyn Listener>) -> Result<LaneSeq, Error> {
-        let seq = self.0.shared.lane().append(Instant::now(), entry, listener)?;
-        self.0.shared.changed.notify_one();
+        let (seq, is_due) = self.0.shared.lane().append(Instant::now(), entry, listener)?;
+        if is_due {
+            self.0.shared.changed.notify_one();
+        }
         Ok(seq)
     }
 
@@ -100,12 +102,7 @@ impl ObjectLog {
     ) -> Result<Vec<StoredBatch>, Error> {
         let shared = &self.0.shared;
         let plan = shared.lane().plan(tp, from, upto, max_bytes)?;
-        let found = read::read(&shared.bucket, self.lane(), tp, &plan, from..upto, max_bytes).await;
-        // A slot that was shipped and deleted meanwhile is no damage.
-        if found.is_err() {
-            shared.lane().plan(tp, from, upto, max_bytes)?;
-        }
-        found
+        read::read(&shared.bucket, self.lane(), &plan, from..upto, max_bytes).await
     }
 
     /// Entries of `tp` below `upto` are in the bucket as segments, and a root refers to them. Slots that nothing needs

@@ -161,7 +161,7 @@ impl SealedLane {
         max_bytes: usize,
     ) -> Result<Vec<StoredBatch>, Error> {
         let plan = self.index.plan(tp, from, upto, max_bytes, self.end)?;
-        read::read(&self.bucket, self.lane(), tp, &plan, from..upto, max_bytes).await
+        read::read(&self.bucket, self.lane(), &plan, from..upto, max_bytes).await
     }
 
     /// Where entries of `tp` may have been in damaged slots.

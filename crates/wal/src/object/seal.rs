@@ -31,7 +31,7 @@ pub async fn seal(bucket: &Bucket, lane: Uuid, session: u64, fail: &FailPoints) 
         Some(LaneHeader { end: Some(end), .. }) => return Ok(end),
         found => found.map_or(0, |header| header.trim),
     };
-    let first = first_gap(bucket, lane, trim).await?;
+    let first = first_gap(bucket, lane, trim).await.unwrap_or(trim);
     seal_from(bucket, lane, session, first, fail).await
 }
 

@@ -145,6 +145,28 @@ async fn a_slot_that_goes_while_it_is_read_is_absent_not_damaged() {
         owner.log.shipped(tp(0), Offset(1));
     };
     assert!(matches!(tokio::join!(read, ship).0, Err(Error::Absent { .. })));
+    // One that goes without a pointer behind it is lost.
+    assert!(owner.put(0, 1, b"y").await);
+    bucket.delete(&runnel_blob::Key::Slot { lane: LANE, slot: 1 }).await.unwrap();
+    assert!(matches!(owner.log.read(tp(0), Offset(1), ALL, 1).await, Err(Error::Corrupt { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_too_large_to_be_read_along_are_read_as_asked() {
+    let (bucket, faults) = behind(&store());
+    let owner = Owner::new(&bucket, ObjectOptions::default()).await;
+    let body = vec![7; 30 << 10];
+    for base in 0..9 {
+        owner.append(0, base, &body).unwrap();
+    }
+    owner.append(1, 0, b"").unwrap();
+    assert!(owner.put(0, 9, &body).await);
+    let before = faults.requests().len();
+    let found = owner.log.read(tp(0), Offset(4), ALL, 70_000).await.unwrap();
+    assert_eq!(found.iter().map(|stored| stored.batch.base_offset().0).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(faults.requests().len() - before, 2, "the rows, and then two bodies");
+    assert_eq!(owner.log.read(tp(0), Offset(0), ALL, usize::MAX).await.unwrap().len(), 10);
+    assert_eq!(bodies(&owner.log.read(tp(1), Offset(0), ALL, 1).await.unwrap()), [""]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,12 +195,12 @@ async fn damage_is_fetched_again_and_then_named() {
     let (slow, faults) = behind(&bucket);
     let reader = crate::object::read::read;
     let plan = SealedLanePlan::of(&bucket).await;
-    faults.once_after(2, Op::Get, "", Fault::Delay(Duration::from_secs(1)));
+    faults.once_after(1, Op::Get, "", Fault::Delay(Duration::from_secs(1)));
     let mend = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         bucket.put(&key, vec![good]).await.unwrap();
     };
-    let (found, ()) = tokio::join!(reader(&slow, LANE, tp(0), &plan.0, Offset(1)..ALL, usize::MAX), mend);
+    let (found, ()) = tokio::join!(reader(&slow, LANE, &plan.0, Offset(1)..ALL, usize::MAX), mend);
     assert_eq!(found.unwrap().len(), 2);
 }
 

@@ -59,7 +59,7 @@ impl Rig {
     fn append(&mut self, partition: i32, base: i64) -> Result<u64, Error> {
         let seq = self.lane.append(self.now, entry(partition, base, 1, 1, b""), &self.listener)?;
         self.on(Input::Due);
-        Ok(seq.0)
+        Ok(seq.0.0)
     }
 
     fn ours(&mut self, slot: u64) {

@@ -32,6 +32,19 @@ enum Broken {
     SealDeleted,
 }
 
+/// What a run went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Story {
+    /// Entries acknowledged.
+    durable: u64,
+    /// Entries that were not, and are in the lane all the same.
+    unheard: u64,
+    /// Where the lane began when it was sealed.
+    trim: u64,
+    /// Slots behind the end.
+    dead: usize,
+}
+
 /// SplitMix64.
 struct Rng(u64);
 
@@ -189,11 +202,15 @@ async fn own(
 async fn watch(bucket: Bucket) -> Result<(), String> {
     let mut seen: BTreeMap<u64, Bytes> = BTreeMap::new();
     let mut end = None;
-    loop {
+    for round in 0u64.. {
         let listed = slots(&bucket).await;
         let mut now = BTreeMap::new();
-        for (slot, _) in listed {
-            if let Some(bytes) = bucket.get(&Key::Slot { lane: LANE, slot }).await.unwrap() {
+        for (slot, len) in listed {
+            // Looking at all of them every time takes long, in real time.
+            let known = seen.get(&slot).filter(|known| known.len() as u64 == len && !round.is_multiple_of(20));
+            if let Some(known) = known {
+                now.insert(slot, known.clone());
+            } else if let Some(bytes) = bucket.get(&Key::Slot { lane: LANE, slot }).await.unwrap() {
                 now.insert(slot, bytes);
             }
         }
@@ -213,8 +230,9 @@ async fn watch(bucket: Bucket) -> Result<(), String> {
         seen.extend(now);
         // Nothing is needed of a lane that is retired, so there is little left to see.
         let retired = header_is_retired(&bucket).await;
-        tokio::time::sleep(Duration::from_millis(if retired { 1_000 } else { 15 })).await;
+        tokio::time::sleep(Duration::from_millis(if retired { 1_000 } else { 10 + round * 7 % 50 })).await;
     }
+    Ok(())
 }
 
 async fn header_is_retired(bucket: &Bucket) -> bool {
@@ -261,7 +279,7 @@ async fn recover(bucket: &Bucket, model: &Shared) -> Result<(), String> {
     Ok(())
 }
 
-async fn run(seed: u64, broken: Broken) -> Result<u64, String> {
+async fn run(seed: u64, broken: Broken) -> Result<Story, String> {
     let mut rng = Rng(seed);
     let bucket = store();
     let model: Shared = Shared::default();
@@ -292,6 +310,8 @@ async fn run(seed: u64, broken: Broken) -> Result<u64, String> {
     }
     recover(&bucket, &model).await?;
     model.lock().unwrap().check(heard(&owner))?;
+    let trim = lane_header(&bucket).await.trim;
+    let dead = slots(&bucket).await.iter().filter(|(slot, _)| *slot > ends[0]).count();
     // The janitor, while the writer may still believe that it lives.
     let janitor = faulty(&bucket, &mut rng);
     while retire(&janitor, LANE, &FailPoints::default()).await.is_err() {
@@ -322,12 +342,15 @@ async fn run(seed: u64, broken: Broken) -> Result<u64, String> {
     }
     let header = lane_header(&bucket).await;
     match seal(&bucket, LANE, 10, &FailPoints::default()).await {
-        Ok(end) if end == ends[0] && header.trim == end => Ok(durable),
+        Ok(end) if end == ends[0] && header.trim == end => {
+            let have: usize = model.lock().unwrap().shipped.values().map(Vec::len).sum();
+            Ok(Story { durable, unheard: have as u64 - durable, trim, dead })
+        }
         other => Err(format!("sealed at {}, then {other:?}, trim {}", ends[0], header.trim)),
     }
 }
 
-fn simulate(seed: u64, broken: Broken) -> Result<u64, String> {
+fn simulate(seed: u64, broken: Broken) -> Result<Story, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(run(seed, broken)).map_err(|what| format!("seed {seed}: {what}"))
 }
@@ -343,9 +366,21 @@ fn the_protocol_holds() {
         simulate(seed, Broken::Nothing).unwrap();
         return;
     }
-    let durable: Vec<u64> =
-        (0..number("RUNNEL_SEEDS").unwrap_or(150)).map(|seed| simulate(seed, Broken::Nothing).unwrap()).collect();
-    assert!(durable.iter().filter(|durable| **durable > 20).count() > durable.len() / 2, "the runs do something");
+    let seeds = 0..number("RUNNEL_SEEDS").unwrap_or(120);
+    let stories: Vec<Story> = seeds.map(|seed| simulate(seed, Broken::Nothing).unwrap()).collect();
+    // It holds easily where nothing happens.
+    let count = |what: fn(&Story) -> bool| stories.iter().filter(|story| what(story)).count();
+    let counts = [
+        count(|story| story.durable > 10),
+        count(|story| story.unheard > 0),
+        count(|story| story.trim > 0),
+        count(|story| story.dead > 0),
+    ];
+    println!(
+        "of {} runs acknowledged much, or had unheard entries, a moved start, dead slots: {counts:?}",
+        stories.len()
+    );
+    assert!(counts[0] > stories.len() / 2 && counts[1..].iter().all(|count| *count > 5), "{counts:?}");
 }
 
 #[test]
