@@ -14,6 +14,7 @@
 
 mod draft;
 mod driver;
+mod event;
 mod header;
 mod index;
 mod janitor;
@@ -25,6 +26,7 @@ mod recover;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod trim;
 
 pub use janitor::{retire, sweep};
 pub use log::ObjectLog;

@@ -12,8 +12,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::draft::Draft;
+use super::event::{Effect, Input, Placed, Trimmed};
 use super::header;
-use super::lane::{Effect, Input, Lane, Placed, Trimmed};
+use super::lane::Lane;
 use super::options::ObjectLaneIdentity;
 use crate::Error;
 use crate::metrics;

@@ -1,7 +1,6 @@
 //! The owner's side of an object lane: what to write, what is durable, what may go. No I/O, no clock.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 
 use runnel_format::wal::{CHECKPOINT_EVERY, SlotRun};
@@ -10,65 +9,18 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::draft::Draft;
+use super::event::{Effect, Input, Placed, Trimmed};
 use super::index::Index;
 #[cfg(test)]
 use super::options::Mutant;
 use super::options::ObjectOptions;
+use super::trim::Trim;
 use crate::entry::{Entry, LaneSeq, Listener, Pressure};
 use crate::error::Error;
 use crate::queue::{Waiting, cost, throttle};
 
 /// Runs in a checkpoint, at most: past that a recovery reads more headers instead.
 const MAX_CHECKPOINT_RUNS: usize = 32 << 10;
-
-/// What has happened.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// Time has passed, or something was asked for.
-    Due,
-    /// The outcome of a [`Effect::Put`] is known.
-    Put(u64, Placed),
-    /// A [`Effect::Trim`] has ended.
-    Trim(Trimmed),
-    /// A [`Effect::Delete`] has ended: everything below this number is gone.
-    Deleted(u64),
-}
-
-/// What is in a slot that the owner wrote to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Placed {
-    /// What it wrote.
-    Ours,
-    /// A SEAL.
-    Sealed,
-    /// It will never be known, or something that should not be there. Says what.
-    Lost(Arc<str>),
-}
-
-/// What became of the trim pointer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Trimmed {
-    /// It is there, durably.
-    At(u64),
-    /// The lane is sealed.
-    Sealed,
-    /// It will never be known. Says why.
-    Lost(Arc<str>),
-}
-
-/// What is to be done.
-pub(crate) enum Effect {
-    /// Write a slot if it is absent, however often it takes.
-    Put(Draft),
-    /// Tell these that their entries are durable.
-    Durable(Waiting),
-    /// Tell these that the outcome of their entries is unknown.
-    Failed(Waiting),
-    /// Move the trim pointer, durably.
-    Trim(u64),
-    /// Delete these slots. The trim pointer is behind them.
-    Delete(Range<u64>),
-}
 
 struct Pending {
     entry: Entry,
@@ -91,15 +43,6 @@ enum State {
     /// Sealed by someone else.
     Fenced,
     Closed(Arc<str>),
-}
-
-/// Where trimming stands: `deleted <= pointer <= what is shipped`.
-struct Trim {
-    pointer: u64,
-    deleted: u64,
-    busy: bool,
-    /// Not before.
-    at: Option<Instant>,
 }
 
 /// The lane of a session that lives.
@@ -143,7 +86,7 @@ impl Lane {
             unflushed: 0,
             ends: BTreeMap::new(),
             index: Index::new(0),
-            trim: Trim { pointer: 0, deleted: 0, busy: false, at: None },
+            trim: Trim::default(),
             refused: false,
             failed: Waiting::default(),
         }
@@ -196,11 +139,10 @@ impl Lane {
         match input {
             Input::Due => {}
             Input::Put(slot, placed) => self.placed(slot, placed, effects),
-            Input::Trim(trimmed) => self.trimmed(trimmed),
-            Input::Deleted(upto) => {
-                self.trim.busy = false;
-                self.trim.deleted = self.trim.deleted.max(upto);
-            }
+            Input::Trim(Trimmed::At(pointer)) => self.trim.recorded(pointer),
+            Input::Trim(Trimmed::Sealed) => self.end(State::Fenced),
+            Input::Trim(Trimmed::Lost(reason)) => self.end(State::Closed(reason)),
+            Input::Deleted(upto) => self.trim.deleted(upto),
         }
         while self.flush_at().is_some_and(|due| due <= now) {
             effects.push(Effect::Put(self.flush()));
@@ -213,7 +155,7 @@ impl Lane {
 
     /// When [`Input::Due`] would do something, if nothing else happens.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        let trim = self.trim.at.filter(|_| self.is_alive() && !self.trim.busy);
+        let trim = self.trim.wake_at().filter(|_| self.is_alive());
         [self.flush_at(), trim].into_iter().flatten().min()
     }
 
@@ -273,36 +215,12 @@ impl Lane {
         }
     }
 
-    fn trimmed(&mut self, trimmed: Trimmed) {
-        self.trim.busy = false;
-        match trimmed {
-            Trimmed::At(pointer) => self.trim.pointer = self.trim.pointer.max(pointer),
-            Trimmed::Sealed => self.end(State::Fenced),
-            Trimmed::Lost(reason) => self.end(State::Closed(reason)),
-        }
-    }
-
     /// The pointer first, then what is below it.
     fn move_trim(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.trim.busy || !self.is_alive() {
-            return;
-        }
-        let wanted = self.index.needed_from(self.acknowledged);
-        let early = self.trim.at.is_some_and(|at| now < at) && !matches!(self.state, State::Closing);
-        #[cfg(test)]
-        if self.options.mutant == Some(Mutant::DeleteFirst) && wanted > self.trim.deleted {
-            self.trim.busy = true;
-            return effects.push(Effect::Delete(self.trim.deleted..wanted));
-        }
-        if wanted > self.trim.pointer && !early {
-            self.trim.at = Some(now + self.options.trim_every);
-            self.trim.busy = true;
-            effects.push(Effect::Trim(wanted));
-        } else if self.trim.deleted < self.trim.pointer {
-            self.trim.busy = true;
-            effects.push(Effect::Delete(self.trim.deleted..self.trim.pointer));
-        } else if wanted == self.trim.pointer && !early {
-            self.trim.at = None;
+        if self.is_alive() {
+            let wanted = self.index.needed_from(self.acknowledged);
+            let at_once = matches!(self.state, State::Closing);
+            effects.extend(self.trim.next(now, wanted, at_once, &self.options));
         }
     }
 
@@ -349,9 +267,9 @@ impl Lane {
 
     /// Whether there is nothing left to do, now and later.
     pub(crate) fn is_finished(&self) -> bool {
-        let idle = self.pending.is_empty() && self.flights.is_empty() && !self.trim.busy;
+        let idle = self.pending.is_empty() && self.flights.is_empty() && self.trim.is_idle();
         let over = !self.is_alive() && self.failed.is_empty();
-        over || (matches!(self.state, State::Closing) && idle && self.trim.deleted == self.trim.pointer)
+        over || (matches!(self.state, State::Closing) && idle)
     }
 
     /// The runs to look at for a read.

@@ -98,6 +98,24 @@ async fn a_lane_ends_at_its_first_hole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_listing_is_a_hint_only() {
+    let bucket = store();
+    let _owner = lane_of(&bucket, 5).await;
+    let (blind, faults) = behind(&bucket);
+    faults.always(Op::List, "", Fault::FailBefore);
+    assert_eq!(seal(&blind, LANE, 8, &FailPoints::default()).await.unwrap(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_slot_is_not_an_end() {
+    let bucket = store();
+    let _owner = lane_of(&bucket, 3).await;
+    damage(&bucket, 1, 40).await;
+    assert_eq!(seal_from(&bucket, LANE, 8, 0, &FailPoints::default()).await.unwrap(), 3);
+    assert_eq!(SealedLane::open(&bucket, LANE).await.unwrap().damaged(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_seal_below_the_trim_pointer_is_void() {
     let bucket = store();
     let owner = lane_of(&bucket, 2).await;
