@@ -51,12 +51,12 @@ impl Shared {
     /// Lets the machine take in `input`.
     fn step(&self, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let unshipped = {
+        let pressure = {
             let mut lane = self.lane();
             lane.on(Instant::now(), input, &mut effects);
-            lane.pressure().unshipped_bytes
+            lane.pressure()
         };
-        metrics::unshipped(unshipped);
+        metrics::object_lane(pressure.unflushed_bytes, pressure.unshipped_bytes);
         effects
     }
 }

@@ -1,5 +1,6 @@
 //! The log of a living session over a bucket in memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -214,4 +215,34 @@ impl SealedLanePlan {
         let facts = (0..3).map(|base| (tp(0), runnel_record::LeaderEpoch(1), Offset(base)..Offset(base + 1), 4));
         Self(crate::object::draft::group(0, header.data_at(), facts))
     }
+}
+
+/// On real threads and in real time, which the other tests are not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn many_threads_append_and_read() {
+    let bucket = store();
+    let options = ObjectOptions { interval: Duration::from_millis(1), max_bytes: 20_000, ..ObjectOptions::default() };
+    let owner = Arc::new(Owner::new(&bucket, options).await);
+    let writers = (0..4).map(|partition| {
+        let owner = Arc::clone(&owner);
+        tokio::spawn(async move {
+            let mut last = LaneSeq(0);
+            for base in 0..500 {
+                last = owner.append(partition, base, format!("{partition}/{base}").as_bytes()).unwrap();
+                if base % 50 == 0 {
+                    assert!(owner.ears.wait(last).await);
+                    owner.log.shipped(tp(partition), Offset(base - 20));
+                }
+            }
+            assert!(owner.ears.wait(last).await);
+            let found = owner.log.read(tp(partition), Offset(430), ALL, usize::MAX).await.unwrap();
+            assert_eq!(found[0].batch.body(), format!("{partition}/430").as_bytes());
+            assert_eq!(found.last().unwrap().batch.next_offset(), Offset(500));
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    owner.log.close().await;
+    assert_eq!(owner.ears.heard().failed, 0);
 }
