@@ -23,7 +23,7 @@ mod keeper;
 mod lanes;
 mod local;
 mod metrics;
-mod object;
+pub mod object;
 mod options;
 mod queue;
 mod read;
@@ -38,7 +38,4 @@ mod writer;
 pub use entry::{CorruptRange, Entry, LaneSeq, Listener, Pressure, Recovered, StoredBatch, TailEntry};
 pub use error::{Error, ErrorKind};
 pub use local::LocalLog;
-pub use object::{
-    ObjectLaneIdentity, ObjectLog, ObjectOptions, SealedLane, Tails, retire, seal as seal_object_lane, sweep,
-};
 pub use options::{LaneIdentity, Options};

@@ -144,7 +144,7 @@ impl ObjectLog {
     }
 
     /// Writes what is queued, finishes trims, and stops. Reads still work. During an outage this waits for its end.
-    /// The lane is not sealed by it: [`super::seal`] does that.
+    /// The lane is not sealed by it: [`super::seal()`] does that.
     pub async fn close(&self) {
         self.0.shared.lane().close();
         self.0.shared.changed.notify_one();
