@@ -68,7 +68,7 @@ async fn an_owner_that_died_before_its_first_slot_leaves_an_empty_lane() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_helper_that_died_is_helped() {
+async fn a_sealer_that_died_is_followed_by_another() {
     let bucket = store();
     let owner = Owner::new(&bucket, one_each()).await;
     assert!(owner.put(0, 0, b"x").await);

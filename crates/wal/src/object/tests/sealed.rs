@@ -61,7 +61,7 @@ async fn everything_can_be_spawned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_number_of_helpers_agree() {
+async fn any_number_of_sealers_agree() {
     let bucket = store();
     let owner = lane_of(&bucket, 3).await;
     let sealers = (0..6).map(|n| {
