@@ -71,6 +71,15 @@ impl Bucket {
         Self::build(options, fail, Some(faults))
     }
 
+    /// The same bucket behind `faults` of its own: how it looks to one of several processes.
+    #[must_use]
+    pub fn behind(&self, faults: &Faults) -> Self {
+        let Inner { store, name, prefix, timeout, folder } = self.0.as_ref();
+        let store = Arc::new(FaultStore::new(Arc::clone(store), faults.clone()));
+        let (name, prefix, folder) = (name.clone(), prefix.clone(), folder.clone());
+        Self(Arc::new(Inner { store, name, prefix, timeout: *timeout, folder }))
+    }
+
     fn build(options: &Options, fail: FailPoints, faults: Option<&Faults>) -> Result<Self, Error> {
         metrics::describe();
         let mut inner = Inner {
@@ -125,6 +134,24 @@ impl Bucket {
     /// Reads a whole immutable object; `None` if it is absent.
     pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         Ok(self.fetch(&key.path(), None).await?.map(|object| object.bytes))
+    }
+
+    /// Reads the first `max` bytes of an object, or all of it if it is shorter; `None` if it is absent.
+    pub async fn get_start(&self, key: &Key, max: usize) -> Result<Option<Bytes>, Error> {
+        let path = key.path();
+        let location = self.location(&path)?;
+        let answer = self.request("get_range", &path, async {
+            let options = GetOptions { range: Some(GetRange::Bounded(0..max as u64)), ..GetOptions::default() };
+            self.store().get_opts(&location, options).await?.bytes().await
+        });
+        match answer.await {
+            Ok(bytes) => {
+                metrics::bytes_in("get_range", bytes.len());
+                Ok(Some(bytes))
+            }
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads ranges of an object, in the order asked for; close ones share a request. An object that is shorter than

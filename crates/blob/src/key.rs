@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 /// Days from 0001-01-01 to 1970-01-01, plus one: what `chrono` calls day 719,163 of the common era.
 const EPOCH_DAY: i32 = 719_163;
+/// Where all object lanes are.
+const LANES: &str = "wal/";
 
 /// The name of an object, below the storage prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +65,18 @@ pub enum Key {
         /// Unique part.
         id: Uuid,
     },
+    /// One write of an object lane, or its end. Immutable.
+    Slot {
+        /// The lane.
+        lane: Uuid,
+        /// Number of the slot, from 0.
+        slot: u64,
+    },
+    /// Where an object lane starts and ends; kept for ever. Register.
+    LaneHeader {
+        /// The lane.
+        lane: Uuid,
+    },
 }
 
 impl Key {
@@ -89,6 +103,8 @@ impl Key {
                 tp.topic,
                 id.simple()
             ),
+            Self::Slot { lane, slot } => format!("{}{slot:020}", lane_prefix(*lane)),
+            Self::LaneHeader { lane } => format!("{}hdr", lane_prefix(*lane)),
         }
     }
 
@@ -125,6 +141,24 @@ impl Key {
         };
         (key.path() == path).then_some(key)
     }
+
+    /// Reads the name of a slot or of a lane's header; `None` for anything else.
+    pub fn parse_lane_object(path: &str) -> Option<Self> {
+        let (_, rest) = path.strip_prefix(LANES)?.split_once('/')?;
+        let (lane, name) = rest.split_once('/')?;
+        let lane = lane.parse().ok()?;
+        let key = match name {
+            "hdr" => Self::LaneHeader { lane },
+            slot => Self::Slot { lane, slot: slot.parse().ok()? },
+        };
+        (key.path() == path).then_some(key)
+    }
+}
+
+/// Where the slots and the header of an object lane are. The two digits in front spread the lanes over the key space
+/// of the store.
+pub fn lane_prefix(lane: Uuid) -> String {
+    format!("{LANES}{:02x}/{}/", crc32c::crc32c(lane.as_bytes()) & 0xff, lane.simple())
 }
 
 /// Where the segments of a partition number of a topic name are, of every incarnation of the topic.
@@ -203,6 +237,8 @@ mod tests {
                 "topics/topic=flights/partition=12/date=2025-11-23/00000000000000001000-00000000000000001999-7-\
                  000000000000000000000000000000ab-000000000000000000000000000000cd.parquet",
             ),
+            (Key::Slot { lane: id, slot: 42 }, "wal/fd/000000000000000000000000000000cd/00000000000000000042"),
+            (Key::LaneHeader { lane: id }, "wal/fd/000000000000000000000000000000cd/hdr"),
         ] {
             assert_eq!(key.path(), path);
         }
@@ -232,6 +268,27 @@ mod tests {
         ] {
             assert_eq!(Key::parse_segment(&bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn lane_objects_read_back_and_sort_by_number() {
+        let lane = Uuid::from_u128(0xcd);
+        let slots = [0, 9, 10, u64::MAX].map(|slot| Key::Slot { lane, slot });
+        assert!(slots.is_sorted_by_key(Key::path), "a listing is in the order of the lane");
+        for key in [&slots[0], &slots[3], &Key::LaneHeader { lane }] {
+            let path = key.path();
+            assert_eq!(Key::parse_lane_object(&path).as_ref(), Some(key));
+            assert!(path.starts_with(&lane_prefix(lane)));
+            for bad in
+                [format!("{path}x"), path.replace("cd/", "cD/"), path.replace("wal/", "wal/0"), path[4..].to_owned()]
+            {
+                assert_eq!(Key::parse_lane_object(&bad), None, "{bad}");
+            }
+        }
+        assert_eq!(Key::parse_lane_object(&slots[1].path().replace("0009", "9")), None);
+        let spread: std::collections::BTreeSet<String> =
+            (0..64).map(|n| lane_prefix(Uuid::from_u128(n))[..6].to_owned()).collect();
+        assert!(spread.len() > 40, "{spread:?}");
     }
 
     #[test]

@@ -6,12 +6,14 @@
 //!
 //! Invariants:
 //! - A write that returned `Ok` is durable: S3 answered 200, or file and folder were synced.
-//! - At most one writer wins a register, and [`CasOutcome::Done`] is only said of a write that was seen to happen.
+//! - At most one writer wins a register or creates an object, and [`CasOutcome::Done`] and [`Created::Done`] are only
+//!   said of a write that was seen to happen.
 //! - A bucket that is not there is an error, never an absent object.
 //! - After a failed sync of a folder nothing more is read or written there.
 
 mod bucket;
 mod checkup;
+mod create;
 mod error;
 mod folder;
 mod key;
@@ -26,9 +28,10 @@ mod upload;
 
 pub use bucket::{Bucket, Listed};
 pub use checkup::{Ability, Checkup, checkup};
+pub use create::Created;
 pub use error::{Error, ErrorKind};
 pub use folder::{FolderLock, Leftovers};
-pub use key::{Key, chunk_prefix, partition_prefix, producer_prefix, segment_prefix};
+pub use key::{Key, chunk_prefix, lane_prefix, partition_prefix, producer_prefix, segment_prefix};
 pub use options::Options;
 pub use put::PART_BYTES;
 pub use register::{CasOutcome, MAX_REGISTER_BYTES, Register, Version};

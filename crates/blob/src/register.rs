@@ -27,7 +27,7 @@ pub const MAX_REGISTER_BYTES: usize = 256 * 1024;
 const MAGIC: [u8; 4] = *b"rnRG";
 const FORMAT: u16 = 1;
 const NONCE_LEN: usize = 16;
-const ATTEMPTS: u32 = 5;
+pub(crate) const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Which write a register holds. It can be kept as a string and read back.
@@ -132,9 +132,7 @@ impl Bucket {
         }
         let mut last = None;
         for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(attempt - 1)).await;
-            }
+            pause(attempt).await;
             match self.put_if(op, &path, bytes.clone(), expected.as_ref()).await {
                 Ok(Some(version)) => return Ok(CasOutcome::Done(Version { nonce, ..version })),
                 Ok(None) => {}
@@ -176,8 +174,15 @@ impl Bucket {
     }
 }
 
+/// Waits in front of an attempt, but not of the first.
+pub(crate) async fn pause(attempt: u32) {
+    if attempt > 0 {
+        tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(attempt - 1)).await;
+    }
+}
+
 /// Whether asking again, or reading back, is pointless.
-fn is_final(error: &Error) -> bool {
+pub(crate) fn is_final(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Unavailable => matches!(error, Error::SyncFailed { .. }),
         ErrorKind::Timeout | ErrorKind::Conflict => false,

@@ -110,8 +110,8 @@ pub(crate) fn lane_error(error: &runnel_wal::Error) -> Error {
     let kind = match error.kind() {
         Kind::Corrupt | Kind::Unsupported => ErrorKind::Corrupt,
         Kind::Throttled => ErrorKind::Throttled,
-        Kind::Full | Kind::Io => ErrorKind::StorageError,
-        Kind::Closed => ErrorKind::NotLeader,
+        Kind::Full | Kind::Io | Kind::Unavailable => ErrorKind::StorageError,
+        Kind::Closed | Kind::Fenced => ErrorKind::NotLeader,
         Kind::NotFound | Kind::Invalid => ErrorKind::Internal,
     };
     Error::new(kind, format!("the write-ahead log: {}", chain(error)))
@@ -128,7 +128,13 @@ pub(crate) fn refused_by_lane(error: &runnel_wal::Error) -> Error {
             Error::new(ErrorKind::StorageError, "the disk of the write-ahead log is full: free space; retry later")
         }
         Kind::Invalid => Error::new(ErrorKind::MessageTooLarge, chain(error)),
-        Kind::Closed | Kind::Corrupt | Kind::NotFound | Kind::Unsupported | Kind::Io => lane_error(error),
+        Kind::Closed
+        | Kind::Fenced
+        | Kind::Corrupt
+        | Kind::NotFound
+        | Kind::Unsupported
+        | Kind::Io
+        | Kind::Unavailable => lane_error(error),
     }
 }
 

@@ -34,7 +34,7 @@ const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>)
 }
 
 /// Every target.
-pub static TARGETS: [Target; 13] = [
+pub static TARGETS: [Target; 14] = [
     target("record_batch", batches::batch, batches::seeds),
     target("codec", batches::codec, batches::codec_seeds),
     target("kafka_stream", kafka::stream, kafka::stream_seeds),
@@ -42,6 +42,7 @@ pub static TARGETS: [Target; 13] = [
     target("wal_block", log::block, log::block_seeds),
     target("wal_files", log::files, log::file_seeds),
     target("wal_recovery", log::recovery, log::recovery_seeds),
+    target("wal_slot", log::slot, log::slot_seeds),
     target("manifest", manifest::run, manifest::seeds),
     target("metadata", metadata::run, metadata::seeds),
     target("group_log", groups::run, groups::seeds),

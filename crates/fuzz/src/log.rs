@@ -1,6 +1,7 @@
-//! The local log: blocks, file headers and lane states, and a whole recovery from damaged files.
+//! The local log: blocks, file headers and lane states, and a whole recovery from damaged files. And the object lane.
 
 mod recovery;
+mod slot;
 
 use runnel_format::codec::Reader;
 use runnel_format::wal::{
@@ -11,6 +12,7 @@ use runnel_record::{Codec, Offset, TimestampMs, TopicId, TopicPartition};
 use uuid::Uuid;
 
 pub(crate) use recovery::{recovery, seeds as recovery_seeds};
+pub(crate) use slot::{seeds as slot_seeds, slot};
 
 use crate::batches::{NOON, sample};
 use crate::sealed;

@@ -10,7 +10,8 @@ use uuid::Uuid;
 /// What is read must be what would be written.
 pub(crate) fn run(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    for key in [Key::parse_segment(text), Key::parse_partition_object(tp(), text)].into_iter().flatten() {
+    let keys = [Key::parse_segment(text), Key::parse_partition_object(tp(), text), Key::parse_lane_object(text)];
+    for key in keys.into_iter().flatten() {
         assert_eq!(key.path(), text, "two names for one object");
     }
     if let Ok(address) = text.parse::<HostPort>() {
@@ -42,7 +43,10 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let chunk = Key::Chunk { tp: tp(), epoch: LeaderEpoch(7), id: Uuid::from_u128(0xcd) };
     let state = Key::ProducerState { tp: tp(), epoch: LeaderEpoch(7), id: Uuid::from_u128(0xcd) };
     let keys = [segment.path(), chunk.path(), state.path(), chunk_prefix(tp()), producer_prefix(tp())];
+    let slot = Key::Slot { lane: Uuid::from_u128(0xcd), slot: 42 }.path();
+    let header = Key::LaneHeader { lane: Uuid::from_u128(0xcd) }.path();
     let others = ["broker-1.example:9092", "[::1]:9092", "zstd:19", "wal.block.written=abort;ship.put=fail"];
     let id = tp().topic.to_string();
-    keys.into_iter().chain(others.map(str::to_owned)).chain([id]).map(String::into_bytes).collect()
+    let texts = keys.into_iter().chain(others.map(str::to_owned)).chain([id, slot, header]);
+    texts.map(String::into_bytes).collect()
 }

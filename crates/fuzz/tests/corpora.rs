@@ -62,6 +62,7 @@ targets!(
     wal_block,
     wal_files,
     wal_recovery,
+    wal_slot,
     manifest,
     metadata,
     group_log,

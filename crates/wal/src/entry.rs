@@ -21,10 +21,10 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneSeq(pub u64);
 
-/// Hears what became of entries. Called on the lane's thread: it must not block, nor call back into the log's
+/// Hears what became of entries. Called on the lane's thread, or task: it must not block, nor call back into the log's
 /// blocking methods.
 pub trait Listener: Send + Sync {
-    /// Every entry up to and with `upto` is durable. Called once per block that held an entry of this listener, in
+    /// Every entry up to and with `upto` is durable. Called once per block, or slot, that held an entry of this listener, in
     /// rising order; the entries can be read by then.
     fn durable(&self, upto: LaneSeq);
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use runnel_record::{LeaderEpoch, Offset, TopicPartition};
+use uuid::Uuid;
 
 /// What a caller may do about an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum ErrorKind {
     Full,
     /// The lane has ended; a new session is needed. What was pending has an unknown outcome.
     Closed,
+    /// Someone has sealed the lane: start a new session. What was pending has an unknown outcome.
+    Fenced,
     /// The request breaks a rule.
     Invalid,
     /// Stored bytes are damaged; an operator must look.
@@ -25,6 +28,8 @@ pub enum ErrorKind {
     Unsupported,
     /// The disk failed.
     Io,
+    /// The bucket does not answer, or not as it should: try again.
+    Unavailable,
 }
 
 /// An operation on the log that did not work.
@@ -48,6 +53,18 @@ pub enum Error {
     Closed {
         /// Why.
         reason: Arc<str>,
+    },
+    /// Someone has sealed the lane.
+    #[error("the object lane {} was sealed by another session", lane.simple())]
+    Fenced {
+        /// The lane.
+        lane: Uuid,
+    },
+    /// What needs a sealed lane met one that is not.
+    #[error("the object lane {} is not sealed", lane.simple())]
+    NotSealed {
+        /// The lane.
+        lane: Uuid,
     },
     /// An entry does not fit into a lane file.
     #[error("an entry of {bytes} bytes does not fit into a lane file, which takes {limit}")]
@@ -115,6 +132,9 @@ pub enum Error {
         /// The error.
         source: std::io::Error,
     },
+    /// The bucket failed.
+    #[error(transparent)]
+    Bucket(#[from] runnel_blob::Error),
     /// A fail point was hit.
     #[error(transparent)]
     Injected(#[from] runnel_runtime::Injected),
@@ -122,18 +142,25 @@ pub enum Error {
 
 impl Error {
     /// What the caller may do about it.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Throttled { .. } => ErrorKind::Throttled,
             Self::Full => ErrorKind::Full,
             Self::Closed { .. } => ErrorKind::Closed,
-            Self::TooLarge { .. } | Self::NotContiguous { .. } => ErrorKind::Invalid,
+            Self::Fenced { .. } => ErrorKind::Fenced,
+            Self::TooLarge { .. } | Self::NotContiguous { .. } | Self::NotSealed { .. } => ErrorKind::Invalid,
+            Self::Bucket(error) => bucket_kind(error),
             Self::Corrupt { .. } | Self::StateMissing { .. } | Self::DuplicateLane { .. } => ErrorKind::Corrupt,
             Self::Format { source: runnel_format::Error::Corrupt { .. }, .. } => ErrorKind::Corrupt,
             Self::Format { source: runnel_format::Error::NewerFormat { .. }, .. } => ErrorKind::Unsupported,
             Self::Absent { .. } => ErrorKind::NotFound,
             Self::Io { .. } | Self::Injected(_) => ErrorKind::Io,
         }
+    }
+
+    /// Names the object of the bucket whose bytes are wrong.
+    pub(crate) fn stored(key: &runnel_blob::Key, source: runnel_format::Error) -> Self {
+        Self::Format { path: PathBuf::from(key.path()), source }
     }
 
     /// Names the step and the path of an I/O error.
@@ -145,5 +172,17 @@ impl Error {
     /// Whether this is a full disk.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Io { source, .. } if runnel_runtime::disk::is_full(source))
+    }
+}
+
+fn bucket_kind(error: &runnel_blob::Error) -> ErrorKind {
+    use runnel_blob::ErrorKind as Kind;
+    match error.kind() {
+        Kind::Corrupt => ErrorKind::Corrupt,
+        Kind::Unsupported => ErrorKind::Unsupported,
+        Kind::Invalid => ErrorKind::Invalid,
+        Kind::NotFound | Kind::Conflict | Kind::Unavailable | Kind::Timeout | Kind::Denied | Kind::Internal => {
+            ErrorKind::Unavailable
+        }
     }
 }

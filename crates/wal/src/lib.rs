@@ -1,9 +1,10 @@
 //! The write-ahead log: batches of many partitions made durable together, and kept until they are in the bucket.
 //!
 //! Owns: the **local lane** (design §6): group commit, files, recovery by sealing the predecessor, reads of what is
-//! not shipped yet, trim. Deliberately not here: offsets, the high watermark, what to ship and when.
+//! not shipped yet, trim; and the **object lane** (protocol §4.4): the same in the bucket. Deliberately not here:
+//! offsets, the high watermark, what to ship and when, which session owns which lane.
 //!
-//! Invariants:
+//! Invariants of both, where those of the object lane are in `object.rs`:
 //! - An entry is published to its listener after the sync of its block, never before, and in order.
 //! - A lane has one writer and is never reopened: [`LocalLog::open`] seals what earlier sessions left on the disk,
 //!   durably, before it reports a byte of it. Nothing past a seal is ever read.
@@ -22,6 +23,7 @@ mod keeper;
 mod lanes;
 mod local;
 mod metrics;
+pub mod object;
 mod options;
 mod queue;
 mod read;

@@ -41,13 +41,24 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    fn add(&mut self, listener: Arc<dyn Listener>, seq: LaneSeq) {
+    pub(crate) fn add(&mut self, listener: Arc<dyn Listener>, seq: LaneSeq) {
         let address = Arc::as_ptr(&listener).cast::<()>().addr();
         let place = *self.places.entry(address).or_insert(self.listeners.len());
         match self.listeners.get_mut(place) {
             Some((_, last)) => *last = seq,
             None => self.listeners.push((listener, seq)),
         }
+    }
+
+    /// Takes over who waits in `other`, which are later entries.
+    pub(crate) fn append(&mut self, other: Self) {
+        for (listener, seq) in other.listeners {
+            self.add(listener, seq);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.listeners.is_empty()
     }
 
     pub(crate) fn durable(&self) {
@@ -283,7 +294,7 @@ impl Queue {
 }
 
 /// Bytes that an entry is charged.
-fn cost(entry: &Entry) -> u64 {
+pub(crate) fn cost(entry: &Entry) -> u64 {
     (ROW_LEN + entry.batch.body().len()) as u64
 }
 
@@ -293,6 +304,6 @@ fn worst(entry: &Entry) -> u64 {
 }
 
 /// Refuses what goes past the limit, but never a lone entry.
-fn throttle(what: &'static str, held: u64, cost: u64, limit: u64) -> Result<(), Error> {
+pub(crate) fn throttle(what: &'static str, held: u64, cost: u64, limit: u64) -> Result<(), Error> {
     if held > 0 && held + cost > limit { Err(Error::Throttled { what, held, limit }) } else { Ok(()) }
 }

@@ -3,5 +3,5 @@
 mod basic;
 mod corruption;
 mod crash;
-mod rig;
+pub(crate) mod rig;
 mod space;

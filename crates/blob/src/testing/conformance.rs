@@ -6,7 +6,7 @@ use futures::future::join_all;
 use runnel_record::ids::{LeaderEpoch, TopicId, TopicPartition};
 use uuid::Uuid;
 
-use crate::{Bucket, CasOutcome, Error, ErrorKind, Key, PART_BYTES, Register, Version};
+use crate::{Bucket, CasOutcome, Created, Error, ErrorKind, Key, PART_BYTES, Register, Version};
 
 /// Racers in the races.
 const RACERS: usize = 32;
@@ -19,6 +19,7 @@ pub async fn conformance(bucket: &Bucket) {
     bucket.probe().await.expect("the probe passes");
     let tp = TopicPartition { topic: TopicId(Uuid::new_v4()), partition: 0 };
     objects(bucket, tp).await;
+    creations(bucket).await;
     large_object(bucket, tp).await;
     ranges(bucket, tp).await;
     listings(bucket, tp).await;
@@ -59,6 +60,22 @@ async fn objects(bucket: &Bucket, tp: TopicPartition) {
         bucket.delete(key).await.expect("delete, also of what is absent");
         assert_eq!(bucket.get(key).await.expect("get"), None);
     }
+}
+
+async fn creations(bucket: &Bucket) {
+    let key = Key::Slot { lane: Uuid::new_v4(), slot: 7 };
+    let racers: Vec<Bytes> = (0..RACERS).map(|n| Bytes::from(format!("{n:02}, and then some"))).collect();
+    assert_eq!(bucket.get_start(&key, 2).await.expect("start of what is absent"), None);
+    let outcomes = join_all(racers.iter().map(|bytes| bucket.create(&key, std::slice::from_ref(bytes), 2))).await;
+    let first = bucket.get(&key).await.expect("get").expect("present");
+    for (bytes, outcome) in racers.iter().zip(outcomes) {
+        let expected = if *bytes == first { Created::Done } else { Created::Taken(first.slice(..2)) };
+        assert_eq!(outcome.expect("create"), expected, "one racer wins, and the others see it");
+    }
+    for (max, len) in [(2, 2), (1000, first.len())] {
+        assert_eq!(bucket.get_start(&key, max).await.expect("start"), Some(first.slice(..len)));
+    }
+    bucket.delete(&key).await.expect("delete");
 }
 
 async fn large_object(bucket: &Bucket, tp: TopicPartition) {

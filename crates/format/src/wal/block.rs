@@ -1,5 +1,7 @@
 //! One synced unit of a lane: header, rows, the index of the block before, bodies.
 
+use std::ops::Range;
+
 use bytes::{BufMut, Bytes};
 use runnel_record::{Batch, HEADER_LEN, LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
 
@@ -244,6 +246,11 @@ impl Row {
 
     /// Reads a row of the block `block`.
     pub fn decode(bytes: &[u8], seed: u32, block: &BlockHeader) -> Result<Self, Error> {
+        Self::decode_within(bytes, seed, block.data_at()..block.total_len)
+    }
+
+    /// Reads a row of a block or a slot whose bodies are at `bodies`, from its start.
+    pub fn decode_within(bytes: &[u8], seed: u32, bodies: Range<u64>) -> Result<Self, Error> {
         let mut crc = Reader::new(ROW, bytes);
         let fields = crc.raw(ROW_LEN - 4)?;
         if crc.u32()? != seeded_crc(seed, fields) {
@@ -256,8 +263,7 @@ impl Row {
         let append_time = TimestampMs(r.i64()?);
         let (body_at, header) = (r.u64()?, r.array()?);
         let row = Self { tp: TopicPartition { topic, partition }, append_time, body_at, body_len, header };
-        if body_at < block.data_at() || body_at.checked_add(u64::from(body_len)).is_none_or(|end| end > block.total_len)
-        {
+        if body_at < bodies.start || body_at.checked_add(u64::from(body_len)).is_none_or(|end| end > bodies.end) {
             return corrupt(ROW, "the body is not in the block");
         }
         let facts = row.facts();

@@ -1,0 +1,61 @@
+//! What can be set.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+/// Settings of an object lane (`wal.object.*` and `wal.max_*`).
+#[derive(Debug, Clone)]
+pub struct ObjectOptions {
+    /// Bytes after which a slot is written; a batch larger than this is a slot of its own.
+    pub max_bytes: u64,
+    /// How long the first batch of a slot waits for others.
+    pub interval: Duration,
+    /// Slots whose outcome is not known yet, at most.
+    pub in_flight: usize,
+    /// Bytes that may wait for durability before appends are throttled.
+    pub max_unflushed: u64,
+    /// Bytes that may wait to be shipped before appends are throttled. It also bounds the memory of the index.
+    pub max_unshipped: u64,
+    /// The trim pointer moves at most this often.
+    pub trim_every: Duration,
+    /// What a test breaks to see that it is noticed.
+    #[cfg(test)]
+    pub(crate) mutant: Option<Mutant>,
+}
+
+impl Default for ObjectOptions {
+    fn default() -> Self {
+        Self {
+            max_bytes: 8 << 20,
+            interval: Duration::from_millis(100),
+            in_flight: 4,
+            max_unflushed: 64 << 20,
+            max_unshipped: 4 << 30,
+            trim_every: Duration::from_secs(10),
+            #[cfg(test)]
+            mutant: None,
+        }
+    }
+}
+
+/// Ways to break the protocol.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutant {
+    /// Acknowledges a slot that is there although one before it is not.
+    AcknowledgeBehindHoles,
+    /// Deletes slots before the trim pointer has moved.
+    DeleteFirst,
+}
+
+/// Who writes which lane. Drawn at random by the caller, recorded with the session, never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectLaneIdentity {
+    /// The lane.
+    pub lane: Uuid,
+    /// The session that owns it; not 0.
+    pub session: u64,
+    /// Tells this writer's objects from those of others.
+    pub nonce: Uuid,
+}

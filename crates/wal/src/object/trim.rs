@@ -1,0 +1,71 @@
+//! When the trim pointer of a lane moves, and when slots go. No I/O, no clock.
+
+use tokio::time::Instant;
+
+use super::event::Effect;
+#[cfg(test)]
+use super::options::Mutant;
+use super::options::ObjectOptions;
+
+/// Where trimming stands: `deleted <= pointer <= what is not needed`. One thing is done at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Trim {
+    /// As it is in the lane's header.
+    pointer: u64,
+    /// Slots below it are gone.
+    deleted: u64,
+    busy: bool,
+    /// The pointer does not move before this.
+    at: Option<Instant>,
+}
+
+impl Trim {
+    /// What to do where nothing below `wanted` is needed: the pointer first, then what is below it. `at_once` takes no
+    /// heed of the last move.
+    pub(crate) fn next(&mut self, now: Instant, wanted: u64, at_once: bool, options: &ObjectOptions) -> Option<Effect> {
+        if self.busy {
+            return None;
+        }
+        #[cfg(test)]
+        if options.mutant == Some(Mutant::DeleteFirst) && wanted > self.deleted {
+            self.busy = true;
+            return Some(Effect::Delete(self.deleted..wanted));
+        }
+        let early = self.at.is_some_and(|at| now < at) && !at_once;
+        if wanted > self.pointer && !early {
+            self.at = Some(now + options.trim_every);
+            self.busy = true;
+            return Some(Effect::Trim(wanted));
+        }
+        if self.deleted < self.pointer {
+            self.busy = true;
+            return Some(Effect::Delete(self.deleted..self.pointer));
+        }
+        if !early {
+            self.at = None;
+        }
+        None
+    }
+
+    /// When [`Trim::next`] may have something to do, if nothing else happens.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        self.at.filter(|_| !self.busy)
+    }
+
+    /// The pointer is there, durably.
+    pub(crate) fn recorded(&mut self, pointer: u64) {
+        self.busy = false;
+        self.pointer = self.pointer.max(pointer);
+    }
+
+    /// Everything below `upto` is gone.
+    pub(crate) fn deleted(&mut self, upto: u64) {
+        self.busy = false;
+        self.deleted = self.deleted.max(upto);
+    }
+
+    /// Whether nothing is under way or left to delete.
+    pub(crate) const fn is_idle(&self) -> bool {
+        !self.busy && self.deleted == self.pointer
+    }
+}
