@@ -50,6 +50,23 @@ def test_partitions_are_added(broker, python):
         0: [b"v%d" % i for i in range(5)], 1: [], 2: [], 3: [], 4: [b"new"]}
 
 
+def test_requests_behind_a_change_see_it(broker):
+    """Sent on one connection without waiting, as in Kafka, which answers one request of a connection after the other."""
+    client = admin.AdminClient({"bootstrap.servers": broker.address})
+    for n in range(5):
+        topic = f"t{n}"
+        log.create_topic(broker.address, topic, 1)
+        log.produce(broker.address, topic, values(10))
+        at = confluent_kafka.TopicPartition(topic, 0)
+        earliest = {at: admin.OffsetSpec.earliest()}
+        assert client.list_offsets(earliest)[at].result(60).offset == 0
+        # No time at all is enough: Kafka with one replica has nothing to wait for.
+        deleting = client.delete_records([confluent_kafka.TopicPartition(topic, 0, 7)], operation_timeout=0)
+        listing = client.list_offsets(earliest)
+        assert listing[at].result(60).offset == 7
+        assert [done.result(60).low_watermark for done in deleting.values()] == [7]
+
+
 def test_records_are_deleted(broker, python, tmp_path):
     """By each client and by kafka-delete-records; the low watermark is what a consumer can begin at."""
     log.create_topic(broker.address, "t", 1)

@@ -272,10 +272,10 @@ def test_usage_is_exit_code_2(cli, args):
     assert cli(*args, code=2)[0] == ""
 
 
-def consume(broker, topic, *args):
+def consume(broker, topic, *args, stderr=None):
     """`runnel consume`, running."""
-    return subprocess.Popen([binary(), "consume", topic, *map(str, args)], stdout=subprocess.PIPE, text=True,
-                            env=clean_environment() | {"RUNNEL_BOOTSTRAP": broker.grpc_address})
+    return subprocess.Popen([binary(), "consume", topic, *map(str, args)], stdout=subprocess.PIPE, stderr=stderr,
+                            text=True, env=clean_environment() | {"RUNNEL_BOOTSTRAP": broker.grpc_address})
 
 
 def test_consume_goes_on_where_its_group_was(broker, topic, group):
@@ -289,6 +289,21 @@ def test_consume_goes_on_where_its_group_was(broker, topic, group):
     # Only what the group has nothing of begins at `--from`.
     log.produce(broker.address, topic, [(1, None, b"new", None)])
     assert read("-n", 1, "--from", "end") == ["1-20"]
+
+
+def test_a_group_waits_for_a_topic_and_says_so(broker, group, tmp_path):
+    missing, said = next(names), tmp_path / "stderr"
+    warning = f"warning: there is no topic `{missing}` yet: waiting until there is\n"
+    with said.open("w") as stderr, consume(broker, missing, "-g", group, "-n", 1, stderr=stderr) as reader:
+        try:
+            wait_until(lambda: said.read_text() == warning, "it says what it waits for", 60)
+            log.create_topic(broker.address, missing, 1)
+            log.produce(broker.address, missing, [(0, None, b"new", None)])
+            assert reader.stdout.read() == "new\n" and said.read_text() == warning
+        finally:
+            reader.kill()
+    with consume(broker, missing, "-g", next(names), "-n", 1, stderr=subprocess.PIPE) as reader:
+        assert reader.stdout.read() == "new\n" and reader.stderr.read() == ""
 
 
 def test_two_readers_share_a_topic(broker, topic, group):

@@ -113,8 +113,6 @@ pub(crate) fn new_identity(node_name: &str, storage_url: &str) -> Identity {
     Identity {
         cluster_id: Uuid::new_v4(),
         node_name: node_name.to_owned(),
-        // The first node of a cluster; later ones get theirs from the metadata store.
-        node_id: 0,
         disk_id: Uuid::new_v4(),
         storage_url: storage_url.to_owned(),
     }

@@ -1,6 +1,8 @@
 //! Quotas of clients: checked as Kafka checks them, kept and reported. Nothing is held up by them yet.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use runnel_api::{ClientQuota, Error, ErrorKind, QuotaChange, QuotaEntity};
 
@@ -21,6 +23,9 @@ const OF_CLIENTS: [(&str, bool); 4] = [
     ("request_percentage", false),
 ];
 
+/// How long a name server may take to say whose name an `ip` is.
+const RESOLVE_WITHIN: Duration = Duration::from_secs(5);
+
 const OF_IPS: [(&str, bool); 1] = [("connection_creation_rate", true)];
 
 impl Broker {
@@ -35,6 +40,9 @@ impl Broker {
 
     pub(crate) async fn alter_quota(&self, change: &QuotaChange, validate_only: bool) -> Result<(), Error> {
         check(change)?;
+        if let Some(Some(host)) = change.entity.get(IP) {
+            resolve(host).await?;
+        }
         let apply = |mut set: BTreeMap<String, String>| {
             for (name, limit) in &change.limits {
                 match limit {
@@ -81,6 +89,18 @@ fn check(change: &QuotaChange) -> Result<(), Error> {
     Ok(())
 }
 
+/// An address, or a name that is one's: as in Kafka a quota is kept for no other text.
+async fn resolve(host: &str) -> Result<(), Error> {
+    if host.parse::<IpAddr>().is_ok() {
+        return Ok(());
+    }
+    let found = tokio::time::timeout(RESOLVE_WITHIN, tokio::net::lookup_host((host, 0))).await;
+    if found.is_ok_and(|found| found.is_ok_and(|mut addresses| addresses.next().is_some())) {
+        return Ok(());
+    }
+    Err(invalid(format!("`{}` is no address and no name of a host that can be found", host.escape_debug())))
+}
+
 fn name_of(entity: &QuotaEntity) -> String {
     let part = |(kind, name): (&String, &Option<String>)| format!("\0{kind}\0{}", name.as_deref().unwrap_or_default());
     [QUOTA.to_owned()].into_iter().chain(entity.iter().map(part)).collect()
@@ -112,6 +132,16 @@ mod tests {
         }
         for other in ["broker/", "group/quota", "quota", "quotas"] {
             assert_eq!(parse(other), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_ip_is_an_address_or_the_name_of_a_host() {
+        for known in ["10.0.0.1", "::1", "localhost"] {
+            assert!(resolve(known).await.is_ok(), "{known}");
+        }
+        for unknown in ["10.0.0.256", "no host", "a.invalid"] {
+            assert_eq!(resolve(unknown).await.unwrap_err().kind, ErrorKind::InvalidRequest, "{unknown}");
         }
     }
 

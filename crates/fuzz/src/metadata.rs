@@ -44,7 +44,6 @@ fn samples() -> [Bytes; 9] {
         Identity {
             cluster_id: Uuid::from_u128(1),
             node_name: "node-1".into(),
-            node_id: 0,
             disk_id: Uuid::from_u128(2),
             storage_url: "s3://lake/prefix".into(),
         }

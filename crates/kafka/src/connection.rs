@@ -3,8 +3,9 @@
 //! Two loops run side by side. The reader takes frames off the socket, starts each request (its first poll, which
 //! fixes the order of appends, happens here) and queues it; the writer waits for the oldest request and writes its
 //! reply. A request that is not done at its first poll goes on as a task of its own, so a long poll delays no later
-//! request, only its reply; but for those whose answers are many times larger than they are, which the reader waits for
-//! so that unread replies cannot pile up. The queue is bounded by `max_inflight_requests` and by bytes.
+//! request, only its reply; but for those whose answers are many times larger than they are, and changes by
+//! administrators, which the reader waits for: unread replies must not pile up, and the next request sees the change.
+//! The queue is bounded by `max_inflight_requests` and by bytes.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::BrokerId;
 use kafka_protocol::messages::describe_topic_partitions_request::DescribeTopicPartitionsRequest;
 use kafka_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
     DescribeTopicPartitionsResponseTopic,
 };
+use kafka_protocol::messages::{BrokerId, TopicName};
 use runnel_api::{Error, PartitionDescription, TopicDescription, TopicKey};
 
 use crate::context::Context;
@@ -25,7 +25,9 @@ pub(crate) async fn handle(
     _version: i16,
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
-    let from = request.cursor.map(|c| (c.topic_name.to_string(), usize::try_from(c.partition_index).unwrap_or(0)));
+    let Ok(from) = start(&request) else {
+        return refuse(&request);
+    };
     let page = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, MAX_PAGE);
     let first = from.as_ref().map_or("", |(name, _)| name.as_str());
     let mut room = page;
@@ -50,6 +52,31 @@ pub(crate) async fn handle(
         }
     }
     respond(shown, None)
+}
+
+/// The cursor is none that we gave out.
+struct NotOurs;
+
+/// The topic and the partition to go on with.
+fn start(request: &DescribeTopicPartitionsRequest) -> Result<Option<(String, usize)>, NotOurs> {
+    let Some(cursor) = &request.cursor else { return Ok(None) };
+    let named = |name: &TopicName| request.topics.iter().any(|topic| topic.name == *name);
+    if !request.topics.is_empty() && !named(&cursor.topic_name) {
+        return Err(NotOurs);
+    }
+    let partition = usize::try_from(cursor.partition_index).map_err(|_| NotOurs)?;
+    Ok(Some((cursor.topic_name.to_string(), partition)))
+}
+
+/// The answer has no error of its own: as in Kafka each topic that was named has it, and without one nothing is said.
+fn refuse(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let refused = |name: &TopicName| {
+        DescribeTopicPartitionsResponseTopic::default()
+            .with_name(Some(name.clone()))
+            .with_error_code(ResponseError::InvalidRequest.code())
+    };
+    let topics = request.topics.iter().map(|topic| refused(&topic.name)).collect();
+    DescribeTopicPartitionsResponse::default().with_topics(topics)
 }
 
 /// The topics asked for (all, if none is named) from `first` on, by name.

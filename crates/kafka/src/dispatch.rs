@@ -77,8 +77,9 @@ enum CheckedKind {
 }
 
 impl Checked {
-    /// Whether nothing more is begun on the connection before this is answered: what a coordinator or the bucket is asked
-    /// for takes a moment, and the answer may be megabytes to a few bytes. Kafka treats every request so.
+    /// Whether nothing more is begun on the connection before this is answered: because the answer may be megabytes to a
+    /// few bytes, or because it changes what the next request may ask for, which administrators send without waiting.
+    /// Kafka treats every request so; heartbeats and what they would wait behind must go on here.
     pub(crate) fn waits_its_turn(&self) -> bool {
         let CheckedKind::Served(key) = self.kind else { return false };
         matches!(
@@ -90,6 +91,14 @@ impl Checked {
                 | ApiKey::DescribeProducers
                 | ApiKey::DescribeLogDirs
                 | ApiKey::CreateTopics
+                | ApiKey::DeleteTopics
+                | ApiKey::CreatePartitions
+                | ApiKey::DeleteRecords
+                | ApiKey::AlterConfigs
+                | ApiKey::IncrementalAlterConfigs
+                | ApiKey::AlterClientQuotas
+                | ApiKey::DeleteGroups
+                | ApiKey::OffsetDelete
         )
     }
 }

@@ -228,18 +228,17 @@ impl Batch {
         });
     }
 
-    /// Corrects what producers get wrong and brokers put right: the max timestamp, and the epoch and sequence of a
-    /// batch without a producer id.
+    /// Corrects what producers get wrong and brokers put right, the max timestamp, and what could not be stored: a
+    /// sequence below -1, which means nothing where there is no producer id and is refused where there is one.
     pub(crate) fn normalise(&mut self, max_timestamp: TimestampMs) {
-        let anonymous = self.producer_id() == ProducerId::NONE;
-        let stray = anonymous && (self.producer_epoch() != -1 || self.base_sequence() != -1);
+        let stray = self.base_sequence() < -1;
         if self.max_timestamp() == max_timestamp && !stray {
             return;
         }
         self.patch(|header| {
             header[35..43].copy_from_slice(&max_timestamp.0.to_be_bytes());
             if stray {
-                header[51..57].fill(0xff);
+                header[53..57].fill(0xff);
             }
         });
     }

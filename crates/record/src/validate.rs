@@ -107,7 +107,7 @@ fn check_count(batch: &Batch) -> Result<(), Error> {
 fn check_producer(batch: &Batch) -> Result<(), Error> {
     let id = batch.producer_id();
     if id == ProducerId::NONE {
-        return Ok(()); // whatever stands in epoch and sequence means nothing and is cleared
+        return Ok(()); // whatever stands in epoch and sequence means nothing
     }
     if id.0 < 0 {
         return Err(Error::Batch("negative producer id"));

@@ -171,12 +171,14 @@ fn arbitrary_record() -> impl Strategy<Value = Record> {
 /// Header fields but for offset and epoch, with the sequence close to its end now and then.
 fn arbitrary_fields() -> impl Strategy<Value = BatchFields> {
     let sequence = prop_oneof![0..1000i32, i32::MAX - 5..=i32::MAX];
-    let producer = option::weighted(0.7, (0..=i64::MAX, 0..=i16::MAX, sequence));
+    // Without an id the other two mean nothing, and some clients write what they like.
+    let anonymous = (Just(-1), any::<i16>(), prop_oneof![Just(-1), sequence.clone()]);
+    let producer = prop_oneof![7 => (0..=i64::MAX, 0..=i16::MAX, sequence).boxed(), 3 => anonymous.boxed()];
     let base_timestamp = prop_oneof![1 => Just(-1i64), 4 => NOON - 10_000..NOON];
     let max_timestamp = option::weighted(0.2, NOON..NOON + 100_000);
     (producer, base_timestamp, max_timestamp, any::<bool>(), any::<bool>()).prop_map(
         |(producer, base_timestamp, max_timestamp, appended, transactional)| {
-            let (id, epoch, sequence) = producer.unwrap_or((-1, -1, -1));
+            let (id, epoch, sequence) = producer;
             BatchFields {
                 attributes: i16::from(appended) << 3 | i16::from(transactional) << 4,
                 base_timestamp: TimestampMs(base_timestamp),

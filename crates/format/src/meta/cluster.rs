@@ -10,6 +10,9 @@ const IDENTITY: Kind = Kind { what: "the identity of the data directory", magic:
 const CLUSTER: Kind = Kind { what: "the cluster record", magic: *b"rnCL" };
 const PRODUCERS: Kind = Kind { what: "the record of producer ids", magic: *b"rnPB" };
 
+/// Four bytes of [`Identity`] that nothing reads; the number that clients know a broker by is a setting.
+const RESERVED: i32 = 0;
+
 /// What a data directory belongs to: `<data_dir>/identity`, checked at every start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -17,8 +20,6 @@ pub struct Identity {
     pub cluster_id: Uuid,
     /// The broker's name, `node.id`.
     pub node_name: String,
-    /// The number that Kafka clients know the broker by.
-    pub node_id: i32,
     /// Drawn at random when the directory was made; another disk has another one.
     pub disk_id: Uuid,
     /// The storage URL, as configured.
@@ -29,21 +30,19 @@ impl Identity {
     /// The stored bytes.
     pub fn encode(&self) -> Bytes {
         IDENTITY.seal(|w| {
-            w.uuid(self.cluster_id).string(&self.node_name).i32(self.node_id);
+            w.uuid(self.cluster_id).string(&self.node_name).i32(RESERVED);
             w.uuid(self.disk_id).string(&self.storage_url);
         })
     }
 
     /// Reads stored bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        IDENTITY.open(bytes, |_, r| {
-            Ok(Self {
-                cluster_id: r.uuid()?,
-                node_name: r.string()?.to_owned(),
-                node_id: r.i32()?,
-                disk_id: r.uuid()?,
-                storage_url: r.string()?.to_owned(),
-            })
+        IDENTITY.open(bytes, |kind, r| {
+            let (cluster_id, node_name) = (r.uuid()?, r.string()?.to_owned());
+            if r.i32()? != RESERVED {
+                return Err(kind.corrupt("reserved bytes that are not 0"));
+            }
+            Ok(Self { cluster_id, node_name, disk_id: r.uuid()?, storage_url: r.string()?.to_owned() })
         })
     }
 }

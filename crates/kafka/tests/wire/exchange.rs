@@ -501,6 +501,31 @@ async fn the_cluster_and_pages_of_topics_are_described() {
 }
 
 #[tokio::test]
+async fn pages_go_on_only_from_a_cursor_that_can_be() {
+    let server = start(&MemoryBroker::with_topic("a", 3), Options::default()).await;
+    let mut client = server.client().await;
+    let ask = async |client: &mut Client, named: &[&'static str], from: &'static str, partition| {
+        let topic = |of: &&'static str| describe_topic_partitions_request::TopicRequest::default().with_name(name(of));
+        let cursor = describe_topic_partitions_request::Cursor::default()
+            .with_topic_name(name(from))
+            .with_partition_index(partition);
+        let request = DescribeTopicPartitionsRequest::default()
+            .with_topics(named.iter().map(topic).collect())
+            .with_response_partition_limit(10)
+            .with_cursor(Some(cursor));
+        let page = client.call(&request, 0).await;
+        page.topics.iter().map(|t| (t.error_code, t.partitions.len())).collect::<Vec<_>>()
+    };
+    let refused = (Wire::InvalidRequest.code(), 0);
+    assert_eq!(ask(&mut client, &["a"], "a", 2).await, [(0, 1)]);
+    assert_eq!(ask(&mut client, &["a"], "a", -1).await, [refused]);
+    assert_eq!(ask(&mut client, &["a", "b"], "c", 0).await, [refused, refused]);
+    // The answer has nowhere else to put an error.
+    assert_eq!(ask(&mut client, &[], "a", -1).await, []);
+    assert_eq!(ask(&mut client, &[], "", 0).await, [(0, 3)]);
+}
+
+#[tokio::test]
 async fn idempotent_producers_get_identities_and_transactional_ones_a_reason() {
     let server = start(&MemoryBroker::new(), Options::default()).await;
     let mut client = server.client().await;

@@ -170,16 +170,17 @@ fn a_wrong_max_timestamp_is_put_right() {
 }
 
 #[test]
-fn producer_fields_without_a_producer_are_cleared() {
+fn producer_fields_without_a_producer_are_kept() {
     // Epoch 0 and sequence 0, as kafkajs sends them; epoch −1 and sequence 0, as Sarama does.
     let anonymous = |epoch: i16, sequence: i32| {
         let bytes = edited(&java(Codec::None), 43, &[0xff; 8]);
         let bytes = edited(&edited(&bytes, 51, &epoch.to_be_bytes()), 53, &sequence.to_be_bytes());
         validate(bytes, &open_limits()).unwrap()
     };
-    for (epoch, sequence) in [(-1, -1), (0, 0), (-1, 0), (i16::MIN, 7)] {
+    for (epoch, sequence, kept) in [(-1, -1, -1), (0, 0, 0), (-1, 0, 0), (i16::MIN, 7, 7), (0, -2, -1)] {
         let batch = anonymous(epoch, sequence);
-        assert_eq!((batch.producer_id(), batch.producer_epoch(), batch.base_sequence()), (ProducerId::NONE, -1, -1));
+        let found = (batch.producer_id(), batch.producer_epoch(), batch.base_sequence());
+        assert_eq!(found, (ProducerId::NONE, epoch, kept));
         batch.verify_crc().unwrap();
     }
 }

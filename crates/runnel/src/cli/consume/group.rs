@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runnel_client::proto::consume::v1::AssignedPartitions;
 use runnel_client::proto::consume::v1::read_session_response::Batch;
-use runnel_client::{Client, ConsumerOptions, GroupConsumer, GroupEvent, Membership};
+use runnel_client::{Client, ConsumerOptions, ErrorKind, GroupConsumer, GroupEvent, Membership};
 use runnel_runtime::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
@@ -28,6 +28,7 @@ pub(super) async fn consume(args: &ConsumeArgs, group: &str, client: Client) -> 
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    warn_if_missing(&client, &args.topic).await;
     let mut consumer = GroupConsumer::join(client, membership, ConsumerOptions::default()).await?;
     let mut printer = Printer::new(args);
     let mut printed = Printed::default();
@@ -63,6 +64,13 @@ pub(super) async fn consume(args: &ConsumeArgs, group: &str, client: Client) -> 
     printed.commit(&mut consumer).await;
     consumer.leave().await;
     Ok(())
+}
+
+/// A group may be there before its topic, so this is no error; but who mistyped a name would wait for ever.
+async fn warn_if_missing(client: &Client, topic: &str) {
+    if client.topic(topic).await.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        eprintln!("warning: there is no topic `{topic}` yet: waiting until there is");
+    }
 }
 
 /// The next offset of each partition, where it is not committed yet.
