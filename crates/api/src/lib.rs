@@ -27,7 +27,8 @@ pub use fetch::{DivergingEpoch, Fetch, FetchPartition, FetchRequest, Fetched, Fe
 pub use groups::Groups;
 pub use offsets::{EpochEnd, ListedOffset, OffsetSpec, Offsets};
 pub use produce::{
-    Acks, ActiveProducer, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity,
+    Acks, ActiveProducer, Durability, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition,
+    ProducerIdentity,
 };
 pub use segments::{Sealed, Segments};
 

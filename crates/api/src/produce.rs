@@ -67,6 +67,17 @@ pub struct Produced {
     pub log_start: Offset,
     /// Epoch that wrote them.
     pub leader_epoch: LeaderEpoch,
+    /// What the acknowledgement promises.
+    pub durability: Durability,
+}
+
+/// What survives with an acknowledged record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// It is synced to the disk of the broker: a crash does not lose it, the loss of the disk may.
+    Local,
+    /// It is in the bucket.
+    Object,
 }
 
 /// A producer identity handed out by InitProducerId (KIP-98).

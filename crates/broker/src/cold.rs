@@ -11,10 +11,10 @@ use runnel_cache::{BlockCache, BlockKey, Class};
 use runnel_format::manifest::SegmentRef;
 use runnel_record::{Batch, Offset};
 use runnel_segment::{Run, Segment, decode_run, encode_run};
-use runnel_wal::LocalLog;
 use uuid::Uuid;
 
 use crate::error::{cache_error, lane_error, segment_error};
+use crate::lanes::Lanes;
 use crate::partition::Partition;
 use crate::readahead::Readahead;
 use crate::room::{self, Rooms};
@@ -67,7 +67,7 @@ impl SegmentHandles {
 /// Reads the log and the segments of any partition.
 pub(crate) struct ColdReader {
     pub(crate) bucket: Bucket,
-    pub(crate) log: LocalLog,
+    pub(crate) log: Lanes,
     pub(crate) cache: BlockCache,
     pub(crate) segments: SegmentHandles,
     pub(crate) readahead: Mutex<Readahead>,

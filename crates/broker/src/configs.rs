@@ -9,12 +9,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use runnel_api::{AlterConfigOp, ConfigChange, ConfigEntry, ConfigSource, ConfigType, Error, ErrorKind};
-
+use runnel_format::meta::Durability;
 use runnel_partition::SegmentLimits;
 use runnel_segment::Policy;
 
 use crate::options::Options;
 use table::{BROKER_TABLE, Check, Entry, GROUP_TABLE, TABLE, THROTTLES, server_name};
+
+/// How `runnel.durability` says that records are acknowledged once they are in the bucket.
+const OBJECT: &str = "object";
 
 /// The values that a broker's settings give to topics that do not set them.
 #[derive(Debug, Clone)]
@@ -22,6 +25,7 @@ pub(crate) struct Defaults {
     retention_ms: i64,
     segment_max_bytes: u64,
     segment_max_age: Duration,
+    durability: Durability,
     /// What a request has set on this broker, and on all brokers, by Kafka's names.
     own: BTreeMap<String, String>,
     all: BTreeMap<String, String>,
@@ -33,6 +37,7 @@ impl Defaults {
             retention_ms: options.topics.default_retention_ms,
             segment_max_bytes: options.segment.max_bytes,
             segment_max_age: options.segment.max_age,
+            durability: if options.wal.in_bucket { Durability::Object } else { Durability::Local },
             own: BTreeMap::new(),
             all: BTreeMap::new(),
         }
@@ -69,6 +74,10 @@ impl Defaults {
     fn setting(&self, name: &str) -> Option<(String, &'static str)> {
         match name {
             "retention.ms" => Some((self.retention_ms.to_string(), "topics.default_retention")),
+            "runnel.durability" => {
+                let name = if self.durability == Durability::Object { OBJECT } else { "local" };
+                Some((name.to_owned(), "wal.durability"))
+            }
             "runnel.segment.max_bytes" => Some((self.segment_max_bytes.to_string(), "segment.max_bytes")),
             "runnel.segment.max_age" => Some((self.segment_max_age.as_millis().to_string(), "segment.max_age")),
             _ => None,
@@ -86,6 +95,8 @@ pub(crate) struct TopicConfig {
     pub(crate) segment_max_bytes: u64,
     pub(crate) segment_max_age: Duration,
     pub(crate) retention: Policy,
+    /// What an acknowledgement promises.
+    pub(crate) durability: Durability,
     /// How long objects stay when they are no longer needed.
     pub(crate) delete_delay: Duration,
 }
@@ -112,6 +123,7 @@ impl TopicConfig {
             segment_max_bytes,
             segment_max_age: Duration::from_millis(segment_max_age),
             retention: Policy { ms: limit("retention.ms"), bytes: limit("retention.bytes") },
+            durability: if text("runnel.durability") == OBJECT { Durability::Object } else { Durability::Local },
             delete_delay: Duration::from_millis(positive("file.delete.delay.ms")),
         }
     }
@@ -161,10 +173,6 @@ fn check(entry: &Entry, name: &str, value: &str) -> Result<(), Error> {
             Err(invalid("cleanup.policy=compact is not supported yet: use `delete`".to_owned()))
         }
         Check::CleanupPolicy => bad("`delete`"),
-        Check::Durability if value == "local" => Ok(()),
-        Check::Durability => Err(invalid(format!(
-            "runnel.durability={value} is not supported by this release on a single node: use `local`"
-        ))),
     }
 }
 

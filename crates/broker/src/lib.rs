@@ -2,8 +2,8 @@
 //!
 //! Entry points: [`Broker::start`], the traits of `runnel_api` on [`Broker`], [`Broker::stop`]. Each partition is one
 //! task that owns its state machine ([`runnel_partition`]); what readers need of it (tail, watermark, manifest) is
-//! shared. Shipping is one loop for all partitions. Deliberately absent: wire formats, and more than one node
-//! (sessions, leases and placement come with clusters; the names are theirs already).
+//! shared. Shipping is one loop for all partitions. Deliberately absent: wire formats, and more than one node (leases
+//! and placement come with clusters).
 //!
 //! Invariants (protocol §14): nothing is acknowledged or readable before it is durable (1, 22); the lane is trimmed only
 //! after the root that covers it is in the bucket *and* in the metadata store (21, 26); a partition whose durable
@@ -20,6 +20,7 @@ mod examine;
 mod fetch;
 mod groups;
 mod home;
+mod lanes;
 mod log_dirs;
 mod merge;
 mod offsets;
@@ -33,6 +34,7 @@ mod readahead;
 mod retention;
 mod room;
 mod seal;
+mod sessions;
 mod settings;
 mod ship;
 mod snapshots;
@@ -50,7 +52,6 @@ use runnel_blob::Bucket;
 use runnel_metastore::MetaStore;
 use runnel_runtime::disk::Disk;
 use runnel_runtime::{Clock, FailPoints, Shutdown};
-use runnel_wal::LocalLog;
 
 pub use accept_loss::{Loss, accept_loss};
 pub use error::StartError;
@@ -83,7 +84,7 @@ pub struct Broker {
     home: home::Home,
     bucket: Bucket,
     meta: Arc<dyn MetaStore>,
-    log: LocalLog,
+    log: lanes::Lanes,
     cold: Arc<cold::ColdReader>,
     tails: Arc<tail::TailBudget>,
     topics: topics::Topics,
@@ -94,6 +95,8 @@ pub struct Broker {
     inherited: open::Inherited,
     /// The bucket was compared with the disk and may be written to.
     bucket_agreed: tokio::sync::watch::Sender<home::Agreement>,
+    /// What earlier sessions left in the bucket is known.
+    lanes_inherited: tokio::sync::watch::Sender<bool>,
     /// Held by whoever encodes a segment.
     encoders: tokio::sync::Semaphore,
     /// Every append holds a permit until it is answered; a stop takes them all.

@@ -4,6 +4,8 @@
 //! The root comes from the bucket when it answers and from the metadata store's copy when not. A bucket root that this
 //! disk cannot have written means that an old image of the disk came back: the partition does not open.
 
+pub(crate) mod tail;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +14,12 @@ use bytes::Bytes;
 use runnel_api::{Error, ErrorKind, TopicKey};
 use runnel_blob::Version;
 use runnel_format::manifest::{EpochStart, Root};
-use runnel_format::meta::PartitionRecord;
+use runnel_format::meta::{Durability, PartitionRecord, TailSession};
 use runnel_metastore::{Compare, Op, Versioned};
 use runnel_partition::{BatchFacts, Options as MachineOptions, Partition as Machine, ProducerLimits, Start};
 use runnel_record::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use runnel_segment::manifest::{IfAbsent, Known, Manifest};
-use runnel_wal::{Recovered, TailEntry};
+use runnel_wal::{CorruptRange, Recovered, TailEntry};
 use tracing::Instrument;
 
 use crate::error::{damaged, machine_error, metadata_error, segment_error};
@@ -52,7 +54,8 @@ impl Inherited {
             );
         }
         for range in recovered.corrupt {
-            tracing::error!(partition = %range.tp, from = %range.from, upto = ?range.upto, "the log is corrupt here");
+            // Whether it matters shows when the partition opens: what is in the bucket needs no log.
+            tracing::info!(partition = %range.tp, from = %range.from, upto = ?range.upto, "the log has nothing here");
             corrupt.entry(range.tp).or_default().push(range.from..range.upto.unwrap_or(Offset(i64::MAX)));
         }
         let blind = !recovered.unattributed.is_empty();
@@ -73,6 +76,17 @@ impl Inherited {
     fn taken(&self, tp: TopicPartition) {
         self.tails.lock().unwrap_or_else(PoisonError::into_inner).remove(&tp);
     }
+}
+
+/// What the record of a partition says of the session that opens it.
+struct Opening {
+    epoch: LeaderEpoch,
+    /// Where the session begins to write.
+    start: Offset,
+    starts: Vec<EpochStart>,
+    durability: Durability,
+    /// Nothing is appended: the damage stands where it stood.
+    is_blocked: bool,
 }
 
 /// Key of a partition in the metadata store.
@@ -103,21 +117,28 @@ impl Broker {
         let label = label_of(topic, tp);
         let span = tracing::debug_span!("open", partition = label);
         let opened = self.try_open(topic, tp).instrument(span).await;
-        opened.inspect_err(|error| tracing::error!(partition = label, %error, "a partition does not open"))
+        opened.inspect_err(|error| match error.kind {
+            // Every fetch would say so.
+            ErrorKind::StorageError if !self.has_inherited() => {}
+            ErrorKind::StorageError => tracing::warn!(partition = label, %error, "a partition does not open yet"),
+            _ => tracing::error!(partition = label, %error, "a partition does not open"),
+        })
     }
 
     async fn try_open(&self, topic: &Topic, tp: TopicPartition) -> Result<Arc<Partition>, Error> {
         let key = partition_key(tp);
         let stored = self.meta.get(&key).await.map_err(|e| metadata_error(&e))?;
         let record = stored.as_ref().map(|s| PartitionRecord::decode(&s.value)).transpose().map_err(|e| damaged(&e))?;
-        let tail = self.inherited.tail(tp);
-        let facts: Vec<BatchFacts> =
-            tail.iter().map(|e| BatchFacts::from_header(&e.header, e.body_len, e.append_time)).collect();
-        let tail_end = facts.last().map(|batch| batch.next);
+        let on_disk = self.inherited.tail(tp);
+        self.wait_for_lanes(topic, tp, record.as_ref()).await?;
+        let in_bucket = self.log.inherited_tail(tp);
+        let facts = tail::in_order(on_disk.iter().chain(&in_bucket));
+        let tail_end = facts.iter().map(|batch| batch.next).max();
         let manifest = self.find_root(topic, tp, record.as_ref(), tail_end).await?;
         let root = manifest.root();
-        let may_have_lost = self.inherited.blind && tail.is_empty() && record.is_some();
-        let (facts, blocked) = self.cut_at_corruption(tp, root.end, facts);
+        let damage = self.damage_in_bucket(tp, record.as_ref(), root.end).await?;
+        let may_have_lost = self.inherited.blind && on_disk.is_empty() && record.is_some();
+        let (facts, blocked) = self.cut_at_corruption(tp, root.end, facts, &damage);
         let blocked = blocked.or_else(|| may_have_lost.then(|| hidden_damage(&label_of(topic, tp))));
         let epoch = next_epoch(root, record.as_ref(), &facts);
         let start = Start {
@@ -136,9 +157,19 @@ impl Broker {
             (None, _) => machine.epochs().to_vec(),
             (Some(_), record) => record.as_ref().map(|record| record.starts.clone()).unwrap_or_default(),
         };
-        self.store_opening(&key, stored, record, machine.epoch(), starts, &manifest).await?;
+        // What was acknowledged on this disk alone is shipped before the partition promises more (design §5).
+        let mut durability = topic.config().durability;
+        // Entries that are shipped stay in the log for a while and say nothing.
+        if tail::in_order(on_disk.iter()).iter().any(|batch| batch.next > root.end) {
+            durability = Durability::Local;
+        }
+        let is_blocked = blocked.is_some();
+        let opening =
+            Opening { epoch: machine.epoch(), start: machine.high_watermark(), starts, durability, is_blocked };
+        self.store_opening(&key, stored, record, opening, &manifest).await?;
         self.pass("open.recorded")?;
         self.inherited.taken(tp);
+        self.log.taken(tp);
         // A crash between the root and the trim left this in the log, and perhaps nothing will be shipped that trims it.
         self.log.shipped(tp, root.end);
         tracing::debug!(
@@ -151,12 +182,87 @@ impl Broker {
             topic_name: topic.name.clone(),
             tp,
             log: self.log.clone(),
+            durability,
             clock: Arc::clone(&self.ports.clock),
             tails: Arc::clone(&self.tails),
             blocked,
             failure: self.failure.clone(),
         };
-        Ok(spawn(driver, &self.stop_signal))
+        let inherited_end = driver.machine.high_watermark();
+        let partition = spawn(driver, &self.stop_signal);
+        if !in_bucket.is_empty() {
+            // So that the lane of the earlier session can go.
+            partition.seal_upto(inherited_end);
+        }
+        Ok(partition)
+    }
+
+    /// A partition whose newest records may be in a lane in the bucket does not open before that is known.
+    async fn wait_for_lanes(
+        &self,
+        topic: &Topic,
+        tp: TopicPartition,
+        record: Option<&PartitionRecord>,
+    ) -> Result<(), Error> {
+        if self.has_inherited() {
+            return Ok(());
+        }
+        let may_be_there = match record {
+            Some(record) => {
+                let root = record.last_root.as_ref().map(kept_root).transpose()?;
+                tail::may_be_in_bucket(&record.tail, root.map_or(Offset::ZERO, |(root, _)| root.end))
+            }
+            // Its record went with the metadata store, unless it never had one.
+            None => !self.was_created_here(tp).await?,
+        };
+        if !may_be_there {
+            return Ok(());
+        }
+        let label = label_of(topic, tp);
+        let what = format!("lanes in the bucket may hold records of {label}, and are not taken over yet: retry later");
+        Err(Error::new(ErrorKind::StorageError, what))
+    }
+
+    /// What of a partition cannot be read, or may have been lost, in lanes that it wrote to as far as anybody knows.
+    async fn damage_in_bucket(
+        &self,
+        tp: TopicPartition,
+        record: Option<&PartitionRecord>,
+        shipped: Offset,
+    ) -> Result<Vec<CorruptRange>, Error> {
+        let Some(record) = record else {
+            if self.was_created_here(tp).await? {
+                return Ok(Vec::new());
+            }
+            // The record went with the metadata store: any session may have led it.
+            return Ok(self.log.sessions().into_iter().flat_map(|session| self.log.damage(tp, session)).collect());
+        };
+        let parts = record.tail.iter().filter(|part| tail::may_be_in_bucket(std::slice::from_ref(part), shipped));
+        let of = |part: &TailSession| {
+            let damage = self.log.damage(tp, part.session).into_iter();
+            damage.filter_map(|range| tail::clipped(range, part)).collect::<Vec<_>>()
+        };
+        Ok(parts.flat_map(of).collect())
+    }
+
+    /// From here on lanes in the bucket may hold what this session appends to a partition.
+    pub(crate) async fn record_object_tail(&self, tp: TopicPartition) -> Result<(), Error> {
+        let key = partition_key(tp);
+        let gone = || Error::new(ErrorKind::NotLeader, "the partition's record is gone: its topic was deleted");
+        loop {
+            let found = self.meta.get(&key).await.map_err(|e| metadata_error(&e))?.ok_or_else(gone)?;
+            let record = PartitionRecord::decode(&found.value).map_err(|e| damaged(&e))?;
+            let tail = tail::promoted(record.tail.clone(), self.home.session);
+            if tail == record.tail {
+                return Ok(());
+            }
+            let put = Op::Put(key.clone(), PartitionRecord { tail, ..record }.encode(), None);
+            let compare = Compare::Revision(key.clone(), found.revision);
+            let outcome = self.meta.txn(vec![compare], vec![put]).await.map_err(|e| metadata_error(&e))?;
+            if outcome.is_committed() {
+                return Ok(());
+            }
+        }
     }
 
     /// The root to open from: the bucket's, if it fits this disk, else the copy on this disk.
@@ -221,12 +327,24 @@ impl Broker {
         tp: TopicPartition,
         shipped: Offset,
         mut facts: Vec<BatchFacts>,
+        in_bucket: &[CorruptRange],
     ) -> (Vec<BatchFacts>, Option<Error>) {
-        let ranges = self.inherited.corrupt.get(&tp).into_iter().flatten();
-        let Some(from) = ranges.filter(|range| range.end > shipped).map(|range| range.start.max(shipped)).min() else {
-            return (facts, None);
+        let first = |ranges: &mut dyn Iterator<Item = Range<Offset>>| {
+            ranges.filter(|range| range.end > shipped).map(|range| range.start.max(shipped)).min()
         };
+        let on_disk = first(&mut self.inherited.corrupt.get(&tp).into_iter().flatten().cloned());
+        let in_bucket = first(&mut in_bucket.iter().map(|one| one.from..one.upto.unwrap_or(Offset(i64::MAX))));
+        let Some(from) = on_disk.into_iter().chain(in_bucket).min() else { return (facts, None) };
         facts.retain(|batch| batch.next <= from);
+        tracing::error!(partition = %tp, %from, "the log is corrupt here");
+        if in_bucket == Some(from) {
+            let message = format!(
+                "objects of a lane in the bucket are damaged or gone, and with them partition {} from offset {from} on: reads \
+                 below it go on, writes are refused. Restore the objects below `wal/`",
+                tp.partition
+            );
+            return (facts, Some(Error::new(ErrorKind::Corrupt, message)));
+        }
         let message = format!(
             "the log of partition {} is corrupt from offset {} on: reads below it go on, writes are refused. Restore the \
              disk, or accept the loss with `runnel topic accept-loss`",
@@ -241,8 +359,7 @@ impl Broker {
         key: &str,
         stored: Option<Versioned>,
         record: Option<PartitionRecord>,
-        epoch: LeaderEpoch,
-        starts: Vec<EpochStart>,
+        opening: Opening,
         manifest: &Manifest,
     ) -> Result<(), Error> {
         let last_root = kept(manifest);
@@ -250,7 +367,13 @@ impl Broker {
             // The root came from the bucket: a crash or the loss of this store left the copy behind it.
             self.keep_producers(manifest).await?;
         }
-        let opened = PartitionRecord { epoch, never_shipped: last_root.is_none(), starts, last_root };
+        let Opening { epoch, start, starts, durability, is_blocked } = opening;
+        let (tp, shipped) = (manifest.root().tp, manifest.root().end);
+        let before = record.map(|record| record.tail).unwrap_or_default();
+        let before = tail::completed(before, &self.log.sessions_with(tp, shipped), shipped, start);
+        let own = TailSession { session: self.home.session, durability, from: start, to: None };
+        let tail = if is_blocked { before } else { tail::continued(before, shipped, own) };
+        let opened = PartitionRecord { epoch, never_shipped: last_root.is_none(), starts, last_root, tail };
         let compare = match stored {
             None => Compare::Absent(key.to_owned()),
             Some(found) => Compare::Revision(key.to_owned(), found.revision),

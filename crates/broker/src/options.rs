@@ -30,9 +30,15 @@ pub struct Options {
     pub shutdown_timeout: Duration,
 }
 
-/// Limits of the local lane.
+/// The lanes.
 #[derive(Debug, Clone)]
 pub struct WalOptions {
+    /// `wal.durability`: whether topics that do not say are acknowledged once they are in the bucket, not on the disk.
+    pub in_bucket: bool,
+    /// `wal.object.max_bytes`: bytes after which an object of the lane in the bucket is written.
+    pub object_max_bytes: u64,
+    /// `wal.object.interval`: how long the first batch of an object waits for others.
+    pub object_interval: Duration,
     /// `wal.max_unflushed`, bytes that may wait for durability.
     pub max_unflushed: u64,
     /// `wal.max_unshipped`, bytes that may wait for the bucket.
@@ -83,6 +89,14 @@ pub struct GroupOptions {
     pub coordinator: runnel_group::Options,
     /// `groups.offsets_partitions`: partitions of `__consumer_offsets` when it is created.
     pub offsets_partitions: i32,
+}
+
+impl WalOptions {
+    /// The defaults of one node with limits of its own.
+    pub const fn new(max_unflushed: u64, max_unshipped: u64) -> Self {
+        let (object_max_bytes, object_interval) = (8 << 20, Duration::from_millis(100));
+        Self { in_bucket: false, object_max_bytes, object_interval, max_unflushed, max_unshipped }
+    }
 }
 
 impl Default for GroupOptions {

@@ -6,12 +6,13 @@
 mod driver;
 mod signal;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use runnel_api::{EpochEnd, Error, ErrorKind};
 use runnel_blob::Key;
 use runnel_format::manifest::{EpochStart, SegmentRef};
+use runnel_format::meta::Durability;
 use runnel_format::producer::ProducerSnapshot;
 use runnel_partition::{SegmentLimits, Terms, TimedBatch};
 use runnel_record::{Batch, LeaderEpoch, Offset, TimestampMs, TopicPartition};
@@ -44,6 +45,7 @@ struct Append {
 #[derive(Debug)]
 enum Control {
     SetLimits(SegmentLimits),
+    SetDurability(Durability),
     Block(Error),
     PlanShip { now: TimestampMs, force: bool, reply: oneshot::Sender<Option<ShipPlan>> },
     SnapshotAt { offset: Offset, reply: oneshot::Sender<Result<ProducerSnapshot, Error>> },
@@ -93,6 +95,8 @@ pub(crate) struct Partition {
     blocked: AtomicBool,
     /// Why nothing here is to be believed any more.
     refusal: OnceLock<Error>,
+    /// The class of lane that appends go to, or are to go to once what is in the other is shipped.
+    asked_durability: AtomicU8,
     appends: mpsc::Sender<Append>,
     control: mpsc::Sender<Control>,
     closed: Shutdown,
@@ -227,6 +231,19 @@ impl Partition {
     /// The topic's segment limits changed.
     pub(crate) async fn set_limits(&self, limits: SegmentLimits) -> Result<(), Error> {
         self.control.send(Control::SetLimits(limits)).await.map_err(|_| self.gone())
+    }
+
+    /// What acknowledgements promise, now or soon.
+    pub(crate) fn asked_durability(&self) -> Durability {
+        let object = self.asked_durability.load(Ordering::Acquire) == Durability::Object as u8;
+        if object { Durability::Object } else { Durability::Local }
+    }
+
+    /// The topic's durability changed: what is in the lane of the present class is shipped, then appends go to the other.
+    pub(crate) async fn set_durability(&self, durability: Durability) -> Result<(), Error> {
+        self.control.send(Control::SetDurability(durability)).await.map_err(|_| self.gone())?;
+        self.asked_durability.store(durability as u8, Ordering::Release);
+        Ok(())
     }
 
     /// The dedup state of the log below `offset`.

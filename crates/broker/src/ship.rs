@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::Broker;
 use crate::error::{bucket_error, damaged, lane_error, metadata_error, segment_error};
 use crate::home::Agreement;
-use crate::open::partition_key;
+use crate::open::{partition_key, tail};
 use crate::partition::{Partition, ShipPlan};
 use crate::tail::TailRead;
 
@@ -303,7 +303,8 @@ impl Broker {
             return Err(Error::new(ErrorKind::NotLeader, "the partition's record is gone: its topic was deleted"));
         };
         let record = PartitionRecord::decode(&found.value).map_err(|e| damaged(&e))?;
-        let record = PartitionRecord { never_shipped: false, last_root: kept(manifest), ..record };
+        let tail = tail::without_shipped(record.tail, manifest.root().end);
+        let record = PartitionRecord { never_shipped: false, last_root: kept(manifest), tail, ..record };
         let put = Op::Put(key.clone(), record.encode(), None);
         let txn = self.meta.txn(vec![Compare::Revision(key, found.revision)], vec![put]);
         if txn.await.map_err(|e| metadata_error(&e))?.is_committed() {

@@ -22,12 +22,14 @@ use crate::configs::Defaults;
 use crate::error::{StartError, is_unavailable};
 use crate::groups::Coordinators;
 use crate::home::{self, Agreement, Decision, Home, InBucket, Layout, OnDisk};
+use crate::lanes::Lanes;
 use crate::open::Inherited;
 use crate::options::Options;
 use crate::produce::MOST_APPENDS;
 use crate::producer_ids::ProducerIds;
 use crate::readahead::Readahead;
 use crate::room::Rooms;
+use crate::sessions;
 use crate::settings::Settings;
 use crate::ship::ENCODERS;
 use crate::tail::TailBudget;
@@ -48,6 +50,9 @@ const BUCKET_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a bucket that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Longest pause between two attempts to take over what earlier sessions left there.
+const MOST_PATIENT: Duration = Duration::from_secs(10);
 
 /// Partitions opened at once in the background.
 const OPEN_AT_ONCE: usize = 16;
@@ -117,6 +122,15 @@ impl Broker {
             meta.txn(Vec::new(), vec![Op::Put(LOGGED.to_owned(), bytes::Bytes::new(), None)]).await?;
         }
         let broker = Self::assemble(options, ports, home, bucket, meta, log, recovered, agreement).await?;
+        broker.begin_session().await.map_err(|e| StartError::Refused(e.message))?;
+        if broker.may_ship() {
+            // Without an answer in time it goes on in the background; what is on the disk need not wait for it.
+            match tokio::time::timeout(BUCKET_PATIENCE, broker.inherit_sessions()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "cannot take over the lanes in the bucket yet"),
+                Err(_) => tracing::warn!("the lanes in the bucket are taken over in the background"),
+            }
+        }
         broker.load_settings().await.map_err(|e| StartError::Refused(e.message))?;
         broker.load_topics().await.map_err(|e| StartError::Refused(e.message))?;
         if *broker.bucket_agreed.borrow() == Agreement::Agreed {
@@ -138,6 +152,8 @@ impl Broker {
         tokio::spawn(Arc::clone(&broker).ship_loop());
         tokio::spawn(Arc::clone(&broker).retention_loop());
         tokio::spawn(Arc::clone(&broker).merge_loop());
+        tokio::spawn(Arc::clone(&broker).make_object_lane());
+        tokio::spawn(Arc::clone(&broker).tend_lanes());
         Ok(broker)
     }
 
@@ -152,6 +168,7 @@ impl Broker {
         recovered: Recovered,
         agreement: Agreement,
     ) -> Result<Arc<Self>, StartError> {
+        let log = Lanes::new(log);
         let tail_memory = options.cache.memory / TAIL_SHARE;
         let cache = BlockCache::open(&runnel_cache::Options {
             memory: options.cache.memory - tail_memory,
@@ -186,6 +203,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             inherited: Inherited::new(recovered),
             bucket_agreed: watch::Sender::new(agreement),
+            lanes_inherited: watch::Sender::new(false),
             encoders: Semaphore::new(ENCODERS),
             admission: Semaphore::new(MOST_APPENDS as usize),
             draining: AtomicBool::new(false),
@@ -207,7 +225,7 @@ impl Broker {
 
     /// Waits for the bucket if it did not answer, then does what a start leaves for later.
     async fn background(self: Arc<Self>) {
-        if !self.wait_for_agreement().await {
+        if !self.wait_for_agreement().await || !self.take_over_lanes().await {
             return;
         }
         if let Err(error) = ProducerIds::put_spare_aside(&self.bucket, &*self.meta).await {
@@ -224,6 +242,22 @@ impl Broker {
             .collect();
         let opening = futures::stream::iter(partitions).take_until(self.stop_signal.triggered());
         opening.for_each_concurrent(OPEN_AT_ONCE, |(topic, n)| self.open_and_sweep(topic, n)).await;
+    }
+
+    /// Takes over the lanes in the bucket, if the start could not. False if the broker stops first.
+    async fn take_over_lanes(&self) -> bool {
+        let mut pause = ASK_AGAIN;
+        while !self.has_inherited() {
+            if let Err(error) = self.inherit_sessions().await {
+                tracing::warn!(%error, "cannot take over the lanes in the bucket yet");
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = self.stop_signal.triggered() => return false,
+                }
+                pause = (pause * 2).min(MOST_PATIENT);
+            }
+        }
+        true
     }
 
     async fn open_and_sweep(&self, topic: TopicKey, partition: i32) {
@@ -292,12 +326,13 @@ impl Broker {
                 tracing::error!(%topic, "the log holds records of a topic that the bucket does not know; they are kept");
             }
         }
-        Ok(())
+        self.forget_dead_topics_in_lanes().await
     }
 
     pub(crate) fn bucket_check(&self) -> (String, bool, String) {
         let (passed, sentence) = match &*self.bucket_agreed.borrow() {
-            Agreement::Agreed => (true, "claimed".to_owned()),
+            Agreement::Agreed if self.has_inherited() => (true, "claimed".to_owned()),
+            Agreement::Agreed => (true, "claimed; lanes of earlier sessions are not taken over yet".to_owned()),
             Agreement::Unseen => (true, "does not answer; writes go to the log and are shipped later".to_owned()),
             Agreement::Refused(why) => (false, why.clone()),
         };
@@ -364,6 +399,13 @@ async fn agree(
     cluster: Option<(ClusterRecord, runnel_blob::Version)>,
 ) -> Result<(), StartError> {
     bucket.probe().await?;
+    // Where another session was here last than this store knows, the store was set back, or lost: it must look again
+    // which lanes there are.
+    if let Some(last) = cluster.as_ref().and_then(|(record, _)| record.session.as_ref())
+        && meta.get(&sessions::key(last.session)).await?.is_none()
+    {
+        meta.txn(Vec::new(), vec![Op::Delete(sessions::LANES_KNOWN.to_owned())]).await?;
+    }
     home::claim_bucket(bucket, identity, session, now_ms, cluster).await?;
     let put = Op::Put(CLAIMED.to_owned(), identity.encode(), None);
     meta.txn(Vec::new(), vec![put]).await?;

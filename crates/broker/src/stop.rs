@@ -31,11 +31,7 @@ impl Broker {
         let unshipped_partitions = open + self.unopened_and_unshipped().await;
         self.stop_signal.trigger();
         self.topics.all().iter().for_each(|topic| topic.open_partitions().for_each(|p| p.close()));
-        let log = self.log.clone();
-        let closed = tokio::task::spawn_blocking(move || log.close()).await;
-        if let Err(error) = closed {
-            tracing::error!(%error, "the log did not close cleanly; the next start recovers it");
-        }
+        self.log.close(until).await;
         self.cold.cache.close().await;
         self.meta.close().await;
         if unshipped_partitions > 0 {

@@ -4,6 +4,8 @@
 //! Each value is an envelope of its own kind (magic), so that a value read from the wrong key is an error.
 
 mod cluster;
+mod partition;
+mod session;
 mod settings;
 mod topic;
 
@@ -11,28 +13,39 @@ mod topic;
 mod tests;
 
 pub use cluster::{BrokerSession, ClusterRecord, Identity, ProducerBlocks};
+pub use partition::{PartitionRecord, TailSession};
+pub use session::{SessionLane, SessionRecord, SessionState};
 pub use settings::ClusterSettings;
-pub use topic::{NameClaim, PartitionRecord, Tombstone, TopicRecord};
+pub use topic::{NameClaim, Tombstone, TopicRecord};
 
 use bytes::Bytes;
 
 use crate::Error;
 use crate::codec::{self, Reader, Writer};
 
-/// The layout version that this release writes, and the newest it reads.
-const VERSION: u16 = 1;
+/// How far what is acknowledged reaches, as stored in records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Durability {
+    /// On the broker's own disk.
+    Local = 1,
+    /// In the bucket.
+    Object = 2,
+}
 
-/// A value's name in errors and the magic of its envelope.
+/// A value's name in errors, the magic of its envelope, and the layout version that this release writes, which is the
+/// newest that it reads.
 struct Kind {
     what: &'static str,
     magic: [u8; 4],
+    version: u16,
 }
 
 impl Kind {
     fn seal(&self, write: impl FnOnce(&mut Writer)) -> Bytes {
         let mut w = Writer::default();
         write(&mut w);
-        codec::seal(self.magic, VERSION, &w.0)
+        codec::seal(self.magic, self.version, &w.0)
     }
 
     fn open<'a, T>(
@@ -40,9 +53,18 @@ impl Kind {
         bytes: &'a [u8],
         read: impl FnOnce(&Self, &mut Reader<'a>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let (_, payload) = codec::open(self.what, self.magic, VERSION, bytes)?;
+        self.open_version(bytes, |kind, _, r| read(kind, r))
+    }
+
+    /// As [`Kind::open`], for a value that has older layouts: the version comes along.
+    fn open_version<'a, T>(
+        &self,
+        bytes: &'a [u8],
+        read: impl FnOnce(&Self, u16, &mut Reader<'a>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let (version, payload) = codec::open(self.what, self.magic, self.version, bytes)?;
         let mut r = Reader::new(self.what, payload);
-        let value = read(self, &mut r)?;
+        let value = read(self, version, &mut r)?;
         r.finish()?;
         Ok(value)
     }
@@ -57,6 +79,14 @@ impl Kind {
             0 => Ok(false),
             1 => Ok(true),
             _ => Err(self.corrupt("a flag that is neither 0 nor 1")),
+        }
+    }
+
+    fn durability(&self, r: &mut Reader<'_>) -> Result<Durability, Error> {
+        match r.u8()? {
+            1 => Ok(Durability::Local),
+            2 => Ok(Durability::Object),
+            _ => Err(self.corrupt("an unknown durability")),
         }
     }
 

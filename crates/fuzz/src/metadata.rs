@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use runnel_format::manifest::EpochStart;
 use runnel_format::meta::{
-    BrokerSession, ClusterRecord, ClusterSettings, Identity, NameClaim, PartitionRecord, ProducerBlocks, Tombstone,
-    TopicRecord,
+    BrokerSession, ClusterRecord, ClusterSettings, Durability, Identity, NameClaim, PartitionRecord, ProducerBlocks,
+    SessionLane, SessionRecord, SessionState, TailSession, Tombstone, TopicRecord,
 };
 use runnel_format::producer::{ProducerEntry, ProducerSnapshot, RememberedBatch};
 use runnel_record::{LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId};
@@ -28,7 +28,8 @@ pub(crate) fn run(input: &[u8]) {
         5 => check(envelope, input, Tombstone::decode, Tombstone::encode),
         6 => check(envelope, input, PartitionRecord::decode, PartitionRecord::encode),
         7 => check(envelope, input, ProducerSnapshot::decode, ProducerSnapshot::encode),
-        _ => check(envelope, input, ClusterSettings::decode, ClusterSettings::encode),
+        8 => check(envelope, input, ClusterSettings::decode, ClusterSettings::encode),
+        _ => check(envelope, input, SessionRecord::decode, SessionRecord::encode),
     }
 }
 
@@ -37,7 +38,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
 }
 
 /// One of each kind.
-fn samples() -> [Bytes; 9] {
+fn samples() -> [Bytes; 10] {
     let (id, name) = (TopicId(Uuid::from_u128(0xab)), || "orders".to_owned());
     let session = BrokerSession { session: 9, disk_id: Uuid::from_u128(2), node_name: "node-1".into(), started_ms: 5 };
     [
@@ -66,11 +67,19 @@ fn samples() -> [Bytes; 9] {
             never_shipped: false,
             starts: vec![EpochStart { epoch: LeaderEpoch(4), start: Offset(10) }],
             last_root: Some((crate::manifest::root().encode(), "etag".into())),
+            tail: vec![TailSession { session: 9, durability: Durability::Object, from: Offset(7), to: None }],
         }
         .encode(),
         producers().encode(),
         ClusterSettings {
             entities: [("broker/".to_owned(), [("log.retention.ms".to_owned(), "7".to_owned())].into())].into(),
+        }
+        .encode(),
+        SessionRecord {
+            node_name: name(),
+            disk_id: Uuid::from_u128(2),
+            state: SessionState::Fencing,
+            lanes: vec![SessionLane { id: Uuid::from_u128(3), durability: Durability::Object, end: Some(9) }],
         }
         .encode(),
     ]

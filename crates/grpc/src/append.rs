@@ -118,7 +118,10 @@ fn outcome(part: ProducedPartition, count: i64) -> Result<Appended, Failure> {
             base_offset: produced.base_offset.0,
             next_offset: produced.base_offset.plus(count).0,
             append_time_ms: produced.log_append_time.0,
-            durability: Durability::Local.into(),
+            durability: match produced.durability {
+                runnel_api::Durability::Local => Durability::Local.into(),
+                runnel_api::Durability::Object => Durability::Object.into(),
+            },
             leader_epoch: produced.leader_epoch.0,
         }),
         Err(error) => Err(Failure::of_append(error).at(&part.topic.to_string(), part.partition)),

@@ -10,7 +10,7 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{BrokerId, TopicName};
-use runnel_api::{Broker, PartitionDescription, TopicDescription, TopicKey};
+use runnel_api::{Broker, ErrorKind, PartitionDescription, TopicDescription, TopicKey};
 use runnel_record::TopicId;
 use uuid::Uuid;
 
@@ -68,11 +68,18 @@ fn key(topic: &MetadataRequestTopic) -> TopicKey {
     }
 }
 
+/// A topic that is made for this request is in the answer to the next one, as in Kafka: clients ask again, and some that
+/// look whether a topic is gone take what they see here for its return.
 async fn describe(broker: Arc<dyn Broker>, topic: MetadataRequestTopic, auto_create: bool) -> MetadataResponseTopic {
-    match broker.describe_topic(&key(&topic), auto_create).await {
-        Ok(description) => found(description),
-        Err(error) => not_found(topic.name, topic.topic_id, code(error.kind)),
-    }
+    let key = key(&topic);
+    let error = match broker.describe_topic(&key, false).await {
+        Ok(description) => return found(description),
+        Err(error) if auto_create && error.kind == ErrorKind::UnknownTopic => {
+            broker.describe_topic(&key, true).await.map_or_else(|error| error.kind, |_| error.kind)
+        }
+        Err(error) => error.kind,
+    };
+    not_found(topic.name, topic.topic_id, code(error))
 }
 
 fn not_found(name: Option<TopicName>, id: Uuid, error: ResponseError) -> MetadataResponseTopic {

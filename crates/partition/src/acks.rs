@@ -89,6 +89,16 @@ impl PendingAcks {
         self.queue.pop_front_if(|first| first.lane_seq <= self.durable_upto)
     }
 
+    /// From here on appends go to another lane, which counts from its own beginning. False while something waits for
+    /// the present one.
+    pub(crate) fn change_lane(&mut self) -> bool {
+        let idle = self.queue.is_empty();
+        if idle {
+            (self.last_seq, self.durable_upto) = (0, 0);
+        }
+        idle
+    }
+
     /// Takes everything off the queue, durable or not.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Pending> + '_ {
         self.queue.drain(..)
@@ -147,6 +157,20 @@ mod tests {
         assert!(acks.push(pending(7, 8, 3)).is_err(), "the same place in the lane");
         assert!(acks.push(pending(7, 8, 2)).is_err(), "an earlier place in the lane");
         assert_eq!(acks.len(), 1);
+    }
+
+    #[test]
+    fn another_lane_counts_anew() {
+        let mut acks = PendingAcks::new(Offset(0));
+        acks.push(pending(0, 2, 7)).unwrap();
+        assert!(!acks.change_lane(), "something waits for the old one");
+        acks.durable(7);
+        assert_eq!(popped(&mut acks), [7]);
+        assert!(acks.change_lane());
+        acks.push(pending(2, 3, 1)).unwrap();
+        assert_eq!(popped(&mut acks), [], "what the old lane had reached says nothing");
+        acks.durable(1);
+        assert_eq!(popped(&mut acks), [1]);
     }
 
     #[test]

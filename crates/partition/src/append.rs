@@ -176,6 +176,18 @@ impl Partition {
         Ok(())
     }
 
+    /// From here on appends go to another lane, whose sequence numbers begin anew. Only between appends, when all that
+    /// was appended is durable.
+    ///
+    /// # Errors
+    /// [`Error::Invariant`] if something is on its way to the present lane.
+    pub fn lane_changed(&mut self) -> Result<(), Error> {
+        if self.staged.is_none() && self.acks.change_lane() {
+            return Ok(());
+        }
+        Err(self.broken("a lane is left while something is on its way to it"))
+    }
+
     /// The lane refused the append of `token` (full, throttled, closed): it never happened, and its offset goes to
     /// the next one. The caller answers the request itself, with a retriable error.
     ///

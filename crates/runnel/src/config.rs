@@ -4,7 +4,6 @@ mod docs;
 mod values;
 mod wiring;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -105,9 +104,16 @@ pub(crate) struct Metadata {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Wal {
     pub(crate) durability: String,
+    pub(crate) object: WalObject,
     pub(crate) max_unflushed: ByteSize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) max_unshipped: Option<ByteSize>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct WalObject {
+    pub(crate) interval: Span,
+    pub(crate) max_bytes: ByteSize,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -219,7 +225,12 @@ impl Default for Config {
                 allow_http: false,
             },
             metadata: Metadata { url: "embedded".into() },
-            wal: Wal { durability: "local".into(), max_unflushed: ByteSize(64 << 20), max_unshipped: None },
+            wal: Wal {
+                durability: "local".into(),
+                object: WalObject { interval: Span(Duration::from_millis(100)), max_bytes: ByteSize(8 << 20) },
+                max_unflushed: ByteSize(64 << 20),
+                max_unshipped: None,
+            },
             segment: Segment {
                 max_bytes: ByteSize(64 << 20),
                 max_age: Span(Duration::from_secs(60)),
@@ -301,8 +312,14 @@ impl Config {
         if self.kafka.advertise_mode != "broker" {
             bail!("kafka.advertise_mode = `{}`: this release knows `broker` only", self.kafka.advertise_mode);
         }
-        if self.wal.durability != "local" {
-            bail!("wal.durability = `{}`: this release knows `local` only", self.wal.durability);
+        if !matches!(self.wal.durability.as_str(), "local" | "object") {
+            bail!("wal.durability = `{}`: expected `local` or `object`", self.wal.durability);
+        }
+        if !(1..=10_000).contains(&self.wal.object.interval.0.as_millis()) {
+            bail!("wal.object.interval = {}: expected 1ms to 10s", self.wal.object.interval);
+        }
+        if !(64 << 10..=256 << 20).contains(&self.wal.object.max_bytes.0) {
+            bail!("wal.object.max_bytes = {}: expected 64KiB to 256MiB", self.wal.object.max_bytes);
         }
         if !(1..=100_000).contains(&self.topics.default_partitions) {
             bail!("topics.default_partitions = {}: expected 1 to 100000", self.topics.default_partitions);
@@ -400,26 +417,40 @@ fn setting_of(variable: &str) -> Option<String> {
     Some(format!("{}.{}", section.to_lowercase(), key.to_lowercase().replace("__", ".")))
 }
 
+/// Settings by their dotted names, as sections in sections.
 fn nested(pairs: impl Iterator<Item = (String, String)>) -> Dict {
-    let mut sections: BTreeMap<String, Dict> = BTreeMap::new();
+    let mut sections = Dict::new();
     for (key, value) in pairs {
-        let (section, name) = key.split_once('.').unwrap_or((key.as_str(), ""));
-        sections.entry(section.to_owned()).or_default().insert(name.to_owned(), Value::from(value));
+        insert(&mut sections, &key, Value::from(value));
     }
-    sections.into_iter().map(|(section, dict)| (section, Value::from(dict))).collect()
+    sections
+}
+
+fn insert(into: &mut Dict, key: &str, value: Value) {
+    let Some((section, rest)) = key.split_once('.') else {
+        into.insert(key.to_owned(), value);
+        return;
+    };
+    let inner = into.entry(section.to_owned()).or_insert_with(|| Value::from(Dict::new()));
+    if let Value::Dict(_, dict) = inner {
+        insert(dict, rest, value);
+    }
+}
+
+/// The dotted names of all values.
+fn names(dict: &Dict) -> Vec<String> {
+    let of = |(name, value): (&String, &Value)| match value.as_dict() {
+        Some(inner) => names(inner).into_iter().map(|rest| format!("{name}.{rest}")).collect(),
+        None => vec![name.clone()],
+    };
+    dict.iter().flat_map(of).collect()
 }
 
 fn check_keys(dict: &Dict, whence: &str) -> anyhow::Result<()> {
-    for (section, value) in dict {
-        let keys: Vec<String> = match value.as_dict() {
-            Some(inner) => inner.keys().map(|key| format!("{section}.{key}")).collect(),
-            None => vec![section.clone()],
-        };
-        for key in keys {
-            if !SETTINGS.iter().any(|s| s.key == key) {
-                let hint = docs::nearest(&key).map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
-                bail!("unknown setting `{key}` {whence}{hint} (`runnel config docs` lists them all)");
-            }
+    for key in names(dict) {
+        if !SETTINGS.iter().any(|s| s.key == key) {
+            let hint = docs::nearest(&key).map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
+            bail!("unknown setting `{key}` {whence}{hint} (`runnel config docs` lists them all)");
         }
     }
     Ok(())

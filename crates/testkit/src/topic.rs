@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use runnel_api::{
-    ActiveProducer, ConfigEntry, ConfigSource, ConfigType, Error, ErrorKind, Fetched, ListedOffset, OffsetSpec,
-    PartitionDescription, Produced, ProducerIdentity, Room, TopicDescription,
+    ActiveProducer, ConfigEntry, ConfigSource, ConfigType, Durability, Error, ErrorKind, Fetched, ListedOffset,
+    OffsetSpec, PartitionDescription, Produced, ProducerIdentity, Room, TopicDescription,
 };
 use runnel_record::{Batch, LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId};
 
@@ -96,7 +96,13 @@ impl Log {
                 base
             }
         };
-        Ok(Produced { base_offset, log_append_time: TimestampMs::NONE, log_start: Offset::ZERO, leader_epoch: EPOCH })
+        Ok(Produced {
+            base_offset,
+            log_append_time: TimestampMs::NONE,
+            log_start: Offset::ZERO,
+            leader_epoch: EPOCH,
+            durability: Durability::Local,
+        })
     }
 
     fn known(&self, batch: &Batch) -> Result<Option<Offset>, Error> {

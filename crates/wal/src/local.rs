@@ -153,6 +153,11 @@ impl LocalLog {
         keeper::want_trim(&self.0.shared);
     }
 
+    /// A partition goes on in another lane, and all that it has here is shipped. It may come back, further on in its epoch.
+    pub fn leave(&self, tp: TopicPartition) {
+        self.0.shared.queue().leave(tp);
+    }
+
     /// The topic was deleted: nothing of it is needed any more.
     pub fn forget(&self, topic: TopicId) {
         self.0.shared.queue().forget(topic);

@@ -28,7 +28,7 @@ mod seal;
 mod tests;
 mod trim;
 
-pub use janitor::{retire, sweep};
+pub use janitor::{lanes_in_use, retire, sweep};
 pub use log::ObjectLog;
 pub use options::{ObjectLaneIdentity, ObjectOptions};
 pub use recover::{SealedLane, Tails};

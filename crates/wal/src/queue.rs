@@ -287,6 +287,11 @@ impl Queue {
         taken
     }
 
+    /// The partition may come back with a gap.
+    pub(crate) fn leave(&mut self, tp: TopicPartition) {
+        self.ends.remove(&tp);
+    }
+
     /// The topic is gone.
     pub(crate) fn forget(&mut self, topic: TopicId) {
         self.ends.retain(|tp, _| tp.topic != topic);

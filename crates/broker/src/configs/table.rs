@@ -9,7 +9,6 @@ pub(super) enum Check {
     OneOf(&'static [&'static str]),
     Boolean,
     CleanupPolicy,
-    Durability,
     Any,
 }
 
@@ -118,8 +117,9 @@ pub(super) const TABLE: &[Entry] = &[
         "runnel.durability",
         Text,
         "local",
-        Check::Durability,
-        "What an acknowledgement promises: `local` survives a crash of the broker, not the loss of its disk before shipping.",
+        Check::OneOf(&["local", "object"]),
+        "What an acknowledgement promises: `local` survives a crash of the broker, not the loss of its disk before \
+         shipping; `object` means that the records are in the bucket.",
     ),
     row(
         "runnel.segment.max_age",

@@ -7,6 +7,7 @@ fn defaults() -> Defaults {
         retention_ms: -1,
         segment_max_bytes: 64 << 20,
         segment_max_age: Duration::from_secs(60),
+        durability: Durability::Local,
         own: BTreeMap::new(),
         all: BTreeMap::new(),
     }
@@ -29,7 +30,7 @@ fn refuses_what_it_cannot_honour() {
     let cases = [
         ("cleanup.policy", "compact"),
         ("cleanup.policy", "compact,delete"),
-        ("runnel.durability", "object"),
+        ("runnel.durability", "quorum"),
         ("max.message.bytes", "-1"),
         ("max.message.bytes", "many"),
         ("message.timestamp.type", "createtime"),

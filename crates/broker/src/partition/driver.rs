@@ -1,23 +1,25 @@
 //! The task of one partition: feeds the state machine and carries out its effects.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
-use runnel_api::{EpochEnd, Error, Produced};
+use runnel_api::{EpochEnd, Error, ErrorKind, Produced};
+use runnel_format::meta::Durability;
 use runnel_partition::{Decision, Effect, Partition as Machine, RequestId};
-use runnel_record::{TimestampMs, TopicPartition};
+use runnel_record::{Offset, TimestampMs, TopicPartition};
 use runnel_runtime::{Clock, Shutdown};
 use runnel_segment::SourceBatch;
 use runnel_segment::manifest::Manifest;
-use runnel_wal::{Entry, Listener, LocalLog};
+use runnel_wal::{Entry, Listener};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::signal::Signal;
 use super::{Append, Control, MAILBOX, Partition, ShipPlan};
 use crate::error::{machine_error, refused_by_lane};
+use crate::lanes::Lanes;
 use crate::produce::Outcome;
 use crate::retention::Retired;
 use crate::tail::{Tail, TailBudget};
@@ -38,7 +40,9 @@ pub(crate) struct Driver {
     pub(crate) manifest: Manifest,
     pub(crate) topic_name: String,
     pub(crate) tp: TopicPartition,
-    pub(crate) log: LocalLog,
+    pub(crate) log: Lanes,
+    /// The class of lane that it appends to, until told otherwise.
+    pub(crate) durability: Durability,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tails: Arc<TailBudget>,
     /// Why nothing may be appended, for a partition that is open for reading only.
@@ -49,7 +53,7 @@ pub(crate) struct Driver {
 
 /// Starts the task and gives the handle.
 pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
-    let Driver { machine, manifest, topic_name, tp, log, clock, tails, blocked, failure } = driver;
+    let Driver { machine, manifest, topic_name, tp, log, durability, clock, tails, blocked, failure } = driver;
     let (appends, append_queue) = mpsc::channel(MAILBOX);
     let (control, control_queue) = mpsc::channel(MAILBOX);
     let handle = Arc::new(Partition {
@@ -72,6 +76,7 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         seal_due: AtomicI64::new(i64::MAX),
         blocked: AtomicBool::new(blocked.is_some()),
         refusal: OnceLock::new(),
+        asked_durability: AtomicU8::new(durability as u8),
         appends,
         control,
         closed: stop.child(),
@@ -81,6 +86,8 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         handle: Arc::clone(&handle),
         machine,
         log,
+        durability,
+        change: None,
         clock,
         listener: Arc::clone(&signal) as Arc<dyn Listener>,
         signal,
@@ -102,10 +109,20 @@ struct Waiting {
     log_append_time: bool,
 }
 
+/// A change of the class of lane: what was appended before `after` is shipped while appends go on as they did, then
+/// the rest while they wait, and then they go to the other lane. So nothing unshipped ever lies in two classes.
+struct Change {
+    to: Durability,
+    after: Offset,
+    appends_wait: bool,
+}
+
 struct Task {
     handle: Arc<Partition>,
     machine: Machine,
-    log: LocalLog,
+    log: Lanes,
+    durability: Durability,
+    change: Option<Change>,
     clock: Arc<dyn Clock>,
     signal: Arc<Signal>,
     listener: Arc<dyn Listener>,
@@ -130,6 +147,7 @@ impl Task {
                 () = tokio::time::sleep(RETRY_ROOM), if self.parked.is_some() => self.retry_parked(),
                 Some(append) = appends.recv(), if self.parked.is_none() => self.on_append(append, None),
             }
+            self.go_on_with_change();
             self.carry_out();
         }
         self.machine.failed(&mut self.effects);
@@ -147,7 +165,10 @@ impl Task {
 
     /// The log ends at its first write or sync error (protocol §1.4): so does this partition, and the broker.
     fn log_failed(&mut self) {
-        self.end_broker("the write-ahead log failed: a write or a sync of the disk went wrong");
+        self.end_broker(match self.durability {
+            Durability::Local => "the write-ahead log failed: a write or a sync of the disk went wrong",
+            Durability::Object => "the write-ahead log in the bucket has ended: a restart begins a new one",
+        });
     }
 
     fn end_broker(&mut self, why: &str) {
@@ -170,6 +191,12 @@ impl Task {
         if let Some(blocked) = self.handle.refusal().or(self.blocked.as_ref()) {
             return answer(append.reply, Err(blocked.clone()));
         }
+        if self.change.as_ref().is_some_and(|change| change.appends_wait) {
+            let since = parked_since.unwrap_or_else(Instant::now);
+            let moving =
+                || Error::new(ErrorKind::Throttled, "the partition's durability is being changed; retry later");
+            return self.park(append, since, moving);
+        }
         self.next_token += 1;
         let token = RequestId(self.next_token);
         let now = TimestampMs(self.clock.now_ms());
@@ -186,7 +213,7 @@ impl Task {
 
     fn store(&mut self, token: RequestId, append: Append, append_time: TimestampMs, parked_since: Option<Instant>) {
         let entry = Entry { tp: self.handle.tp, append_time, batch: append.batch.clone() };
-        match self.log.append(entry, &self.listener) {
+        match self.log.append(self.durability, entry, &self.listener) {
             Ok(seq) => {
                 self.handle.tail.push(SourceBatch { batch: append.batch.clone(), append_time });
                 self.wait(token, append);
@@ -198,19 +225,63 @@ impl Task {
                 if let Err(error) = self.machine.refused(token) {
                     self.broken(&error);
                 }
-                if error.kind() == runnel_wal::ErrorKind::Closed {
+                if matches!(error.kind(), runnel_wal::ErrorKind::Closed | runnel_wal::ErrorKind::Fenced) {
                     self.log_failed();
                 }
                 let since = parked_since.unwrap_or_else(Instant::now);
-                // Early enough that the client hears that nothing was stored, rather than nothing.
-                let until = (since + MAX_PARKED).min(append.deadline - ANSWER_BEFORE);
-                if error.kind() == runnel_wal::ErrorKind::Throttled && Instant::now() < until {
-                    self.parked = Some((append, since));
+                if error.kind() == runnel_wal::ErrorKind::Throttled {
+                    self.park(append, since, || refused_by_lane(&error));
                 } else {
                     answer(append.reply, Err(refused_by_lane(&error)));
                 }
             }
         }
+    }
+
+    /// Lets an append wait, or answers it with `refusal` if it has waited long enough: early enough that the client hears
+    /// that nothing was stored, rather than nothing.
+    fn park(&mut self, append: Append, since: Instant, refusal: impl FnOnce() -> Error) {
+        let until = (since + MAX_PARKED).min(append.deadline - ANSWER_BEFORE);
+        if Instant::now() < until {
+            self.parked = Some((append, since));
+        } else {
+            answer(append.reply, Err(refusal()));
+        }
+    }
+
+    fn change_durability(&mut self, to: Durability) {
+        if self.durability == to {
+            self.change = None;
+            self.retry_parked();
+        } else if self.change.as_ref().is_none_or(|change| change.to != to) {
+            self.change = Some(Change { to, after: self.machine.log_end(), appends_wait: false });
+            self.handle.seal_upto(self.machine.log_end());
+        }
+    }
+
+    fn go_on_with_change(&mut self) {
+        let Some(change) = &mut self.change else { return };
+        if self.machine.shipped_end() < change.after {
+            return;
+        }
+        if self.machine.shipped_end() < self.machine.log_end() {
+            if !change.appends_wait {
+                change.appends_wait = true;
+                self.handle.seal_upto(self.machine.log_end());
+            }
+            return;
+        }
+        let to = change.to;
+        if let Err(error) = self.machine.lane_changed() {
+            return self.broken(&error);
+        }
+        self.change = None;
+        self.log.leave(self.durability, self.handle.tp);
+        self.durability = to;
+        self.signal = Arc::default();
+        self.listener = Arc::clone(&self.signal) as Arc<dyn Listener>;
+        tracing::info!(partition = self.handle.label(), durability = ?to, "acknowledges with another durability from here on");
+        self.retry_parked();
     }
 
     fn wait(&mut self, token: RequestId, append: Append) {
@@ -258,6 +329,10 @@ impl Task {
             log_append_time: if log_append_time { produced.append_time } else { TimestampMs::NONE },
             log_start: self.machine.log_start(),
             leader_epoch: produced.leader_epoch,
+            durability: match self.durability {
+                Durability::Local => runnel_api::Durability::Local,
+                Durability::Object => runnel_api::Durability::Object,
+            },
         }
     }
 
@@ -267,6 +342,7 @@ impl Task {
                 self.machine.set_segment_limits(limits);
                 self.publish_unshipped();
             }
+            Control::SetDurability(durability) => self.change_durability(durability),
             Control::Block(error) => self.blocked = Some(error),
             Control::PlanShip { now, force, reply } => {
                 let plan = self.machine.seal_candidate(now, force).map(|range| ShipPlan {

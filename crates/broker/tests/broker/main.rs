@@ -13,6 +13,7 @@ mod identity;
 mod limits;
 mod lost_answers;
 mod merge;
+mod object;
 mod offsets;
 mod outage;
 mod producers;

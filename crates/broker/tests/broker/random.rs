@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use runnel_api::{ErrorKind, OffsetSpec, ProducerIdentity};
+use runnel_api::{Admin, AlterConfigOp, ConfigChange, ConfigResource, ErrorKind, OffsetSpec, ProducerIdentity};
 use runnel_blob::testing::{Fault, Op};
 use runnel_runtime::FailAction;
 
@@ -50,7 +50,7 @@ struct Model {
 const PARTITIONS: i32 = 3;
 
 /// Steps that may be cut off.
-const POINTS: [&str; 10] = [
+const POINTS: [&str; 15] = [
     "ship.built",
     "ship.put",
     "ship.after_root_cas",
@@ -61,6 +61,11 @@ const POINTS: [&str; 10] = [
     "merge.committed",
     "merge.root_kept",
     "retention.deleted",
+    "session.ended",
+    "session.lane.recorded",
+    "wal.object.header.created",
+    "wal.object.seal.placed",
+    "wal.object.retire.recorded",
 ];
 
 struct Run {
@@ -80,6 +85,8 @@ impl Run {
         let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         world.options.cache.memory = chance.pick(&[2_000, 20_000, 16 << 20]);
         world.options.wal.max_unshipped = chance.pick(&[256 << 10, 1 << 30]);
+        world.options.wal.in_bucket = chance.pick(&[false, true]);
+        world.options.wal.object_interval = Duration::from_millis(chance.pick(&[1, 20]));
         world.options.shutdown_timeout = Duration::from_millis(300);
         world.options.segment.merge_bytes = chance.pick(&[0, 1 << 20, 1 << 20]);
         let node = world.start();
@@ -112,7 +119,18 @@ impl Run {
                     node.stop();
                 });
             }
+            98 => self.change_durability(),
             _ => self.check(),
+        }
+    }
+
+    /// Whatever becomes of the request: an outage may refuse it, or lose its answer.
+    fn change_durability(&mut self) {
+        let (resource, value) = (ConfigResource::Topic("t".to_owned()), self.chance.pick(&["local", "object"]));
+        let set = ConfigChange { name: "runnel.durability".into(), op: AlterConfigOp::Set, value: Some(value.into()) };
+        let node = self.node();
+        if let Err(error) = node.run(node.broker().alter_configs(&resource, &[set], false)) {
+            assert!(self.faulty && error.kind == ErrorKind::StorageError, "{error}");
         }
     }
 
@@ -207,7 +225,7 @@ impl Run {
 
     fn inject(&mut self) {
         let late = Fault::ApplyLater(Duration::from_millis(50));
-        match self.chance.below(5) {
+        match self.chance.below(7) {
             0 => self.world.faults.once(
                 Op::Put,
                 "topics/",
@@ -224,6 +242,16 @@ impl Run {
                 self.chance.pick(&[Fault::Conflict, Fault::LoseAnswer, late]),
             ),
             3 => self.world.faults.once(Op::Get, "", Fault::FailBefore),
+            4 => self.world.faults.once(
+                Op::Create,
+                "wal/",
+                self.chance.pick(&[Fault::FailBefore, Fault::LoseAnswer, Fault::Conflict, late]),
+            ),
+            5 => self.world.faults.once(
+                Op::Replace,
+                "/hdr",
+                self.chance.pick(&[Fault::FailBefore, Fault::LoseAnswer, Fault::Conflict, late]),
+            ),
             _ => {
                 self.world.fail.arm(self.chance.pick(&POINTS), FailAction::Error);
             }

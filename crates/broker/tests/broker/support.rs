@@ -59,7 +59,7 @@ impl World {
             zone: None,
             data_dir,
             storage,
-            wal: WalOptions { max_unflushed: 64 << 20, max_unshipped: 1 << 30 },
+            wal: WalOptions::new(64 << 20, 1 << 30),
             // What is tested are segments as they were shipped, unless a test says otherwise.
             segment: SegmentOptions {
                 max_bytes: 64 << 20,

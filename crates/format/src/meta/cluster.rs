@@ -6,9 +6,9 @@ use uuid::Uuid;
 use super::Kind;
 use crate::Error;
 
-const IDENTITY: Kind = Kind { what: "the identity of the data directory", magic: *b"rnID" };
-const CLUSTER: Kind = Kind { what: "the cluster record", magic: *b"rnCL" };
-const PRODUCERS: Kind = Kind { what: "the record of producer ids", magic: *b"rnPB" };
+const IDENTITY: Kind = Kind { what: "the identity of the data directory", magic: *b"rnID", version: 1 };
+const CLUSTER: Kind = Kind { what: "the cluster record", magic: *b"rnCL", version: 1 };
+const PRODUCERS: Kind = Kind { what: "the record of producer ids", magic: *b"rnPB", version: 1 };
 
 /// Four bytes of [`Identity`] that nothing reads; the number that clients know a broker by is a setting.
 const RESERVED: i32 = 0;

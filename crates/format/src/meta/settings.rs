@@ -8,7 +8,7 @@ use super::Kind;
 use super::topic::{configs, put_configs};
 use crate::Error;
 
-const SETTINGS: Kind = Kind { what: "the settings of the cluster", magic: *b"rnST" };
+const SETTINGS: Kind = Kind { what: "the settings of the cluster", magic: *b"rnST", version: 1 };
 
 /// Settings of brokers and groups and quotas of clients: the register `meta/settings`, and the metadata store's copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -10,6 +10,11 @@ use uuid::Uuid;
 use super::*;
 use crate::manifest::EpochStart;
 
+const PARTITION_V1: &str = "726e50520100000034000000ec104fa70900000000020000000700000064000000000000000900000064000000000000000104000000726f6f7406000000226574616722";
+
+/// Version 1, which partition records do not have any more.
+const VERSION: u16 = 1;
+
 fn id() -> TopicId {
     TopicId(Uuid::from_u128(0x0123_4567_89ab_cdef_0011_2233_4455_6677))
 }
@@ -33,6 +38,20 @@ fn partition() -> PartitionRecord {
         never_shipped: false,
         starts: vec![start(7, 100), start(9, 100)],
         last_root: Some((Bytes::from_static(b"root"), "\"etag\"".to_owned())),
+        tail: vec![
+            TailSession { session: 5, durability: Durability::Local, from: Offset(80), to: Some(Offset(100)) },
+            TailSession { session: u64::MAX, durability: Durability::Object, from: Offset(100), to: None },
+        ],
+    }
+}
+
+fn session() -> SessionRecord {
+    let lane = |id, durability, end| SessionLane { id: Uuid::from_u128(id), durability, end };
+    SessionRecord {
+        node_name: "berlin-1".to_owned(),
+        disk_id: Uuid::from_u128(2),
+        state: SessionState::Fencing,
+        lanes: vec![lane(3, Durability::Local, None), lane(4, Durability::Object, Some(77))],
     }
 }
 
@@ -70,13 +89,21 @@ fn samples() -> Vec<(&'static str, Bytes)> {
         ("partition", partition().encode()),
         (
             "partition-new",
-            PartitionRecord { epoch: LeaderEpoch(0), never_shipped: true, starts: vec![], last_root: None }.encode(),
+            PartitionRecord {
+                epoch: LeaderEpoch(0),
+                never_shipped: true,
+                starts: vec![],
+                last_root: None,
+                tail: vec![],
+            }
+            .encode(),
         ),
         ("identity", identity().encode()),
         ("cluster", cluster().encode()),
         ("cluster-free", ClusterRecord { session: None, ..cluster() }.encode()),
         ("producers", ProducerBlocks { next: 7_000 }.encode()),
         ("settings", settings().encode()),
+        ("session", session().encode()),
     ]
 }
 
@@ -110,6 +137,15 @@ fn the_golden_file_is_read() {
     assert!(PartitionRecord::decode(&golden["partition-new"]).unwrap().never_shipped);
     assert_eq!(ClusterSettings::decode(&golden["settings"]).unwrap(), settings());
     assert_eq!(ClusterRecord::decode(&golden["cluster-free"]).unwrap().session, None);
+    assert_eq!(SessionRecord::decode(&golden["session"]).unwrap(), session());
+}
+
+/// As releases wrote it that knew of no tails.
+#[test]
+fn an_older_partition_record_is_read() {
+    let byte = |at| u8::from_str_radix(&PARTITION_V1[at..at + 2], 16).unwrap();
+    let older: Vec<u8> = (0..PARTITION_V1.len()).step_by(2).map(byte).collect();
+    assert_eq!(PartitionRecord::decode(&older).unwrap(), PartitionRecord { tail: vec![], ..partition() });
 }
 
 /// Decodes `bytes` as every kind of value and says which ones took it.
@@ -124,6 +160,7 @@ fn taken_as(bytes: &[u8]) -> Vec<&'static str> {
     note("cluster", ClusterRecord::decode(bytes).is_ok());
     note("producers", ProducerBlocks::decode(bytes).is_ok());
     note("settings", ClusterSettings::decode(bytes).is_ok());
+    note("session", SessionRecord::decode(bytes).is_ok());
     taken
 }
 
@@ -196,12 +233,29 @@ fn fields_that_no_writer_writes_are_refused() {
     refused(b"rnPR", PartitionRecord::decode, "a count larger than the data", |w| {
         w.i32(3).u8(0).u32(u32::MAX).u8(0);
     });
+    refused(b"rnSE", SessionRecord::decode, "an unknown state", |w| {
+        w.string("n").uuid(Uuid::nil()).u8(4).u32(0);
+    });
+    refused(b"rnSE", SessionRecord::decode, "an unknown durability", |w| {
+        w.string("n").uuid(Uuid::nil()).u8(1).u32(1).uuid(Uuid::nil()).u8(3).u8(0);
+    });
+    refused(b"rnSE", SessionRecord::decode, "a sealed session with an open lane", |w| {
+        w.string("n").uuid(Uuid::nil()).u8(3).u32(1).uuid(Uuid::nil()).u8(2).u8(0);
+    });
     refused(b"rnPB", ProducerBlocks::decode, "a negative number", |w| {
         w.i64(-1);
     });
     refused(b"rnPB", ProducerBlocks::decode, "trailing bytes", |w| {
         w.i64(1).u8(0);
     });
+}
+
+#[test]
+fn a_tail_goes_forwards() {
+    let part = TailSession { session: 1, durability: Durability::Local, from: Offset(5), to: Some(Offset(4)) };
+    let backwards = PartitionRecord { tail: vec![part], ..partition() }.encode();
+    let reason = "a session that ends before it begins";
+    assert_eq!(PartitionRecord::decode(&backwards), Err(Error::Corrupt { what: "a partition record", reason }));
 }
 
 fn any_starts() -> impl Strategy<Value = Vec<EpochStart>> {
@@ -231,9 +285,16 @@ proptest! {
     fn partitions_round_trip(
         epoch in 0..=i32::MAX, never_shipped: bool, starts in any_starts(),
         root in proptest::option::of((proptest::collection::vec(any::<u8>(), 0..200), ".{0,40}")),
+        tail in proptest::collection::vec(any::<(u64, bool, u32, Option<u32>)>(), 0..4),
     ) {
         let last_root = root.map(|(bytes, version)| (Bytes::from(bytes), version));
-        let record = PartitionRecord { epoch: LeaderEpoch(epoch), never_shipped, starts, last_root };
+        let tail = tail.into_iter().map(|(session, object, from, len): (u64, bool, u32, Option<u32>)| TailSession {
+            session,
+            durability: if object { Durability::Object } else { Durability::Local },
+            from: Offset(i64::from(from)),
+            to: len.map(|len| Offset(i64::from(from) + i64::from(len))),
+        });
+        let record = PartitionRecord { epoch: LeaderEpoch(epoch), never_shipped, starts, last_root, tail: tail.collect() };
         prop_assert_eq!(PartitionRecord::decode(&record.encode()).unwrap(), record);
     }
 
@@ -256,13 +317,14 @@ proptest! {
     /// Payloads that pass the CRC but were never written by an encoder: decoded or refused, never a panic; and what is
     /// decoded is encoded to the same bytes, so that one value has one form.
     #[test]
-    fn mutated_payloads_never_panic(which in 0..9_usize, cuts: (u16, u16), fill in proptest::collection::vec(any::<u8>(), 0..24)) {
+    fn mutated_payloads_never_panic(which in 0..samples().len(), cuts: (u16, u16), fill in proptest::collection::vec(any::<u8>(), 0..24)) {
         let (_, bytes) = samples().swap_remove(which);
         let mut magic = [0; 4];
         magic.copy_from_slice(&bytes[..4]);
         let payload = &bytes[codec::ENVELOPE_LEN..];
         let (a, b) = (usize::from(cuts.0) % (payload.len() + 1), usize::from(cuts.1) % (payload.len() + 1));
-        let mutant = codec::seal(magic, VERSION, &[&payload[..a.min(b)], &fill[..], &payload[a.max(b)..]].concat());
+        let version = u16::from_le_bytes([bytes[4], bytes[5]]);
+        let mutant = codec::seal(magic, version, &[&payload[..a.min(b)], &fill[..], &payload[a.max(b)..]].concat());
         let again = [
             TopicRecord::decode(&mutant).ok().map(|v| v.encode()),
             NameClaim::decode(&mutant).ok().map(|v| v.encode()),
@@ -271,6 +333,7 @@ proptest! {
             Identity::decode(&mutant).ok().map(|v| v.encode()),
             ClusterRecord::decode(&mutant).ok().map(|v| v.encode()),
             ProducerBlocks::decode(&mutant).ok().map(|v| v.encode()),
+            SessionRecord::decode(&mutant).ok().map(|v| v.encode()),
         ];
         for encoded in again.into_iter().flatten() {
             prop_assert_eq!(&encoded, &mutant);

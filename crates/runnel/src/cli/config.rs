@@ -69,8 +69,7 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
 fn docs(output: output::Output) -> anyhow::Result<()> {
     let defaults = serde_json::to_value(Config::default())?;
     let default = |setting: &Setting| {
-        let (section, key) = setting.key.split_once('.').unwrap_or((setting.key, ""));
-        match &defaults[section][key] {
+        match setting.key.split('.').fold(&defaults, |section, key| &section[key]) {
             // The host name differs by machine; the reference says where it comes from.
             _ if setting.key == "node.id" => String::new(),
             Value::Null => String::new(),
@@ -81,7 +80,7 @@ fn docs(output: output::Output) -> anyhow::Result<()> {
     let rows = SETTINGS.iter().map(|setting| {
         json!({
             "key": setting.key, "default": default(setting), "doc": setting.doc, "secret": setting.secret,
-            "environment": format!("RUNNEL_{}", setting.key.replacen('.', "__", 1).to_uppercase()),
+            "environment": format!("RUNNEL_{}", setting.key.replace('.', "__").to_uppercase()),
         })
     });
     let table = || {

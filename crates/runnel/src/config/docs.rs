@@ -57,8 +57,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("metadata.url", "Where leadership and topics are agreed on: `embedded` (one node)."),
     s(
         "wal.durability",
-        "Default durability of topics: `local` (synced to this broker's disk before the acknowledgement).",
+        "Default durability of topics: `local` (synced to this broker's disk before the acknowledgement) or `object` (in the bucket).",
     ),
+    s(
+        "wal.object.interval",
+        "How long records that go to the bucket before the acknowledgement wait for others, so that one object holds many.",
+    ),
+    s("wal.object.max_bytes", "Bytes after which such an object is written at once."),
     s("wal.max_unflushed", "Bytes that may wait for the disk before produce waits."),
     s(
         "wal.max_unshipped",

@@ -25,13 +25,8 @@ fn every_setting_is_in_the_reference_and_the_reverse() {
     ] {
         *field = Some("x".into());
     }
-    let value = serde_json::to_value(&full).unwrap();
-    let keys: std::collections::BTreeSet<String> = value
-        .as_object()
-        .unwrap()
-        .iter()
-        .flat_map(|(section, inner)| inner.as_object().unwrap().keys().map(move |k| format!("{section}.{k}")))
-        .collect();
+    let value = Value::serialize(&full).unwrap();
+    let keys: std::collections::BTreeSet<String> = names(value.as_dict().unwrap()).into_iter().collect();
     let documented: std::collections::BTreeSet<String> = SETTINGS.iter().map(|s| s.key.to_owned()).collect();
     assert_eq!(keys, documented);
 }
@@ -44,6 +39,19 @@ fn later_sources_win() {
     let config = Config::load(Some(file.path()), env.into_iter(), &["cache.disk=0".to_owned()]).unwrap();
     assert_eq!(config.kafka.listen.port(), 2);
     assert_eq!((config.cache.memory.0, config.cache.disk.0), (1 << 20, 0));
+}
+
+#[test]
+fn sections_lie_in_sections() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "[wal.object]\ninterval = \"1s\"\nmax_bytes = \"1MiB\"").unwrap();
+    let env = [("RUNNEL_WAL__OBJECT__INTERVAL".to_owned(), "20ms".to_owned())];
+    let config = Config::load(Some(file.path()), env.into_iter(), &[]).unwrap();
+    assert_eq!((config.wal.object.interval.0.as_millis(), config.wal.object.max_bytes.0), (20, 1 << 20));
+    let set = load(&[], &["wal.object.interval=30ms", "wal.durability=object"]).unwrap();
+    assert_eq!((set.wal.object.interval.0.as_millis(), set.wal.durability.as_str()), (30, "object"));
+    let error = load(&[], &["wal.object.intervall=30ms"]).unwrap_err().to_string();
+    assert!(error.contains("did you mean `wal.object.interval`"), "{error}");
 }
 
 #[test]
@@ -70,7 +78,9 @@ fn refuses_what_cannot_work() {
         "grpc.max_message=1",
         "grpc.max_streams=0",
         "metadata.url=zookeeper",
-        "wal.durability=object",
+        "wal.durability=quorum",
+        "wal.object.interval=0ms",
+        "wal.object.max_bytes=1KiB",
         "segment.max_age=soon",
         "segment.max_age=0s",
         "wal.max_unflushed=0",

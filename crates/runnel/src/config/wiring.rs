@@ -27,7 +27,13 @@ impl Config {
             zone: self.node.zone.clone(),
             data_dir: self.node.data_dir.clone(),
             storage: self.storage_options(),
-            wal: WalOptions { max_unflushed: self.wal.max_unflushed.0, max_unshipped: self.max_unshipped()? },
+            wal: WalOptions {
+                in_bucket: self.wal.durability == "object",
+                object_max_bytes: self.wal.object.max_bytes.0,
+                object_interval: self.wal.object.interval.0,
+                max_unflushed: self.wal.max_unflushed.0,
+                max_unshipped: self.max_unshipped()?,
+            },
             segment: SegmentOptions {
                 max_bytes: self.segment.max_bytes.0,
                 max_age: self.segment.max_age.0,

@@ -9,10 +9,30 @@ use uuid::Uuid;
 use super::header;
 use crate::Error;
 
+/// Where lanes are.
+const LANES_PREFIX: &str = "wal/";
 /// Names of one listing.
 const PAGE: usize = 1000;
 /// Deletes in flight.
 const PARALLEL: usize = 8;
+
+/// Every lane of the bucket that may still hold something, with the session that owns it: for when the metadata store,
+/// which knows them otherwise, was lost.
+///
+/// # Errors
+/// `Unavailable` while the bucket does not answer, `Corrupt` or `Unsupported` for a lane's header.
+pub async fn lanes_in_use(bucket: &Bucket) -> Result<Vec<(Uuid, u64)>, Error> {
+    let listed = bucket.list(LANES_PREFIX).await?;
+    let mut lanes = Vec::new();
+    for object in listed {
+        let Some(Key::LaneHeader { lane }) = Key::parse_lane_object(&object.path) else { continue };
+        let Some(header) = header::load(bucket, lane).await? else { continue };
+        if header.end.is_none_or(|end| header.trim < end) {
+            lanes.push((lane, header.session));
+        }
+    }
+    Ok(lanes)
+}
 
 /// Trims a sealed lane to its end, durably, and deletes its slots; returns how many. The caller vouches that everything
 /// in the lane is in the bucket as segments, or belongs to topics that are deleted. Idempotent.

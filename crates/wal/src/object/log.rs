@@ -112,6 +112,11 @@ impl ObjectLog {
         self.0.shared.changed.notify_one();
     }
 
+    /// A partition goes on in another lane, and all that it has here is shipped. It may come back, further on in its epoch.
+    pub fn leave(&self, tp: TopicPartition) {
+        self.0.shared.lane().leave(tp);
+    }
+
     /// The topic was deleted: nothing of it is needed any more.
     pub fn forget(&self, topic: TopicId) {
         self.0.shared.lane().forget(topic);

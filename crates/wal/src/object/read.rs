@@ -40,14 +40,36 @@ async fn fetch(bucket: &Bucket, lane: Uuid, run: &SlotRun, ranges: &[Range<u64>]
     }
 }
 
-/// The rows of a run; `None` if they are damaged.
-pub(crate) async fn rows(bucket: &Bucket, lane: Uuid, run: SlotRun) -> Result<Option<Vec<Row>>, Error> {
-    Ok(table(bucket, lane, run, 0).await?.map(|table| table.rows))
+/// The rows of runs of one slot, at least one, in one request; `None` for those that are damaged.
+pub(crate) async fn rows(
+    bucket: &Bucket,
+    lane: Uuid,
+    runs: Vec<SlotRun>,
+) -> Result<Vec<(SlotRun, Option<Vec<Row>>)>, Error> {
+    let Some(first) = runs.first() else { return Ok(Vec::new()) };
+    let ranges: Vec<_> = runs.iter().map(rows_at).collect();
+    let found = fetch(bucket, lane, first, &ranges).await?.unwrap_or_default();
+    let mut out = Vec::with_capacity(runs.len());
+    for (at, run) in runs.into_iter().enumerate() {
+        let decoded = found.get(at).and_then(|bytes| decode_rows(bytes, lane, &run));
+        let rows = match decoded {
+            Some(rows) => Some(rows),
+            // Looked at by itself before it counts as damaged.
+            None => table(bucket, lane, run, 0).await?.map(|table| table.rows),
+        };
+        out.push((run, rows));
+    }
+    Ok(out)
+}
+
+/// Where the rows of a run are in its slot.
+fn rows_at(run: &SlotRun) -> Range<u64> {
+    SlotHeader::rows_at(&(run.first_row..run.first_row.saturating_add(run.rows)))
 }
 
 /// The rows of a run, and its bodies if there are some, of no more than `small` bytes.
 async fn table(bucket: &Bucket, lane: Uuid, run: SlotRun, small: u64) -> Result<Option<Table>, Error> {
-    let mut ranges = vec![SlotHeader::rows_at(&(run.first_row..run.first_row.saturating_add(run.rows)))];
+    let mut ranges = vec![rows_at(&run)];
     if (1..=small).contains(&run.body_len) {
         ranges.push(run.body_at..run.body_at.saturating_add(run.body_len));
     }

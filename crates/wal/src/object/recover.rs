@@ -43,6 +43,20 @@ pub struct Tails {
     pub corrupt: Vec<CorruptRange>,
 }
 
+impl Tails {
+    fn add(&mut self, run: &SlotRun, rows: Option<Vec<Row>>) {
+        let Some(rows) = rows else {
+            return self.corrupt.push(CorruptRange { tp: run.tp, from: run.base, upto: Some(run.next) });
+        };
+        let tail = self.tails.entry(run.tp).or_default();
+        // Rows from the end of the run on were superseded by a later epoch.
+        tail.extend(rows.into_iter().filter(|row| row.base() < run.next).map(|row| {
+            let Row { header, append_time, body_len, .. } = row;
+            TailEntry { header, append_time, body_len }
+        }));
+    }
+}
+
 /// A slot without its bodies.
 struct Head {
     runs: Vec<SlotRun>,
@@ -112,12 +126,17 @@ impl SealedLane {
         self.index.partitions()
     }
 
+    /// Where its entries of `tp` end; `None` if it has none.
+    pub fn end_of(&self, tp: TopicPartition) -> Option<Offset> {
+        self.index.of(tp).map(|run| run.next).max()
+    }
+
     /// Slots that cannot be read; any partition may have had entries there.
     pub fn damaged(&self) -> &[u64] {
         &self.damaged
     }
 
-    /// What the lane holds of `wanted`.
+    /// What the lane holds of `wanted`; a request for each slot that has some of it.
     ///
     /// # Errors
     /// `Unavailable` while the bucket does not answer.
@@ -126,23 +145,16 @@ impl SealedLane {
         for tp in wanted {
             self.holes(*tp, &mut tails.corrupt);
         }
-        let runs: Vec<SlotRun> = wanted.iter().flat_map(|tp| self.index.of(*tp)).copied().collect();
-        let tables = runs.into_iter().map(|run| async move {
-            let table = read::rows(&self.bucket, self.lane(), run).await?;
-            Ok::<_, Error>((run, table))
-        });
+        let mut slots: BTreeMap<u64, Vec<SlotRun>> = BTreeMap::new();
+        for run in wanted.iter().flat_map(|tp| self.index.of(*tp)) {
+            slots.entry(run.slot).or_default().push(*run);
+        }
+        let tables = slots.into_values().map(|runs| read::rows(&self.bucket, self.lane(), runs));
         let mut tables = stream::iter(tables).buffered(PARALLEL);
-        while let Some((run, table)) = tables.try_next().await? {
-            let Some(rows) = table else {
-                tails.corrupt.push(CorruptRange { tp: run.tp, from: run.base, upto: Some(run.next) });
-                continue;
-            };
-            let tail = tails.tails.entry(run.tp).or_default();
-            // Rows from the end of the run on were superseded by a later epoch.
-            tail.extend(rows.into_iter().filter(|row| row.base() < run.next).map(|row| {
-                let Row { header, append_time, body_len, .. } = row;
-                TailEntry { header, append_time, body_len }
-            }));
+        while let Some(of_slot) = tables.try_next().await? {
+            for (run, rows) in of_slot {
+                tails.add(&run, rows);
+            }
         }
         Ok(tails)
     }

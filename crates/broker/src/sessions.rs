@@ -1,0 +1,298 @@
+//! Sessions (protocol §4.1): who writes which lane, and how the lanes of those that are gone come to an end.
+//!
+//! A lane gets its first byte only after it stands in the record of its session, while that is active. Ending a session
+//! is: no more lanes (FENCING), every lane sealed, SEALED. Each step can be repeated, by any number of helpers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runnel_api::{Error, ErrorKind, TopicKey};
+use runnel_format::meta::{Durability, SessionLane, SessionRecord, SessionState};
+use runnel_metastore::{Compare, Op, Versioned};
+use runnel_wal::object::{self, ObjectLaneIdentity, ObjectLog, ObjectOptions, SealedLane};
+use uuid::Uuid;
+
+use crate::Broker;
+use crate::error::{damaged, lane_error, metadata_error};
+use crate::home::Agreement;
+use crate::lanes::Inherited;
+use crate::partition::Partition;
+
+/// Prefix of the keys of sessions.
+const SESSIONS: &str = "s/";
+
+/// Key that is there while this store knows every lane in the bucket: not in one that was lost, or set back.
+pub(crate) const LANES_KNOWN: &str = "lanes-known";
+
+/// How often is looked for lanes that nothing needs, and for partitions whose topic's durability was changed.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Pause before a lane that could not be made is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+pub(crate) fn key(session: u64) -> String {
+    format!("{SESSIONS}{session:016x}")
+}
+
+impl Broker {
+    /// Records this session, which has no lanes in the bucket yet.
+    pub(crate) async fn begin_session(&self) -> Result<(), Error> {
+        let record = SessionRecord {
+            node_name: self.home.identity.node_name.clone(),
+            disk_id: self.home.identity.disk_id,
+            state: SessionState::Active,
+            lanes: Vec::new(),
+        };
+        let key = key(self.home.session);
+        let put = Op::Put(key.clone(), record.encode(), None);
+        self.meta.txn(vec![Compare::Absent(key)], vec![put]).await.map_err(|e| metadata_error(&e))?;
+        Ok(())
+    }
+
+    /// Makes the lane in the bucket when it is first wanted.
+    pub(crate) async fn make_object_lane(self: Arc<Self>) {
+        tokio::select! {
+            () = self.log.object_lane_wanted() => {}
+            () = self.stop_signal.triggered() => return,
+        }
+        let lane = ObjectLaneIdentity { lane: Uuid::new_v4(), session: self.home.session, nonce: Uuid::new_v4() };
+        loop {
+            if *self.bucket_agreed.borrow() == Agreement::Agreed {
+                match self.try_object_lane(lane).await {
+                    Ok(log) => return self.log.set_object_lane(log),
+                    Err(error) if error.kind == ErrorKind::StorageError => {
+                        tracing::warn!(%error, "cannot make a lane in the bucket yet");
+                    }
+                    Err(error) => return self.fail(format!("cannot make a lane in the bucket: {error}")),
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN) => {}
+                () = self.stop_signal.triggered() => return,
+            }
+        }
+    }
+
+    async fn try_object_lane(&self, identity: ObjectLaneIdentity) -> Result<ObjectLog, Error> {
+        self.add_lane(identity.lane).await?;
+        self.pass("session.lane.recorded")?;
+        let options = ObjectOptions {
+            max_bytes: self.options.wal.object_max_bytes,
+            interval: self.options.wal.object_interval,
+            max_unflushed: self.options.wal.max_unflushed,
+            max_unshipped: self.options.wal.max_unshipped,
+            ..ObjectOptions::default()
+        };
+        let opened = ObjectLog::open(self.bucket.clone(), options, identity, self.ports.fail.clone()).await;
+        opened.map_err(|e| lane_error(&e))
+    }
+
+    /// S1: the lane stands in the session's record before its first byte is written.
+    async fn add_lane(&self, id: Uuid) -> Result<(), Error> {
+        let session = self.home.session;
+        loop {
+            let Some((record, found)) = self.read_session(session).await? else { return Err(fenced()) };
+            if record.lanes.iter().any(|lane| lane.id == id) {
+                return Ok(());
+            }
+            if record.state != SessionState::Active {
+                return Err(fenced());
+            }
+            let mut lanes = record.lanes.clone();
+            lanes.push(SessionLane { id, durability: Durability::Object, end: None });
+            if self.replace_session(session, &found, SessionRecord { lanes, ..record }).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends every session but this one, and takes over what their lanes in the bucket hold. What was done stays done if
+    /// a later step fails. What can never be taken over counts as damage of those who wrote there.
+    pub(crate) async fn inherit_sessions(&self) -> Result<(), Error> {
+        if self.meta.get(LANES_KNOWN).await.map_err(|e| metadata_error(&e))?.is_none() {
+            self.rediscover_sessions().await?;
+            let put = Op::Put(LANES_KNOWN.to_owned(), bytes::Bytes::new(), None);
+            self.meta.txn(Vec::new(), vec![put]).await.map_err(|e| metadata_error(&e))?;
+        }
+        for (key, _) in self.meta.range(SESSIONS).await.map_err(|e| metadata_error(&e))? {
+            let Some(session) = key.strip_prefix(SESSIONS).and_then(|hex| u64::from_str_radix(hex, 16).ok()) else {
+                continue;
+            };
+            if session == self.home.session || self.log.inherited().iter().any(|one| one.session == session) {
+                continue;
+            }
+            match self.inherit_session(session).await {
+                Ok(()) => {}
+                Err(error) if error.kind == ErrorKind::Corrupt => {
+                    if self.log.give_up(session) {
+                        tracing::error!(session, %error, "cannot take over the lanes of an earlier session");
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.lanes_inherited.send_replace(true);
+        // Those that were open before have nothing in there that is not shipped.
+        for (_, partition) in self.topics.open_partitions() {
+            self.log.shipped(partition.tp, partition.shipped());
+            self.log.taken(partition.tp);
+        }
+        Ok(())
+    }
+
+    /// All lanes of a session, or none.
+    async fn inherit_session(&self, session: u64) -> Result<(), Error> {
+        let lanes = self.end_session(session).await?;
+        let mut sealed = Vec::new();
+        for lane in lanes.iter().filter(|lane| lane.durability == Durability::Object) {
+            let lane = SealedLane::open(&self.bucket, lane.id).await.map_err(|e| lane_error(&e))?;
+            sealed.push(Inherited::new(session, lane).await.map_err(|e| lane_error(&e))?);
+        }
+        if sealed.is_empty() {
+            self.forget_session(session).await?;
+        }
+        for inherited in sealed {
+            let (lane, partitions) = (&inherited.lane, inherited.lane.partitions().count());
+            tracing::info!(lane = %lane.lane(), slots = lane.end(), partitions, "took over a lane in the bucket");
+            self.log.inherit(inherited);
+        }
+        Ok(())
+    }
+
+    /// S2: no more lanes, every lane sealed, SEALED. Returns the lanes.
+    async fn end_session(&self, session: u64) -> Result<Vec<SessionLane>, Error> {
+        loop {
+            let Some((record, found)) = self.read_session(session).await? else { return Ok(Vec::new()) };
+            let next = match record.state {
+                SessionState::Sealed => return Ok(record.lanes),
+                SessionState::Active => SessionRecord { state: SessionState::Fencing, ..record },
+                SessionState::Fencing => {
+                    let lanes = self.seal_lanes(record.lanes).await?;
+                    SessionRecord { state: SessionState::Sealed, lanes, ..record }
+                }
+            };
+            self.replace_session(session, &found, next).await?;
+            self.pass("session.ended")?;
+        }
+    }
+
+    async fn seal_lanes(&self, mut lanes: Vec<SessionLane>) -> Result<Vec<SessionLane>, Error> {
+        for lane in lanes.iter_mut().filter(|lane| lane.end.is_none() && lane.durability == Durability::Object) {
+            let sealed = object::seal(&self.bucket, lane.id, self.home.session, &self.ports.fail).await;
+            lane.end = Some(sealed.map_err(|e| lane_error(&e))?);
+        }
+        Ok(lanes)
+    }
+
+    /// The metadata store was lost: sessions are found again by their lanes.
+    async fn rediscover_sessions(&self) -> Result<(), Error> {
+        for (id, session) in object::lanes_in_use(&self.bucket).await.map_err(|e| lane_error(&e))? {
+            let lane = SessionLane { id, durability: Durability::Object, end: None };
+            let record = match self.read_session(session).await? {
+                Some((record, _)) if record.lanes.iter().any(|known| known.id == id) => continue,
+                Some((record, _)) => SessionRecord { lanes: [record.lanes, vec![lane]].concat(), ..record },
+                None => SessionRecord {
+                    node_name: self.home.identity.node_name.clone(),
+                    disk_id: self.home.identity.disk_id,
+                    state: SessionState::Fencing,
+                    lanes: vec![lane],
+                },
+            };
+            tracing::info!(lane = %id, session, "found a lane in the bucket that the metadata store does not know");
+            let put = Op::Put(key(session), record.encode(), None);
+            self.meta.txn(Vec::new(), vec![put]).await.map_err(|e| metadata_error(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Takes away inherited lanes once everything in them is shipped, and brings partitions to the durability that
+    /// their topic has now.
+    pub(crate) async fn tend_lanes(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.stop_signal.triggered() => return,
+            }
+            for (topic, partition) in self.topics.open_partitions() {
+                let wanted = topic.config().durability;
+                if partition.asked_durability() == wanted || partition.is_blocked() {
+                    continue;
+                }
+                if let Err(error) = self.change_durability(&partition, wanted).await {
+                    tracing::warn!(partition = partition.label(), %error, "cannot change the durability now");
+                }
+            }
+            self.retire_lanes().await;
+        }
+    }
+
+    async fn retire_lanes(&self) {
+        for inherited in self.log.inherited().into_iter().filter(|one| one.is_done()) {
+            let lane = inherited.lane.lane();
+            match self.retire_lane(&inherited).await {
+                Ok(()) => tracing::info!(%lane, "everything in a lane of an earlier session is shipped"),
+                Err(error) => tracing::debug!(%lane, %error, "a lane that nothing needs stays for now"),
+            }
+        }
+    }
+
+    async fn retire_lane(&self, inherited: &Arc<Inherited>) -> Result<(), Error> {
+        let lane = inherited.lane.lane();
+        object::retire(&self.bucket, lane, &self.ports.fail).await.map_err(|e| lane_error(&e))?;
+        // What its writer had on the way when it was fenced may have arrived meanwhile.
+        object::sweep(&self.bucket, lane).await.map_err(|e| lane_error(&e))?;
+        self.log.disinherit(inherited);
+        if self.log.inherited().iter().all(|other| other.session != inherited.session) {
+            self.forget_session(inherited.session).await?;
+        }
+        Ok(())
+    }
+
+    /// A stronger class is known of before anything is acknowledged by it, so that an open looks there.
+    async fn change_durability(&self, partition: &Arc<Partition>, wanted: Durability) -> Result<(), Error> {
+        if wanted == Durability::Object {
+            self.record_object_tail(partition.tp).await?;
+        }
+        partition.set_durability(wanted).await
+    }
+
+    /// Whether the lanes in the bucket that earlier sessions left are known.
+    pub(crate) fn has_inherited(&self) -> bool {
+        *self.lanes_inherited.borrow()
+    }
+
+    /// Gives back the room that topics take in inherited lanes which were deleted; their tombstones say so.
+    pub(crate) async fn forget_dead_topics_in_lanes(&self) -> Result<(), Error> {
+        let topics: std::collections::BTreeSet<_> =
+            self.log.inherited_partitions().into_iter().map(|tp| tp.topic).collect();
+        for topic in topics {
+            if self.topics.find(&TopicKey::Id(topic)).is_none() && self.is_tombstoned(topic).await? {
+                self.log.forget(topic);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_session(&self, session: u64) -> Result<Option<(SessionRecord, Versioned)>, Error> {
+        let found = self.meta.get(&key(session)).await.map_err(|e| metadata_error(&e))?;
+        found.map(|found| Ok((SessionRecord::decode(&found.value).map_err(|e| damaged(&e))?, found))).transpose()
+    }
+
+    /// Replaces a record; false if it has changed meanwhile.
+    async fn replace_session(&self, session: u64, found: &Versioned, next: SessionRecord) -> Result<bool, Error> {
+        let compare = Compare::Revision(key(session), found.revision);
+        let put = Op::Put(key(session), next.encode(), None);
+        let outcome = self.meta.txn(vec![compare], vec![put]).await.map_err(|e| metadata_error(&e))?;
+        Ok(outcome.is_committed())
+    }
+
+    async fn forget_session(&self, session: u64) -> Result<(), Error> {
+        let delete = Op::Delete(key(session));
+        self.meta.txn(Vec::new(), vec![delete]).await.map_err(|e| metadata_error(&e))?;
+        Ok(())
+    }
+}
+
+fn fenced() -> Error {
+    Error::new(ErrorKind::NotLeader, "this session was ended by another broker: a restart begins a new one")
+}
