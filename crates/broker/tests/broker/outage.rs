@@ -110,7 +110,7 @@ fn a_start_without_the_bucket_opens_from_the_kept_root() {
     assert_eq!(node.shipped("t", 0), 5);
     world.faults.outage(false);
     node.wait_shipped("t", 0, 13);
-    assert_eq!(node.health("bucket").1, "claimed");
+    node.wait_agreed();
     expect(&node, "t", &[("a", 5), ("b", 5), ("c", 1), ("c", 1), ("c", 1)]);
     eventually("the sweep", || world.orphans(&node, "t", tp(id, 0)).is_empty().then_some(()));
     node.stop();
