@@ -291,6 +291,27 @@ impl Run {
         }
     }
 
+    /// What was sent and never answered becomes durable before what is sent now, or never.
+    fn settle(&mut self) {
+        for partition in 0..PARTITIONS {
+            crate::support::eventually("an acknowledgement", || {
+                let values = self.values();
+                let outcome = self.send(partition, batch(&values));
+                let model = &mut self.models[usize::try_from(partition).unwrap()];
+                match outcome {
+                    Ok(base) => {
+                        model.acknowledge(base, values);
+                        Some(())
+                    }
+                    Err(_) => {
+                        model.unclear.extend(values);
+                        None
+                    }
+                }
+            });
+        }
+    }
+
     fn max_bytes(&self) -> usize {
         [1, 3_000, 1 << 20][usize::try_from(self.sent % 3).unwrap()]
     }
@@ -301,6 +322,7 @@ impl Run {
         (self.outage, self.faulty) = (false, false);
         POINTS.iter().for_each(|point| self.world.fail.disarm(point));
         self.node().wait_agreed();
+        self.settle();
         self.check();
         self.world.age();
         let ends: Vec<_> = (0..PARTITIONS).map(|partition| self.node().log_end("t", partition)).collect();
