@@ -73,7 +73,7 @@ impl Lanes {
     /// Queues an entry in the lane of a class. Never blocks.
     ///
     /// # Errors
-    /// As of the lane; `Throttled` while the lane in the bucket is being made.
+    /// As of the lane; `Unready` while the lane in the bucket is being made.
     pub(crate) fn append(
         &self,
         class: Durability,
@@ -85,8 +85,7 @@ impl Lanes {
             (Durability::Object, Some(object)) => object.append(entry, listener),
             (Durability::Object, None) => {
                 self.0.wanted.notify_one();
-                let held = entry.batch.len() as u64;
-                Err(Error::Throttled { what: "flushed, by a lane that is being made", held, limit: 0 })
+                Err(Error::Unready)
             }
         }
     }

@@ -160,7 +160,7 @@ impl Broker {
         // What was acknowledged on this disk alone is shipped before the partition promises more (design §5).
         let mut durability = topic.config().durability;
         // Entries that are shipped stay in the log for a while and say nothing.
-        if tail::in_order(on_disk.iter()).iter().any(|batch| batch.next > root.end) {
+        if tail::end(&on_disk).is_some_and(|end| end > root.end) {
             durability = Durability::Local;
         }
         let is_blocked = blocked.is_some();
@@ -311,7 +311,7 @@ impl Broker {
         let mut count = 0;
         for tp in self.inherited.partitions() {
             let tail = self.inherited.tail(tp);
-            let end = tail.last().map(|e| BatchFacts::from_header(&e.header, e.body_len, e.append_time).next);
+            let end = tail::end(&tail);
             let stored = self.meta.get(&partition_key(tp)).await.ok().flatten();
             let record = stored.and_then(|stored| PartitionRecord::decode(&stored.value).ok());
             let kept = record.and_then(|record| record.last_root).and_then(|root| kept_root(&root).ok());

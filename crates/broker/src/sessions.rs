@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use runnel_api::{Error, ErrorKind, TopicKey};
+use runnel_api::{Error, ErrorKind};
 use runnel_format::meta::{Durability, SessionLane, SessionRecord, SessionState};
 use runnel_metastore::{Compare, Op, Versioned};
 use runnel_wal::object::{self, ObjectLaneIdentity, ObjectLog, ObjectOptions, SealedLane};
@@ -190,7 +190,11 @@ impl Broker {
             let lane = SessionLane { id, durability: Durability::Object, end: None };
             let record = match self.read_session(session).await? {
                 Some((record, _)) if record.lanes.iter().any(|known| known.id == id) => continue,
-                Some((record, _)) => SessionRecord { lanes: [record.lanes, vec![lane]].concat(), ..record },
+                // Sealed or not as far as this store knew, it has a lane that is not.
+                Some((record, _)) => {
+                    let lanes = [record.lanes, vec![lane]].concat();
+                    SessionRecord { state: SessionState::Fencing, lanes, ..record }
+                }
                 None => SessionRecord {
                     node_name: self.home.identity.node_name.clone(),
                     disk_id: self.home.identity.disk_id,
@@ -213,17 +217,24 @@ impl Broker {
                 () = tokio::time::sleep(LOOK) => {}
                 () = self.stop_signal.triggered() => return,
             }
-            for (topic, partition) in self.topics.open_partitions() {
-                let wanted = topic.config().durability;
-                if partition.asked_durability() == wanted || partition.is_blocked() {
-                    continue;
-                }
+            for (partition, wanted) in self.of_another_durability() {
                 if let Err(error) = self.change_durability(&partition, wanted).await {
                     tracing::warn!(partition = partition.label(), %error, "cannot change the durability now");
                 }
             }
             self.retire_lanes().await;
         }
+    }
+
+    /// Partitions that acknowledge with another durability than their topic has by now.
+    fn of_another_durability(&self) -> Vec<(Arc<Partition>, Durability)> {
+        let topics = self.topics.all();
+        let of = topics.iter().flat_map(|topic| {
+            let wanted = topic.config().durability;
+            let differ = topic.open_partitions().filter(move |p| p.asked_durability() != wanted && !p.is_blocked());
+            differ.map(move |partition| (Arc::clone(partition), wanted))
+        });
+        of.collect()
     }
 
     async fn retire_lanes(&self) {
@@ -259,18 +270,6 @@ impl Broker {
     /// Whether the lanes in the bucket that earlier sessions left are known.
     pub(crate) fn has_inherited(&self) -> bool {
         *self.lanes_inherited.borrow()
-    }
-
-    /// Gives back the room that topics take in inherited lanes which were deleted; their tombstones say so.
-    pub(crate) async fn forget_dead_topics_in_lanes(&self) -> Result<(), Error> {
-        let topics: std::collections::BTreeSet<_> =
-            self.log.inherited_partitions().into_iter().map(|tp| tp.topic).collect();
-        for topic in topics {
-            if self.topics.find(&TopicKey::Id(topic)).is_none() && self.is_tombstoned(topic).await? {
-                self.log.forget(topic);
-            }
-        }
-        Ok(())
     }
 
     async fn read_session(&self, session: u64) -> Result<Option<(SessionRecord, Versioned)>, Error> {

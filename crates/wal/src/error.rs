@@ -45,6 +45,9 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// The lane is being made.
+    #[error("the lane is being made")]
+    Unready,
     /// There is no room on the disk for another lane file.
     #[error("the disk of the local log is full")]
     Full,
@@ -144,7 +147,7 @@ impl Error {
     /// What the caller may do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Throttled { .. } => ErrorKind::Throttled,
+            Self::Throttled { .. } | Self::Unready => ErrorKind::Throttled,
             Self::Full => ErrorKind::Full,
             Self::Closed { .. } => ErrorKind::Closed,
             Self::Fenced { .. } => ErrorKind::Fenced,

@@ -56,10 +56,18 @@ pub(crate) fn may_be_in_bucket(tail: &[TailSession], shipped: Offset) -> bool {
     tail.iter().filter(needed).any(|part| part.durability == Durability::Object)
 }
 
+/// Where the entries of a lane end, which are in offset order.
+pub(crate) fn end(entries: &[TailEntry]) -> Option<Offset> {
+    entries.last().map(|entry| facts_of(entry).next)
+}
+
+fn facts_of(entry: &TailEntry) -> BatchFacts {
+    BatchFacts::from_header(&entry.header, entry.body_len, entry.append_time)
+}
+
 /// The batches of several lanes, as they were appended: by epoch, and by offset in an epoch.
 pub(crate) fn in_order<'a>(entries: impl Iterator<Item = &'a TailEntry>) -> Vec<BatchFacts> {
-    let facts = entries.map(|entry| BatchFacts::from_header(&entry.header, entry.body_len, entry.append_time));
-    let mut facts: Vec<BatchFacts> = facts.collect();
+    let mut facts: Vec<BatchFacts> = entries.map(facts_of).collect();
     facts.sort_by_key(|batch| (batch.epoch, batch.base));
     facts
 }

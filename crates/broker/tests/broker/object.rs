@@ -6,6 +6,8 @@ use bytes::Bytes;
 use runnel_api::{Admin, AlterConfigOp, ConfigChange, ConfigResource, Durability, Error, ErrorKind};
 use runnel_blob::Key;
 use runnel_blob::testing::{Fault, Op};
+use runnel_format::meta::{SessionRecord, SessionState};
+use runnel_metastore::{Embedded, MetaStore, Op as MetaOp};
 use runnel_runtime::FailAction;
 
 use crate::support::client::{name, produce};
@@ -97,6 +99,30 @@ fn a_metadata_store_that_was_set_back_looks_again() {
     let node = world.start();
     node.wait_agreed();
     expect(&node, "t", &["a", "b"]);
+    node.stop();
+}
+
+/// A store that takes a session for ended, and does not know its lane, ends it anew.
+#[test]
+fn a_lane_that_is_found_late_is_sealed() {
+    let mut world = world();
+    let node = world.start();
+    node.create("t", 1, &OBJECT);
+    append(&node, "t", "a");
+    world.kill(node);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let meta = Embedded::open(&world.metadata()).unwrap();
+        let (key, stored) = meta.range("s/").await.unwrap().remove(0);
+        let record = SessionRecord::decode(&stored.value).unwrap();
+        let ended = SessionRecord { state: SessionState::Sealed, lanes: Vec::new(), ..record };
+        let forget = vec![MetaOp::Put(key, ended.encode(), None), MetaOp::Delete("lanes-known".to_owned())];
+        assert!(meta.txn(Vec::new(), forget).await.unwrap().is_committed());
+        meta.close().await;
+    });
+    let node = world.start();
+    node.wait_agreed();
+    expect(&node, "t", &["a"]);
     node.stop();
 }
 
@@ -230,9 +256,9 @@ fn nothing_piles_up() {
     eventually("the lanes are empty", || slots(&world, &node).is_empty().then_some(()));
     expect(&node, "t", &["a"; 5]);
     node.stop();
-    let meta = runnel_metastore::Embedded::open(&world.metadata()).unwrap();
+    let meta = Embedded::open(&world.metadata()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let sessions = runtime.block_on(runnel_metastore::MetaStore::range(&meta, "s/")).unwrap();
+    let sessions = runtime.block_on(meta.range("s/")).unwrap();
     assert_eq!(sessions.len(), 1, "{sessions:?}");
 }
 
