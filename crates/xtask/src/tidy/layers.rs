@@ -33,6 +33,7 @@ const TABLE: &[Row] = &[
     row(0, "format", &["record"]),
     row(1, "partition", &[]),
     row(1, "group", &[]),
+    row(1, "plan", &[]),
     row(2, "runtime", &[]),
     row(2, "blob", &["runtime"]),
     row(2, "metastore", &["runtime"]),
