@@ -15,6 +15,19 @@ pub struct Node {
     pub name: String,
     /// `node.zone`, if set.
     pub zone: Option<String>,
+    /// Where Kafka clients reach it; `None` for the broker that answers, which is reached at what its listener advertises.
+    pub kafka: Option<Endpoint>,
+    /// The same for gRPC clients.
+    pub grpc: Option<Endpoint>,
+}
+
+/// An address to be dialled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
 /// The cluster.
@@ -22,8 +35,8 @@ pub struct Node {
 pub struct ClusterDescription {
     /// Cluster id.
     pub cluster_id: String,
-    /// Id of the controller.
-    pub controller: i32,
+    /// Id of the controller, if there is one now.
+    pub controller: Option<i32>,
     /// Id of the broker that answers.
     pub this_node: i32,
     /// Live brokers.

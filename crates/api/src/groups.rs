@@ -16,6 +16,9 @@ use crate::error::Result;
 /// [`crate::ErrorKind::LeaderNotAvailable`] while it loads its state. Whatever is answered is durable, or was never true.
 #[async_trait]
 pub trait Groups: Send + Sync + 'static {
+    /// The id of the broker that coordinates a group. [`crate::ErrorKind::LeaderNotAvailable`] while there is none.
+    async fn find_coordinator(&self, group: &str) -> Result<i32>;
+
     /// Joins. Resolves when the rebalance is over, which may take as long as the slowest member's rebalance timeout.
     /// Dropping the future does not take the member out.
     async fn join_group(&self, join: JoinGroup) -> Result<JoinOutcome>;

@@ -1,95 +1,130 @@
-//! What the cluster looks like: one node that leads everything it has.
+//! Several brokers on one bucket and one metadata store (protocol §4 to §10), and what clients see of them.
+//!
+//! Every broker follows the metadata store ([`follow`]) and keeps what it says in a [`View`]. One of them, the controller
+//! ([`control`]), fences sessions whose broker is gone and says who leads which partition; whoever is told so opens it, and
+//! hands it over when asked to ([`lead`]). Nothing of this is on the path of a record, and nothing that must not happen is
+//! prevented by a lease: lanes are sealed and roots are swapped in the bucket.
 
-use std::sync::Arc;
+mod control;
+mod describe;
+mod follow;
+mod janitor;
+mod join;
+mod lead;
+mod lease;
+mod leave;
+mod open;
+mod suspect;
+mod view;
 
-use async_trait::async_trait;
-use runnel_api::{
-    Cluster, ClusterDescription, CreateTopic, Error, ErrorKind, Health, Node, PartitionDescription, TopicDescription,
-    TopicKey,
-};
-use runnel_record::LeaderEpoch;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use runnel_api::{Error, ErrorKind};
+use runnel_record::TopicPartition;
+use tokio::sync::{Semaphore, watch};
+
+pub(crate) use view::View;
 
 use crate::Broker;
-use crate::topics::{OFFSETS_TOPIC, Topic, is_internal};
+use crate::options::ClusterOptions;
+use crate::topics::Topic;
+use lease::Lease;
 
-#[async_trait]
-impl Cluster for Broker {
-    async fn describe_cluster(&self) -> ClusterDescription {
-        let node =
-            Node { id: self.home.node_id, name: self.options.node_name.clone(), zone: self.options.zone.clone() };
-        ClusterDescription {
-            cluster_id: self.home.cluster_name(),
-            controller: node.id,
-            this_node: node.id,
-            nodes: vec![node],
+/// Partitions that one broker opens, and hands over, at once.
+const TURN_AT_ONCE: usize = 32;
+
+/// Partitions whose orphans are looked for at once.
+const SWEEP_AT_ONCE: usize = 2;
+
+/// A broker's part in a cluster.
+pub(crate) struct Member {
+    view: RwLock<View>,
+    /// Raised with every change of the view.
+    changes: watch::Sender<u64>,
+    lease: Lease,
+    options: ClusterOptions,
+    /// Sessions of others, and whether they are ended and their lanes known here. Locked while they are being ended.
+    ended: Mutex<BTreeMap<u64, Arc<tokio::sync::Mutex<bool>>>>,
+    /// Partitions that a task is opening or handing over.
+    turning: Mutex<BTreeSet<TopicPartition>>,
+    turns: Semaphore,
+    sweeps: Semaphore,
+    /// This broker is to lead nothing any more.
+    leaving: AtomicBool,
+}
+
+impl Member {
+    fn new(view: View, lease: Lease, options: ClusterOptions) -> Self {
+        Self {
+            view: RwLock::new(view),
+            changes: watch::Sender::new(0),
+            lease,
+            options,
+            ended: Mutex::default(),
+            turning: Mutex::default(),
+            turns: Semaphore::new(TURN_AT_ONCE),
+            sweeps: Semaphore::new(SWEEP_AT_ONCE),
+            leaving: AtomicBool::new(false),
         }
     }
 
-    async fn list_topics(&self) -> Vec<TopicDescription> {
-        self.topics.all().iter().map(|topic| self.describe(topic)).collect()
+    pub(crate) fn view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn describe_topic(&self, topic: &TopicKey, auto_create: bool) -> Result<TopicDescription, Error> {
-        let found = match (self.topics.get(topic), topic) {
-            (Err(error), TopicKey::Name(name)) if error.kind == ErrorKind::UnknownTopic => {
-                if !(auto_create && self.options.topics.auto_create) || self.stopping() {
-                    return Err(error);
-                }
-                self.auto_create(name).await?
-            }
-            (found, _) => found?,
-        };
-        Ok(self.describe(&found))
+    fn view_mut(&self) -> RwLockWriteGuard<'_, View> {
+        self.view.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn health(&self) -> Health {
-        let mut checks =
-            vec![("metadata".to_owned(), true, "embedded".to_owned()), self.bucket_check(), self.wal_check()];
-        if self.stopping() {
-            checks.push(("draining".to_owned(), false, "the broker is stopping".to_owned()));
-        }
-        Health { ready: checks.iter().all(|(_, passed, _)| *passed), checks }
+    /// The gate of a session that may have to be ended.
+    fn gate(&self, session: u64) -> Arc<tokio::sync::Mutex<bool>> {
+        Arc::clone(self.ended.lock().unwrap_or_else(PoisonError::into_inner).entry(session).or_default())
+    }
+
+    fn forget_gate(&self, session: u64) {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
+    }
+
+    /// Whether the caller is the one who turns a partition; [`Member::turned`] ends that.
+    fn turn(&self, tp: TopicPartition) -> bool {
+        self.turning.lock().unwrap_or_else(PoisonError::into_inner).insert(tp)
+    }
+
+    fn turned(&self, tp: TopicPartition) {
+        self.turning.lock().unwrap_or_else(PoisonError::into_inner).remove(&tp);
     }
 }
 
 impl Broker {
-    async fn auto_create(&self, name: &str) -> Result<Arc<Topic>, Error> {
-        if name == OFFSETS_TOPIC {
-            let made = self.offsets_topic(true).await?;
-            return made.map_or_else(|| self.topics.get(&TopicKey::Name(name.to_owned())), Ok);
-        }
-        let wanted = CreateTopic {
-            name: name.to_owned(),
-            partitions: None,
-            replication_factor: None,
-            assignments: Vec::new(),
-            configs: Vec::new(),
-        };
-        match self.create(&wanted, false).await {
-            Ok(_) => {}
-            // Another client was first.
-            Err(error) if error.kind == ErrorKind::TopicExists => {}
-            Err(error) => return Err(error),
-        }
-        self.topics.get(&TopicKey::Name(name.to_owned()))
+    /// Whether this broker is on its way out of the cluster.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.leaving.load(Ordering::Acquire))
     }
 
-    fn describe(&self, topic: &Topic) -> TopicDescription {
-        let node = self.home.node_id;
-        let partitions = topic
-            .partition_numbers()
-            .map(|partition| {
-                // A partition that nobody used since the start is not open yet; its epoch is told once it is.
-                let open = topic.slot(partition).and_then(|slot| slot.cell.get());
-                PartitionDescription {
-                    partition,
-                    leader: Some(node),
-                    leader_epoch: open.map_or(LeaderEpoch(-1), |p| p.epoch),
-                    replicas: vec![node],
-                    in_sync: vec![node],
-                }
-            })
-            .collect();
-        TopicDescription { name: topic.name.clone(), id: topic.id, internal: is_internal(&topic.name), partitions }
+    /// Whether a partition is led from here, as far as is known; on a single node it always is.
+    pub(crate) fn leads(&self, tp: TopicPartition) -> bool {
+        self.member.as_ref().is_none_or(|member| member.view().is_led_by(tp, self.home.session))
+    }
+
+    /// That somebody else leads a partition, or nobody.
+    pub(crate) fn led_elsewhere(&self, topic: &Topic, tp: TopicPartition) -> Error {
+        let label = topic.label(tp);
+        let leader = self.member.as_ref().and_then(|member| member.view().leader(tp).map(|(number, _, _)| number));
+        match leader {
+            Some(number) => Error::new(ErrorKind::NotLeader, format!("broker {number} leads {label}")),
+            None => Error::new(ErrorKind::LeaderNotAvailable, format!("{label} has no leader now: retry")),
+        }
+    }
+
+    /// Whether reads may be answered: past the end of its lease a broker may have been replaced, and what it knows be old.
+    pub(crate) fn check_lease(&self) -> Result<(), Error> {
+        match &self.member {
+            Some(member) if !member.lease.is_valid() => {
+                Err(Error::new(ErrorKind::NotLeader, "this broker has lost touch with the metadata store: retry"))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -130,6 +130,8 @@ impl Broker {
             }
             _ => Default::default(),
         };
+        // After the watermark was taken (protocol §10, L1).
+        self.check_lease()?;
         Ok(fetched(batches, room, None))
     }
 

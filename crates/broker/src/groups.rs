@@ -55,6 +55,11 @@ impl Coordinators {
         Self { options, made: Mutex::default(), loading, weight: Mutex::default() }
     }
 
+    /// The partition is led elsewhere from now on: so are its groups.
+    pub(crate) fn end(&self, tp: TopicPartition) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(&tp);
+    }
+
     /// A coordinator's groups take `now` in place of `before`; what those of the others take.
     fn replace_weight(&self, before: Weight, now: Weight) -> Weight {
         let mut all = self.weight.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,6 +83,9 @@ impl Broker {
         // Members wait for each other, and only they know how long.
         let patient = matches!(request, Request::Join(..) | Request::Sync(_));
         let (reply, answer) = oneshot::channel();
+        if !self.leads(topic.tp(partition)) {
+            return Err(gone());
+        }
         let coordinator = self.coordinator(topic, partition).ok_or_else(gone)?;
         let answered = async {
             coordinator.send(Asked { request, reply }).await.map_err(|_| gone())?;
@@ -146,16 +154,26 @@ impl Broker {
     /// Makes every coordinator, so that members that do not come back after a start are missed.
     pub(crate) fn start_coordinators(&self) {
         let Some(topic) = self.topics.find(&TopicKey::Name(OFFSETS_TOPIC.to_owned())) else { return };
-        for partition in topic.partition_numbers() {
+        for partition in self.led_partitions(&topic) {
             self.coordinator(&topic, partition);
         }
+    }
+
+    /// Makes the coordinator of a partition that is led from here now.
+    pub(crate) fn start_coordinator(&self, topic: &Arc<Topic>, partition: i32) {
+        self.coordinator(topic, partition);
+    }
+
+    /// The partitions of a topic that are led from here.
+    fn led_partitions(&self, topic: &Topic) -> Vec<i32> {
+        topic.partition_numbers().filter(|partition| self.leads(topic.tp(*partition))).collect()
     }
 
     /// What was committed for a topic that is deleted must not be taken for its successor's.
     pub(crate) async fn forget_offsets_of(&self, deleted: &str) {
         let Ok(Some(topic)) = self.offsets_topic(false).await else { return };
         let forget = |partition| self.ask_coordinator(&topic, partition, Request::ForgetTopic(deleted.to_owned()));
-        for outcome in futures::future::join_all(topic.partition_numbers().map(forget)).await {
+        for outcome in futures::future::join_all(self.led_partitions(&topic).into_iter().map(forget)).await {
             if let Err(error) = outcome {
                 tracing::warn!(topic = deleted, %error, "offsets committed for a deleted topic may be kept for longer");
             }

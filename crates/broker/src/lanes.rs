@@ -119,6 +119,11 @@ impl Lanes {
         self.0.lost.read().unwrap_or_else(PoisonError::into_inner).contains(&session)
     }
 
+    /// Nothing of a session's lanes is needed any more.
+    pub(crate) fn disinherit_session(&self, session: u64) {
+        self.0.inherited.write().unwrap_or_else(PoisonError::into_inner).retain(|one| one.session != session);
+    }
+
     /// Nothing of a lane is needed any more, and it is gone.
     pub(crate) fn disinherit(&self, lane: &Arc<Inherited>) {
         self.0.inherited.write().unwrap_or_else(PoisonError::into_inner).retain(|one| !Arc::ptr_eq(one, lane));

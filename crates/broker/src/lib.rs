@@ -2,8 +2,8 @@
 //!
 //! Entry points: [`Broker::start`], the traits of `runnel_api` on [`Broker`], [`Broker::stop`]. Each partition is one
 //! task that owns its state machine ([`runnel_partition`]); what readers need of it (tail, watermark, manifest) is
-//! shared. Shipping is one loop for all partitions. Deliberately absent: wire formats, and more than one node (leases
-//! and placement come with clusters).
+//! shared. Shipping is one loop for all partitions. A broker is alone ([`Broker::start`]) or one of several ([`Broker::join`],
+//! module `cluster`). Deliberately absent: wire formats, and who should lead what (`runnel-plan`).
 //!
 //! Invariants (protocol §14): nothing is acknowledged or readable before it is durable (1, 22); the lane is trimmed only
 //! after the root that covers it is in the bucket *and* in the metadata store (21, 26); a partition whose durable
@@ -56,7 +56,9 @@ use runnel_runtime::{Clock, FailPoints, Shutdown};
 pub use accept_loss::{Loss, accept_loss};
 pub use error::StartError;
 pub use examine::{DiskFacts, Standing, Tenant, compare, examine_disk, examine_home};
-pub use options::{CacheOptions, GroupOptions, Options, SegmentOptions, TopicOptions, WalOptions};
+pub use options::{
+    CacheOptions, ClusterOptions, GroupOptions, HostPort, Options, SegmentOptions, TopicOptions, WalOptions,
+};
 pub use runnel_group::Options as CoordinatorOptions;
 pub use stop::StopReport;
 
@@ -84,6 +86,8 @@ pub struct Broker {
     home: home::Home,
     bucket: Bucket,
     meta: Arc<dyn MetaStore>,
+    /// Its part in a cluster; none on a single node.
+    member: Option<cluster::Member>,
     log: lanes::Lanes,
     cold: Arc<cold::ColdReader>,
     tails: Arc<tail::TailBudget>,

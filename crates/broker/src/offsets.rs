@@ -28,7 +28,11 @@ impl Offsets for Broker {
         match spec {
             OffsetSpec::Earliest => Ok(named(partition.log_start())),
             // Without transactions the last stable offset is the high watermark.
-            OffsetSpec::Latest => Ok(named(partition.watermark.get())),
+            OffsetSpec::Latest => {
+                let end = partition.watermark.get();
+                self.check_lease()?;
+                Ok(named(end))
+            }
             // KIP-1005: the last offset that is in remote storage, or none.
             OffsetSpec::LatestTiered => match partition.shipped() {
                 end if end > partition.log_start() => Ok(named(Offset(end.0 - 1))),

@@ -68,12 +68,17 @@ impl Inherited {
         self.tails.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
-    fn tail(&self, tp: TopicPartition) -> Arc<[TailEntry]> {
+    pub(crate) fn tail(&self, tp: TopicPartition) -> Arc<[TailEntry]> {
         self.tails.lock().unwrap_or_else(PoisonError::into_inner).get(&tp).cloned().unwrap_or_default()
     }
 
+    /// Whether whoever had a log and has nothing of it now may have lost records.
+    pub(crate) fn is_blind(&self) -> bool {
+        self.blind
+    }
+
     /// The partition is open and keeps what it needs itself.
-    fn taken(&self, tp: TopicPartition) {
+    pub(crate) fn taken(&self, tp: TopicPartition) {
         self.tails.lock().unwrap_or_else(PoisonError::into_inner).remove(&tp);
     }
 }
@@ -96,8 +101,16 @@ pub(crate) fn partition_key(tp: TopicPartition) -> String {
 
 /// Prefix of the keys of a topic's partitions.
 pub(crate) fn partitions_key(topic: TopicId) -> String {
-    format!("p/{topic}/")
+    format!("{PARTITIONS}{topic}/")
 }
+
+/// The partition of a key.
+pub(crate) fn partition_of(key: &str) -> Option<TopicPartition> {
+    let (topic, partition) = key.strip_prefix(PARTITIONS)?.split_once('/')?;
+    Some(TopicPartition { topic: topic.parse().ok()?, partition: partition.parse().ok()? })
+}
+
+const PARTITIONS: &str = "p/";
 
 impl Broker {
     /// The open partition, opening it if it is not.
@@ -109,15 +122,44 @@ impl Broker {
     /// As [`Broker::open_partition`], for a topic in hand.
     pub(crate) async fn open_in(&self, topic: &Arc<Topic>, partition: i32) -> Result<Arc<Partition>, Error> {
         let slot = topic.existing(partition)?;
-        let open = slot.cell.get_or_try_init(|| self.open(topic, topic.tp(partition))).await?;
-        open.refusal().map_or_else(|| Ok(Arc::clone(open)), |refusal| Err(refusal.clone()))
+        let open = match slot.partition() {
+            Some(open) => open,
+            // Before anything is waited for: most who ask the wrong broker have old metadata.
+            None if !self.leads(topic.tp(partition)) => {
+                return Err(self.led_elsewhere(topic, topic.tp(partition)));
+            }
+            None => {
+                let _turning = slot.turning.lock().await;
+                match slot.partition() {
+                    Some(open) => open,
+                    None if !self.leads(topic.tp(partition)) => {
+                        return Err(self.led_elsewhere(topic, topic.tp(partition)));
+                    }
+                    None => {
+                        let opened = self.open(topic, topic.tp(partition)).await?;
+                        slot.set(Some(Arc::clone(&opened)));
+                        opened
+                    }
+                }
+            }
+        };
+        match open.refusal() {
+            None => Ok(open),
+            Some(refusal) => Err(refusal.clone()),
+        }
     }
 
     async fn open(&self, topic: &Topic, tp: TopicPartition) -> Result<Arc<Partition>, Error> {
-        let label = label_of(topic, tp);
+        let label = topic.label(tp);
         let span = tracing::debug_span!("open", partition = label);
-        let opened = self.try_open(topic, tp).instrument(span).await;
+        let opened = if self.member.is_some() {
+            self.open_led(topic, tp).instrument(span).await
+        } else {
+            self.try_open(topic, tp).instrument(span).await
+        };
         opened.inspect_err(|error| match error.kind {
+            // It became somebody else's at this moment.
+            ErrorKind::NotLeader | ErrorKind::LeaderNotAvailable => {}
             // Every fetch would say so.
             ErrorKind::StorageError if !self.has_inherited() => {}
             ErrorKind::StorageError => tracing::warn!(partition = label, %error, "a partition does not open yet"),
@@ -139,7 +181,7 @@ impl Broker {
         let damage = self.damage_in_bucket(tp, record.as_ref(), root.end).await?;
         let may_have_lost = self.inherited.blind && on_disk.is_empty() && record.is_some();
         let (facts, blocked) = self.cut_at_corruption(tp, root.end, facts, &damage);
-        let blocked = blocked.or_else(|| may_have_lost.then(|| hidden_damage(&label_of(topic, tp))));
+        let blocked = blocked.or_else(|| may_have_lost.then(|| hidden_damage(&topic.label(tp))));
         let epoch = next_epoch(root, record.as_ref(), &facts);
         let start = Start {
             epoch,
@@ -173,7 +215,7 @@ impl Broker {
         // A crash between the root and the trim left this in the log, and perhaps nothing will be shipped that trims it.
         self.log.shipped(tp, root.end);
         tracing::debug!(
-            partition = label_of(topic, tp), %epoch, shipped = %root.end,
+            partition = topic.label(tp), %epoch, shipped = %root.end,
             high_watermark = %machine.high_watermark(), "opened a partition"
         );
         let driver = Driver {
@@ -218,13 +260,13 @@ impl Broker {
         if !may_be_there {
             return Ok(());
         }
-        let label = label_of(topic, tp);
+        let label = topic.label(tp);
         let what = format!("lanes in the bucket may hold records of {label}, and are not taken over yet: retry later");
         Err(Error::new(ErrorKind::StorageError, what))
     }
 
     /// What of a partition cannot be read, or may have been lost, in lanes that it wrote to as far as anybody knows.
-    async fn damage_in_bucket(
+    pub(crate) async fn damage_in_bucket(
         &self,
         tp: TopicPartition,
         record: Option<&PartitionRecord>,
@@ -245,14 +287,20 @@ impl Broker {
         Ok(parts.flat_map(of).collect())
     }
 
-    /// From here on lanes in the bucket may hold what this session appends to a partition.
-    pub(crate) async fn record_object_tail(&self, tp: TopicPartition) -> Result<(), Error> {
+    /// From here on lanes of this class may hold what this session appends to a partition.
+    pub(crate) async fn record_class(&self, tp: TopicPartition, durability: Durability) -> Result<(), Error> {
         let key = partition_key(tp);
         let gone = || Error::new(ErrorKind::NotLeader, "the partition's record is gone: its topic was deleted");
         loop {
             let found = self.meta.get(&key).await.map_err(|e| metadata_error(&e))?.ok_or_else(gone)?;
             let record = PartitionRecord::decode(&found.value).map_err(|e| damaged(&e))?;
-            let tail = tail::promoted(record.tail.clone(), self.home.session);
+            let tail = if self.is_alone() && durability == Durability::Object {
+                tail::promoted(record.tail.clone(), self.home.session)
+            } else if self.is_alone() {
+                return Ok(());
+            } else {
+                tail::also(record.tail.clone(), self.home.session, durability)
+            };
             if tail == record.tail {
                 return Ok(());
             }
@@ -322,7 +370,7 @@ impl Broker {
     }
 
     /// A partition opens up to a corrupt range of the log, not past it. What is in the bucket needs no log.
-    fn cut_at_corruption(
+    pub(crate) fn cut_at_corruption(
         &self,
         tp: TopicPartition,
         shipped: Offset,
@@ -373,7 +421,8 @@ impl Broker {
         let before = tail::completed(before, &self.log.sessions_with(tp, shipped), shipped, start);
         let own = TailSession { session: self.home.session, durability, from: start, to: None };
         let tail = if is_blocked { before } else { tail::continued(before, shipped, own) };
-        let opened = PartitionRecord { epoch, never_shipped: last_root.is_none(), starts, last_root, tail };
+        let opened =
+            PartitionRecord { epoch, leader: None, never_shipped: last_root.is_none(), starts, last_root, tail };
         let compare = match stored {
             None => Compare::Absent(key.to_owned()),
             Some(found) => Compare::Revision(key.to_owned(), found.revision),
@@ -388,7 +437,7 @@ impl Broker {
     }
 }
 
-fn hidden_damage(label: &str) -> Error {
+pub(crate) fn hidden_damage(label: &str) -> Error {
     Error::new(
         ErrorKind::Corrupt,
         format!(
@@ -396,10 +445,6 @@ fn hidden_damage(label: &str) -> Error {
              Restore the disk, or accept the loss: create the file `wal/loss-accepted` and restart"
         ),
     )
-}
-
-fn label_of(topic: &Topic, tp: TopicPartition) -> String {
-    format!("{}-{}", topic.name, tp.partition)
 }
 
 /// One above every epoch that was ever handed out; 0 for a new partition, as in Kafka.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use runnel_format::meta::HostPort;
+
 /// Options of a broker. The binary fills them from its settings; every field has the meaning of the setting named.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -89,6 +91,17 @@ pub struct GroupOptions {
     pub coordinator: runnel_group::Options,
     /// `groups.offsets_partitions`: partitions of `__consumer_offsets` when it is created.
     pub offsets_partitions: i32,
+}
+
+/// A broker's part in a cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// `cluster.lease_ttl`: after so long without a sign of life a broker is taken for dead.
+    pub lease_ttl: Duration,
+    /// Where Kafka clients reach it.
+    pub kafka: HostPort,
+    /// Where gRPC clients and other brokers reach it.
+    pub grpc: HostPort,
 }
 
 impl WalOptions {

@@ -47,6 +47,8 @@ enum Control {
     SetLimits(SegmentLimits),
     SetDurability(Durability),
     Block(Error),
+    Leave { emptied: oneshot::Sender<()> },
+    Stay,
     PlanShip { now: TimestampMs, force: bool, reply: oneshot::Sender<Option<ShipPlan>> },
     SnapshotAt { offset: Offset, reply: oneshot::Sender<Result<ProducerSnapshot, Error>> },
     Committed { next: Offset, log_start: Offset, reply: oneshot::Sender<()> },
@@ -92,10 +94,14 @@ pub(crate) struct Partition {
     unshipped_bytes: AtomicU64,
     /// When age makes the next segment due; `i64::MAX` while everything is shipped.
     seal_due: AtomicI64,
+    /// The record names lanes that are needed for what lies below this offset only; `i64::MIN`: it names none of those.
+    inherits_upto: AtomicI64,
     blocked: AtomicBool,
     /// Why nothing here is to be believed any more.
     refusal: OnceLock<Error>,
-    /// The class of lane that appends go to, or are to go to once what is in the other is shipped.
+    /// The class of lane that appends go to.
+    durability: AtomicU8,
+    /// The same, or the one that they are to go to once what is in the other is shipped.
     asked_durability: AtomicU8,
     appends: mpsc::Sender<Append>,
     control: mpsc::Sender<Control>,
@@ -233,10 +239,19 @@ impl Partition {
         self.control.send(Control::SetLimits(limits)).await.map_err(|_| self.gone())
     }
 
+    /// What acknowledgements promise now.
+    pub(crate) fn durability(&self) -> Durability {
+        class(&self.durability)
+    }
+
     /// What acknowledgements promise, now or soon.
     pub(crate) fn asked_durability(&self) -> Durability {
-        let object = self.asked_durability.load(Ordering::Acquire) == Durability::Object as u8;
-        if object { Durability::Object } else { Durability::Local }
+        class(&self.asked_durability)
+    }
+
+    /// Whether what they promise is about to change.
+    pub(crate) fn changes_durability(&self) -> bool {
+        self.durability() != self.asked_durability()
     }
 
     /// The topic's durability changed: what is in the lane of the present class is shipped, then appends go to the other.
@@ -244,6 +259,35 @@ impl Partition {
         self.control.send(Control::SetDurability(durability)).await.map_err(|_| self.gone())?;
         self.asked_durability.store(durability as u8, Ordering::Release);
         Ok(())
+    }
+
+    /// Lets appends wait from here on; what is returned resolves once everything is shipped.
+    pub(crate) async fn leave(&self) -> Result<oneshot::Receiver<()>, Error> {
+        let (emptied, is_emptied) = oneshot::channel();
+        self.control.send(Control::Leave { emptied }).await.map_err(|_| self.gone())?;
+        Ok(is_emptied)
+    }
+
+    /// Appends need not wait any more.
+    pub(crate) async fn stay(&self) {
+        // A partition that closed meanwhile answers those who wait.
+        drop(self.control.send(Control::Stay).await);
+    }
+
+    /// The record names lanes for what lies below `upto` only.
+    pub(crate) fn inherit_upto(&self, upto: Offset) {
+        self.inherits_upto.fetch_max(upto.0, Ordering::AcqRel);
+    }
+
+    /// Whether the record names lanes that are not needed any more.
+    pub(crate) fn has_shipped_inheritance(&self) -> bool {
+        let upto = self.inherits_upto.load(Ordering::Acquire);
+        upto != i64::MIN && self.shipped().0 >= upto
+    }
+
+    /// The record names only what is needed.
+    pub(crate) fn forget_inheritance(&self) {
+        self.inherits_upto.store(i64::MIN, Ordering::Release);
     }
 
     /// The dedup state of the log below `offset`.
@@ -321,4 +365,9 @@ impl Partition {
     fn gone(&self) -> Error {
         Error::new(ErrorKind::NotLeader, format!("partition {} is closed here: retry", self.label()))
     }
+}
+
+fn class(stored: &AtomicU8) -> Durability {
+    let object = stored.load(Ordering::Acquire) == Durability::Object as u8;
+    if object { Durability::Object } else { Durability::Local }
 }

@@ -34,6 +34,11 @@ pub(crate) fn key(session: u64) -> String {
     format!("{SESSIONS}{session:016x}")
 }
 
+/// The session of a key.
+pub(crate) fn session_of(key: &str) -> Option<u64> {
+    u64::from_str_radix(key.strip_prefix(SESSIONS)?, 16).ok()
+}
+
 impl Broker {
     /// Records this session, which has no lanes in the bucket yet.
     pub(crate) async fn begin_session(&self) -> Result<(), Error> {
@@ -115,14 +120,13 @@ impl Broker {
             self.meta.txn(Vec::new(), vec![put]).await.map_err(|e| metadata_error(&e))?;
         }
         for (key, _) in self.meta.range(SESSIONS).await.map_err(|e| metadata_error(&e))? {
-            let Some(session) = key.strip_prefix(SESSIONS).and_then(|hex| u64::from_str_radix(hex, 16).ok()) else {
-                continue;
-            };
+            let Some(session) = session_of(&key) else { continue };
             if session == self.home.session || self.log.inherited().iter().any(|one| one.session == session) {
                 continue;
             }
             match self.inherit_session(session).await {
-                Ok(()) => {}
+                Ok(true) => {}
+                Ok(false) => self.forget_session(session).await?,
                 Err(error) if error.kind == ErrorKind::Corrupt => {
                     if self.log.give_up(session) {
                         tracing::error!(session, %error, "cannot take over the lanes of an earlier session");
@@ -140,29 +144,31 @@ impl Broker {
         Ok(())
     }
 
-    /// All lanes of a session, or none.
-    async fn inherit_session(&self, session: u64) -> Result<(), Error> {
+    /// All lanes of a session, or none. Whether it had any.
+    pub(crate) async fn inherit_session(&self, session: u64) -> Result<bool, Error> {
         let lanes = self.end_session(session).await?;
         let mut sealed = Vec::new();
         for lane in lanes.iter().filter(|lane| lane.durability == Durability::Object) {
             let lane = SealedLane::open(&self.bucket, lane.id).await.map_err(|e| lane_error(&e))?;
             sealed.push(Inherited::new(session, lane).await.map_err(|e| lane_error(&e))?);
         }
-        if sealed.is_empty() {
-            self.forget_session(session).await?;
-        }
+        let had_any = !sealed.is_empty();
         for inherited in sealed {
             let (lane, partitions) = (&inherited.lane, inherited.lane.partitions().count());
             tracing::info!(lane = %lane.lane(), slots = lane.end(), partitions, "took over a lane in the bucket");
             self.log.inherit(inherited);
         }
-        Ok(())
+        Ok(had_any)
     }
 
     /// S2: no more lanes, every lane sealed, SEALED. Returns the lanes.
-    async fn end_session(&self, session: u64) -> Result<Vec<SessionLane>, Error> {
+    pub(crate) async fn end_session(&self, session: u64) -> Result<Vec<SessionLane>, Error> {
         loop {
-            let Some((record, found)) = self.read_session(session).await? else { return Ok(Vec::new()) };
+            let Some((record, found)) = self.read_session(session).await? else {
+                // Those of a cluster stay until nobody names them.
+                let is_lost = self.member.is_some();
+                return if is_lost { Err(session_lost(session)) } else { Ok(Vec::new()) };
+            };
             let next = match record.state {
                 SessionState::Sealed => return Ok(record.lanes),
                 SessionState::Active => SessionRecord { state: SessionState::Fencing, ..record },
@@ -222,7 +228,11 @@ impl Broker {
                     tracing::warn!(partition = partition.label(), %error, "cannot change the durability now");
                 }
             }
-            self.retire_lanes().await;
+            if self.member.is_some() {
+                self.shorten_tails().await;
+            } else {
+                self.retire_lanes().await;
+            }
         }
     }
 
@@ -232,7 +242,7 @@ impl Broker {
         let of = topics.iter().flat_map(|topic| {
             let wanted = topic.config().durability;
             let differ = topic.open_partitions().filter(move |p| p.asked_durability() != wanted && !p.is_blocked());
-            differ.map(move |partition| (Arc::clone(partition), wanted))
+            differ.map(move |partition| (partition, wanted))
         });
         of.collect()
     }
@@ -259,11 +269,9 @@ impl Broker {
         Ok(())
     }
 
-    /// A stronger class is known of before anything is acknowledged by it, so that an open looks there.
+    /// A class is known of before anything is acknowledged by it, so that an open looks there.
     async fn change_durability(&self, partition: &Arc<Partition>, wanted: Durability) -> Result<(), Error> {
-        if wanted == Durability::Object {
-            self.record_object_tail(partition.tp).await?;
-        }
+        self.record_class(partition.tp, wanted).await?;
         partition.set_durability(wanted).await
     }
 
@@ -272,7 +280,7 @@ impl Broker {
         *self.lanes_inherited.borrow()
     }
 
-    async fn read_session(&self, session: u64) -> Result<Option<(SessionRecord, Versioned)>, Error> {
+    pub(crate) async fn read_session(&self, session: u64) -> Result<Option<(SessionRecord, Versioned)>, Error> {
         let found = self.meta.get(&key(session)).await.map_err(|e| metadata_error(&e))?;
         found.map(|found| Ok((SessionRecord::decode(&found.value).map_err(|e| damaged(&e))?, found))).transpose()
     }
@@ -290,6 +298,11 @@ impl Broker {
         self.meta.txn(Vec::new(), vec![delete]).await.map_err(|e| metadata_error(&e))?;
         Ok(())
     }
+}
+
+fn session_lost(session: u64) -> Error {
+    let what = format!("the metadata store has no record of session {session:016x}, whose lanes may hold records");
+    Error::new(ErrorKind::Corrupt, what)
 }
 
 fn fenced() -> Error {

@@ -15,7 +15,7 @@ use crate::configs::{self, Defaults, Of};
 use crate::error::{bucket_error, damaged, metadata_error};
 
 /// Key of the copy in the metadata store.
-const SETTINGS: &str = "settings";
+pub(crate) const SETTINGS: &str = "settings";
 
 /// Most bytes of all settings together: a register has limits.
 const MOST_BYTES: usize = 200 << 10;

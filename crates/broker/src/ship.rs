@@ -116,7 +116,7 @@ impl Broker {
     fn unshipped_partitions(&self) -> Vec<Arc<Partition>> {
         let topics = self.topics.all();
         let open = topics.iter().flat_map(|topic| topic.open_partitions());
-        open.filter(|p| p.unshipped().is_some()).cloned().collect()
+        open.filter(|p| p.unshipped().is_some()).collect()
     }
 
     /// One round: ships what is due by size, age or lane pressure, everything with `force`. Returns the failures.
@@ -158,7 +158,7 @@ impl Broker {
     }
 
     /// Ships one segment of one partition, if one is due.
-    async fn ship(&self, partition: &Arc<Partition>, now: TimestampMs, force: bool) -> Result<(), Error> {
+    pub(crate) async fn ship(&self, partition: &Arc<Partition>, now: TimestampMs, force: bool) -> Result<(), Error> {
         // Whoever holds the manifest ships; a second ship of the partition has nothing to add.
         let Ok(mut manifest) = partition.manifest.try_lock() else { return Ok(()) };
         let span = tracing::debug_span!("ship", partition = partition.label());
@@ -296,6 +296,10 @@ impl Broker {
     /// Copies the new root to the metadata store, before the log is trimmed: a restart without the bucket opens from
     /// the copy and must not find a gap behind it.
     async fn keep_root(&self, partition: &Partition, manifest: &Manifest) -> Result<(), Error> {
+        if self.member.is_some() {
+            // A partition of a cluster opens from the bucket alone.
+            return Ok(());
+        }
         self.keep_producers(manifest).await?;
         let key = partition_key(partition.tp);
         let found = self.meta.get(&key).await.map_err(|e| metadata_error(&e))?;

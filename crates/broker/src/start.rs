@@ -17,6 +17,7 @@ use runnel_wal::{LaneIdentity, LocalLog, Recovered};
 use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
+use crate::cluster::Member;
 use crate::cold::{ColdReader, SegmentHandles};
 use crate::configs::Defaults;
 use crate::error::{StartError, is_unavailable};
@@ -40,7 +41,7 @@ use crate::{Broker, Ports};
 const CLAIMED: &str = "cluster";
 
 /// Key under which the metadata store knows that there is a log; from then on its absence is a loss.
-const LOGGED: &str = "logged";
+pub(crate) const LOGGED: &str = "logged";
 
 /// File by which an operator says that the loss of the log is accepted.
 const LOSS_ACCEPTED: &str = "loss-accepted";
@@ -121,7 +122,7 @@ impl Broker {
         if meta.get(LOGGED).await?.is_none() {
             meta.txn(Vec::new(), vec![Op::Put(LOGGED.to_owned(), bytes::Bytes::new(), None)]).await?;
         }
-        let broker = Self::assemble(options, ports, home, bucket, meta, log, recovered, agreement).await?;
+        let broker = Self::assemble(options, ports, home, bucket, meta, log, recovered, agreement, None).await?;
         broker.begin_session().await.map_err(|e| StartError::Refused(e.message))?;
         if broker.may_ship() {
             // Without an answer in time it goes on in the background; what is on the disk need not wait for it.
@@ -137,7 +138,6 @@ impl Broker {
             broker.reconcile_settings().await.map_err(|e| StartError::Refused(e.message))?;
             broker.reconcile_topics().await.map_err(|e| StartError::Refused(e.message))?;
         }
-        broker.start_coordinators();
         if let Some(lock) = &broker.home.bucket_lock {
             let leftovers = lock.leftovers();
             tokio::task::spawn_blocking(move || match leftovers.sweep() {
@@ -146,19 +146,25 @@ impl Broker {
                 Err(error) => tracing::warn!(%error, "what unfinished uploads have left in the bucket stays"),
             });
         }
-        tokio::spawn(Arc::clone(&broker).show_lag());
         tokio::spawn(Arc::clone(&broker).follow_metadata());
         tokio::spawn(Arc::clone(&broker).background());
-        tokio::spawn(Arc::clone(&broker).ship_loop());
-        tokio::spawn(Arc::clone(&broker).retention_loop());
-        tokio::spawn(Arc::clone(&broker).merge_loop());
-        tokio::spawn(Arc::clone(&broker).make_object_lane());
-        tokio::spawn(Arc::clone(&broker).tend_lanes());
+        broker.start_tasks();
         Ok(broker)
     }
 
+    /// Starts what every broker does all the time.
+    pub(crate) fn start_tasks(self: &Arc<Self>) {
+        self.start_coordinators();
+        tokio::spawn(Arc::clone(self).show_lag());
+        tokio::spawn(Arc::clone(self).ship_loop());
+        tokio::spawn(Arc::clone(self).retention_loop());
+        tokio::spawn(Arc::clone(self).merge_loop());
+        tokio::spawn(Arc::clone(self).make_object_lane());
+        tokio::spawn(Arc::clone(self).tend_lanes());
+    }
+
     #[allow(clippy::too_many_arguments)] // one call; the parts of a broker
-    async fn assemble(
+    pub(crate) async fn assemble(
         options: Options,
         ports: Ports,
         home: Home,
@@ -167,6 +173,7 @@ impl Broker {
         log: LocalLog,
         recovered: Recovered,
         agreement: Agreement,
+        member: Option<Member>,
     ) -> Result<Arc<Self>, StartError> {
         let log = Lanes::new(log);
         let tail_memory = options.cache.memory / TAIL_SHARE;
@@ -202,6 +209,7 @@ impl Broker {
             settings: Settings::default(),
             producer_ids: ProducerIds::default(),
             inherited: Inherited::new(recovered),
+            member,
             bucket_agreed: watch::Sender::new(agreement),
             lanes_inherited: watch::Sender::new(false),
             encoders: Semaphore::new(ENCODERS),
@@ -313,7 +321,7 @@ impl Broker {
 
     /// Gives back the log space of topics that were deleted. Their tombstones say so: that a topic is not known proves
     /// nothing.
-    async fn forget_dead_topics(&self) -> Result<(), Error> {
+    pub(crate) async fn forget_dead_topics(&self) -> Result<(), Error> {
         let on_disk = self.inherited.partitions();
         let topics: BTreeSet<TopicId> =
             on_disk.into_iter().chain(self.log.inherited_partitions()).map(|tp| tp.topic).collect();
@@ -415,7 +423,11 @@ async fn agree(
 }
 
 /// Opens the log on a blocking thread: it seals the lanes of earlier sessions and may read a lot.
-async fn open_log(options: &Options, ports: &Ports, home: &Home) -> Result<(LocalLog, Recovered), StartError> {
+pub(crate) async fn open_log(
+    options: &Options,
+    ports: &Ports,
+    home: &Home,
+) -> Result<(LocalLog, Recovered), StartError> {
     let wal = runnel_wal::Options {
         max_unflushed: options.wal.max_unflushed,
         max_unshipped: options.wal.max_unshipped,

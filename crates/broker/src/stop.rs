@@ -20,8 +20,11 @@ impl Broker {
     /// Refuses new work, ships what is committed for at most `shutdown_timeout`, closes the log. What was not shipped
     /// stays in the log and is served and shipped after the next start. Idempotent.
     pub async fn stop(self: &Arc<Self>) -> StopReport {
-        self.draining.store(true, Ordering::Release);
         let until = Instant::now() + self.options.shutdown_timeout;
+        if !self.stopping() {
+            self.leave_cluster(until).await;
+        }
+        self.draining.store(true, Ordering::Release);
         // What was let in before is answered first, so that the bucket is complete when everything is shipped.
         let answered = tokio::time::timeout_at(until, self.admission.acquire_many(MOST_APPENDS)).await;
         if answered.is_err() {
@@ -32,8 +35,11 @@ impl Broker {
         self.stop_signal.trigger();
         self.topics.all().iter().for_each(|topic| topic.open_partitions().for_each(|p| p.close()));
         self.log.close(until).await;
+        self.end_own_session(until).await;
         self.cold.cache.close().await;
-        self.meta.close().await;
+        if self.is_alone() {
+            self.meta.close().await;
+        }
         if unshipped_partitions > 0 {
             tracing::warn!(
                 unshipped_partitions,

@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use runnel_api::{Error, ErrorKind, TopicKey};
 use runnel_format::meta::TopicRecord;
 use runnel_record::{TopicId, TopicPartition};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 
 pub(crate) use names::{OFFSETS_TOPIC, is_internal};
 
@@ -33,7 +33,12 @@ pub(crate) fn topic_key(id: TopicId) -> String {
 /// Key that exists while the topic was created by the owner of this metadata store and never seen elsewhere: a partition
 /// without a record is new then, whether the bucket answers or not.
 pub(crate) fn created_key(id: TopicId) -> String {
-    format!("created/{id}")
+    format!("{CREATED_PREFIX}{id}")
+}
+
+/// The topic of such a key.
+pub(crate) fn created_of(key: &str) -> Option<TopicId> {
+    key.strip_prefix(CREATED_PREFIX)?.parse().ok()
 }
 
 /// Key that exists while a change of the topic's settings may be in the bucket and not here.
@@ -43,6 +48,8 @@ pub(crate) fn changing_key(id: TopicId) -> String {
 
 /// Prefix of the keys of settings under change.
 const CHANGING_PREFIX: &str = "changing/";
+
+const CREATED_PREFIX: &str = "created/";
 
 /// Prefix of every topic's key.
 pub(crate) const TOPIC_PREFIX: &str = "topic/";
@@ -59,10 +66,23 @@ pub(crate) struct Topic {
 /// The place of a partition, open or not.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
-    pub(crate) cell: OnceCell<Arc<Partition>>,
+    open: RwLock<Option<Arc<Partition>>>,
+    /// Held while it is opened, or handed over.
+    pub(crate) turning: Mutex<()>,
     /// Produce requests pass here one by one, in the order in which they came, until they stand in the partition's
     /// mailbox: those that meet a partition while it opens must not overtake each other. The lock is fair.
     pub(crate) entrance: Mutex<()>,
+}
+
+impl Slot {
+    pub(crate) fn partition(&self) -> Option<Arc<Partition>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Holding `turning` is the caller's part.
+    pub(crate) fn set(&self, partition: Option<Arc<Partition>>) {
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = partition;
+    }
 }
 
 impl Topic {
@@ -110,8 +130,13 @@ impl Topic {
         self.partitions.get(usize::try_from(partition).ok()?).map(Arc::as_ref)
     }
 
-    pub(crate) fn open_partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
-        self.partitions.iter().filter_map(|slot| slot.cell.get())
+    pub(crate) fn open_partitions(&self) -> impl Iterator<Item = Arc<Partition>> {
+        self.partitions.iter().filter_map(|slot| slot.partition())
+    }
+
+    /// `topic-partition`, for people.
+    pub(crate) fn label(&self, tp: TopicPartition) -> String {
+        format!("{}-{}", self.name, tp.partition)
     }
 
     pub(crate) fn tp(&self, partition: i32) -> TopicPartition {
@@ -168,7 +193,7 @@ impl Topics {
     }
 
     /// Shows a topic's settings to everybody, its open partitions included.
-    async fn apply(&self, topic: &Topic, record: TopicRecord) {
+    pub(crate) async fn apply(&self, topic: &Topic, record: TopicRecord) {
         topic.set(record, &self.defaults());
         let limits = topic.config().segment_limits();
         for partition in topic.open_partitions() {
@@ -187,7 +212,7 @@ impl Topics {
     /// Every open partition, with its topic.
     pub(crate) fn open_partitions(&self) -> Vec<(Arc<Topic>, Arc<Partition>)> {
         let of = |topic: Arc<Topic>| {
-            let open: Vec<_> = topic.open_partitions().cloned().collect();
+            let open: Vec<_> = topic.open_partitions().collect();
             open.into_iter().map(move |partition| (Arc::clone(&topic), partition))
         };
         self.all().into_iter().flat_map(of).collect()
@@ -217,18 +242,30 @@ impl Topics {
 
     /// The partition if it is open; for those who only watch.
     pub(crate) fn partition_if_open(&self, topic: &TopicKey, partition: i32) -> Option<Arc<Partition>> {
-        self.find(topic)?.slot(partition)?.cell.get().cloned()
+        self.find(topic)?.slot(partition)?.partition()
     }
 
     fn half_deleted(&self) -> std::sync::MutexGuard<'_, BTreeSet<TopicId>> {
         self.half_deleted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&self, topic: &Arc<Topic>) {
+    /// The topic of a record, and whether it was not known before. One that is known has the record's partitions after
+    /// this, and its settings as they were.
+    pub(crate) fn learn(&self, record: TopicRecord) -> (Arc<Topic>, bool) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let found = known.by_id.get(&record.id).cloned();
+        let is_new = found.is_none();
+        let topic = match found {
+            None => Topic::new(record, &self.defaults()),
+            Some(found) if usize::try_from(record.partitions).is_ok_and(|wanted| wanted > found.partition_count()) => {
+                found.grown(record, &self.defaults())
+            }
+            Some(found) => return (found, is_new),
+        };
         known.version += 1;
-        known.by_name.insert(topic.name.clone(), Arc::clone(topic));
-        known.by_id.insert(topic.id, Arc::clone(topic));
+        known.by_name.insert(topic.name.clone(), Arc::clone(&topic));
+        known.by_id.insert(topic.id, Arc::clone(&topic));
+        (topic, is_new)
     }
 
     fn remove(&self, topic: &Topic) {

@@ -3,6 +3,7 @@
 //!
 //! Each value is an envelope of its own kind (magic), so that a value read from the wrong key is an error.
 
+mod broker;
 mod cluster;
 mod partition;
 mod session;
@@ -12,8 +13,9 @@ mod topic;
 #[cfg(test)]
 mod tests;
 
+pub use broker::{BrokerRecord, ControllerRecord, HostPort};
 pub use cluster::{BrokerSession, ClusterRecord, Identity, ProducerBlocks};
-pub use partition::{PartitionRecord, TailSession};
+pub use partition::{Leadership, PartitionRecord, TailSession};
 pub use session::{SessionLane, SessionRecord, SessionState};
 pub use settings::ClusterSettings;
 pub use topic::{NameClaim, Tombstone, TopicRecord};

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use runnel_format::manifest::EpochStart;
 use runnel_format::meta::{
-    BrokerSession, ClusterRecord, ClusterSettings, Durability, Identity, NameClaim, PartitionRecord, ProducerBlocks,
-    SessionLane, SessionRecord, SessionState, TailSession, Tombstone, TopicRecord,
+    BrokerRecord, BrokerSession, ClusterRecord, ClusterSettings, ControllerRecord, Durability, HostPort, Identity,
+    Leadership, NameClaim, PartitionRecord, ProducerBlocks, SessionLane, SessionRecord, SessionState, TailSession,
+    Tombstone, TopicRecord,
 };
 use runnel_format::producer::{ProducerEntry, ProducerSnapshot, RememberedBatch};
 use runnel_record::{LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId};
@@ -29,7 +30,9 @@ pub(crate) fn run(input: &[u8]) {
         6 => check(envelope, input, PartitionRecord::decode, PartitionRecord::encode),
         7 => check(envelope, input, ProducerSnapshot::decode, ProducerSnapshot::encode),
         8 => check(envelope, input, ClusterSettings::decode, ClusterSettings::encode),
-        _ => check(envelope, input, SessionRecord::decode, SessionRecord::encode),
+        9 => check(envelope, input, SessionRecord::decode, SessionRecord::encode),
+        10 => check(envelope, input, BrokerRecord::decode, BrokerRecord::encode),
+        _ => check(envelope, input, ControllerRecord::decode, ControllerRecord::encode),
     }
 }
 
@@ -38,7 +41,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
 }
 
 /// One of each kind.
-fn samples() -> [Bytes; 10] {
+fn samples() -> [Bytes; 12] {
     let (id, name) = (TopicId(Uuid::from_u128(0xab)), || "orders".to_owned());
     let session = BrokerSession { session: 9, disk_id: Uuid::from_u128(2), node_name: "node-1".into(), started_ms: 5 };
     [
@@ -64,6 +67,7 @@ fn samples() -> [Bytes; 10] {
         Tombstone { name: name(), id, deleted_ms: 6 }.encode(),
         PartitionRecord {
             epoch: LeaderEpoch(4),
+            leader: Some(Leadership { session: 9, is_open: false, move_to: None }),
             never_shipped: false,
             starts: vec![EpochStart { epoch: LeaderEpoch(4), start: Offset(10) }],
             last_root: Some((crate::manifest::root().encode(), "etag".into())),
@@ -82,6 +86,17 @@ fn samples() -> [Bytes; 10] {
             lanes: vec![SessionLane { id: Uuid::from_u128(3), durability: Durability::Object, end: Some(9) }],
         }
         .encode(),
+        BrokerRecord {
+            session: 9,
+            disk_id: Uuid::from_u128(2),
+            name: name(),
+            zone: Some("a".into()),
+            is_draining: true,
+            kafka: HostPort { host: "localhost".into(), port: 9092 },
+            grpc: HostPort { host: "localhost".into(), port: 9093 },
+        }
+        .encode(),
+        ControllerRecord { broker: 1, session: 9 }.encode(),
     ]
 }
 

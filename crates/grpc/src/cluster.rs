@@ -9,11 +9,17 @@ pub(crate) async fn get(door: &Door) -> GetClusterResponse {
     let cluster = Cluster::describe_cluster(&*door.broker).await;
     GetClusterResponse {
         cluster_id: cluster.cluster_id,
-        controller_id: cluster.controller,
+        controller_id: cluster.controller.unwrap_or(-1),
         node_id: cluster.this_node,
-        nodes: cluster.nodes.into_iter().map(|n| Node { id: n.id, name: n.name, zone: n.zone }).collect(),
+        nodes: cluster.nodes.into_iter().map(node).collect(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+fn node(node: runnel_api::Node) -> Node {
+    let address = |at: runnel_api::Endpoint| format!("{}:{}", at.host, at.port);
+    let (kafka_address, grpc_address) = (node.kafka.map(address), node.grpc.map(address));
+    Node { id: node.id, name: node.name, zone: node.zone, kafka_address, grpc_address }
 }
 
 pub(crate) async fn health(door: &Door) -> GetHealthResponse {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use runnel_api::Broker;
+use runnel_api::{Broker, Node};
 
 use crate::address::HostPort;
 use crate::budget::Budget;
@@ -23,4 +23,15 @@ pub(crate) struct Context {
     pub(crate) peer: String,
     /// What this connection may hold.
     pub(crate) budget: Budget,
+}
+
+impl Context {
+    /// Where a client of this connection reaches a broker: this one as it reached it.
+    pub(crate) fn host_of<'a>(&'a self, node: &'a Node) -> &'a str {
+        node.kafka.as_ref().map_or(&self.advertised.host, |at| &at.host)
+    }
+
+    pub(crate) fn port_of(&self, node: &Node) -> i32 {
+        i32::from(node.kafka.as_ref().map_or(self.advertised.port, |at| at.port))
+    }
 }

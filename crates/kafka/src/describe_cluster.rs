@@ -29,14 +29,14 @@ pub(crate) async fn handle(
     let brokers = cluster.nodes.iter().map(|node| {
         DescribeClusterBroker::default()
             .with_broker_id(BrokerId(node.id))
-            .with_host(topics::text(&ctx.advertised.host))
-            .with_port(i32::from(ctx.advertised.port))
+            .with_host(topics::text(ctx.host_of(node)))
+            .with_port(ctx.port_of(node))
             .with_rack(node.zone.as_deref().map(topics::text))
     });
     let operations = request.include_cluster_authorized_operations;
     DescribeClusterResponse::default()
         .with_cluster_id(topics::text(&cluster.cluster_id))
-        .with_controller_id(BrokerId(cluster.controller))
+        .with_controller_id(BrokerId(cluster.controller.unwrap_or(-1)))
         .with_brokers(brokers.collect())
         .with_cluster_authorized_operations(if operations { ALL_CLUSTER_OPERATIONS } else { NO_OPERATIONS })
 }

@@ -1,4 +1,4 @@
-//! FindCoordinator: this broker, for groups; nobody yet, for transactions.
+//! FindCoordinator: who leads the group's partition of `__consumer_offsets`; nobody yet, for transactions.
 //!
 //! Transactions come later. Java and kafka-python give up on an unexpected error and show its message. librdkafka,
 //! which asks with versions before 4, would ask again for ever, and takes only "not authorised" as final.
@@ -11,7 +11,10 @@ use kafka_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use kafka_protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use runnel_api::{ErrorKind, Node};
+
 use crate::context::Context;
+use crate::error::group_code;
 use crate::reply::{Outcome, first_error};
 use crate::topics;
 
@@ -26,19 +29,16 @@ pub(crate) async fn handle(
     version: i16,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let node = ctx.broker.describe_cluster().await.this_node;
+    let nodes = ctx.broker.describe_cluster().await.nodes;
     let no_transactions = if version >= WITH_KEYS {
         ResponseError::TransactionalIdNotFound
     } else {
         ResponseError::TransactionalIdAuthorizationFailed
     };
-    let answer = |key: StrBytes| {
-        let found = Coordinator::default().with_key(key).with_error_message(None);
+    let answer = async |key: StrBytes| {
+        let found = Coordinator::default().with_key(key.clone()).with_error_message(None);
         match request.key_type {
-            GROUP => found
-                .with_node_id(BrokerId(node))
-                .with_host(topics::text(&ctx.advertised.host))
-                .with_port(i32::from(ctx.advertised.port)),
+            GROUP => of_group(&ctx, &nodes, &key, found).await,
             TRANSACTION => {
                 refused(found, no_transactions, "transactions are not supported yet: produce without transactional.id")
             }
@@ -46,16 +46,37 @@ pub(crate) async fn handle(
         }
     };
     if version >= WITH_KEYS {
-        let coordinators = request.coordinator_keys.into_iter().map(answer);
-        return FindCoordinatorResponse::default().with_coordinators(coordinators.collect());
+        let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
+        for key in request.coordinator_keys {
+            coordinators.push(answer(key).await);
+        }
+        return FindCoordinatorResponse::default().with_coordinators(coordinators);
     }
-    let found = answer(request.key);
+    let found = answer(request.key).await;
     FindCoordinatorResponse::default()
         .with_error_code(found.error_code)
         .with_error_message(found.error_message)
         .with_node_id(found.node_id)
         .with_host(found.host)
         .with_port(found.port)
+}
+
+async fn of_group(ctx: &Context, nodes: &[Node], group: &str, found: Coordinator) -> Coordinator {
+    let none = |why: &str| (ResponseError::CoordinatorNotAvailable, why.to_owned());
+    let node = match ctx.broker.find_coordinator(group).await {
+        Ok(id) => {
+            nodes.iter().find(|node| node.id == id).ok_or_else(|| none("the coordinator is not there now: retry"))
+        }
+        Err(error) if error.kind == ErrorKind::LeaderNotAvailable => Err(none(&error.message)),
+        Err(error) => Err((group_code(error.kind), error.message)),
+    };
+    match node {
+        Ok(node) => found
+            .with_node_id(BrokerId(node.id))
+            .with_host(topics::text(ctx.host_of(node)))
+            .with_port(ctx.port_of(node)),
+        Err((code, why)) => refused(found, code, &why),
+    }
 }
 
 fn refused(asked: Coordinator, error: ResponseError, why: &str) -> Coordinator {

@@ -44,15 +44,15 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: MetadataReq
     let brokers = cluster.nodes.iter().map(|node| {
         MetadataResponseBroker::default()
             .with_node_id(BrokerId(node.id))
-            .with_host(topics::text(&ctx.advertised.host))
-            .with_port(i32::from(ctx.advertised.port))
+            .with_host(topics::text(ctx.host_of(node)))
+            .with_port(ctx.port_of(node))
             .with_rack(node.zone.as_deref().map(topics::text))
     });
     let with_cluster_operations = request.include_cluster_authorized_operations;
     MetadataResponse::default()
         .with_brokers(brokers.collect())
         .with_cluster_id(Some(topics::text(&cluster.cluster_id)))
-        .with_controller_id(BrokerId(cluster.controller))
+        .with_controller_id(cluster.controller.map_or(NO_BROKER, BrokerId))
         .with_topics(topics)
         .with_cluster_authorized_operations(if with_cluster_operations {
             ALL_CLUSTER_OPERATIONS

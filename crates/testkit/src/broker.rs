@@ -381,9 +381,15 @@ impl Cluster for MemoryBroker {
     async fn describe_cluster(&self) -> ClusterDescription {
         ClusterDescription {
             cluster_id: "AAAAAAAAAAAAAAAAAAAAAQ".to_owned(),
-            controller: 0,
+            controller: Some(0),
             this_node: 0,
-            nodes: vec![Node { id: 0, name: "memory".to_owned(), zone: Some("here".to_owned()) }],
+            nodes: vec![Node {
+                id: 0,
+                name: "memory".to_owned(),
+                zone: Some("here".to_owned()),
+                kafka: None,
+                grpc: None,
+            }],
         }
     }
 

@@ -119,6 +119,10 @@ fn done(reply: &Reply) -> Result<(), Error> {
 
 #[async_trait]
 impl Groups for MemoryBroker {
+    async fn find_coordinator(&self, _group: &str) -> Result<i32, Error> {
+        Ok(0)
+    }
+
     async fn join_group(&self, join: JoinGroup) -> Result<JoinOutcome, Error> {
         let fresh = format!("{}-{}", join.client_id, uuid::Uuid::new_v4());
         match self.groups.ask(Request::Join(join, fresh)).await? {

@@ -8,7 +8,7 @@ use runnel_api::groups::{
     LeaveGroup, Leaving, ListedGroup, SyncGroup, Synced,
 };
 use runnel_api::{Error, ErrorKind, Groups, TopicKey};
-use runnel_group::{Reply, Request};
+use runnel_group::{Reply, Request, partition_of};
 use uuid::Uuid;
 
 use crate::Broker;
@@ -19,6 +19,17 @@ const MAX_PREFIX: usize = 255;
 
 #[async_trait]
 impl Groups for Broker {
+    async fn find_coordinator(&self, group: &str) -> Result<i32, Error> {
+        if self.is_alone() {
+            return Ok(self.home.node_id);
+        }
+        let Some(topic) = self.offsets_topic(true).await? else { return Err(super::gone()) };
+        let partitions = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
+        let tp = topic.tp(partition_of(group, partitions));
+        let leader = self.leader(tp).map(|(leader, _)| leader);
+        leader.ok_or_else(|| Error::new(ErrorKind::LeaderNotAvailable, "the group has no coordinator now: retry"))
+    }
+
     async fn join_group(&self, mut join: JoinGroup) -> Result<JoinOutcome, Error> {
         join.client_id.truncate(join.client_id.floor_char_boundary(MAX_PREFIX));
         let prefix = join.instance_id.as_deref().unwrap_or(&join.client_id);
@@ -102,7 +113,10 @@ impl Groups for Broker {
     async fn list_groups(&self) -> Result<Vec<ListedGroup>, Error> {
         self.refuse_when_stopping()?;
         let Some(topic) = self.offsets_topic(false).await? else { return Ok(Vec::new()) };
-        let lists = topic.partition_numbers().map(|partition| self.ask_coordinator(&topic, partition, Request::List));
+        let lists = self
+            .led_partitions(&topic)
+            .into_iter()
+            .map(|partition| self.ask_coordinator(&topic, partition, Request::List));
         let mut all = Vec::new();
         for list in join_all(lists).await {
             match list? {

@@ -50,6 +50,18 @@ pub(crate) fn promoted(mut tail: Vec<TailSession>, session: u64) -> Vec<TailSess
     tail
 }
 
+/// The same, naming both classes of lanes for a session of a cluster that goes from one to the other: those who come after
+/// it may have no way to its disk.
+pub(crate) fn also(mut tail: Vec<TailSession>, session: u64, durability: Durability) -> Vec<TailSession> {
+    let own = |part: &&TailSession| part.session == session;
+    if let Some(last) = tail.iter().rfind(own).copied()
+        && tail.iter().filter(own).all(|part| part.durability != durability)
+    {
+        tail.push(TailSession { durability, ..last });
+    }
+    tail
+}
+
 /// Whether something that is not shipped may be in lanes in the bucket.
 pub(crate) fn may_be_in_bucket(tail: &[TailSession], shipped: Offset) -> bool {
     let needed = |part: &&TailSession| part.to.is_none_or(|to| to > shipped);
@@ -111,6 +123,18 @@ mod tests {
         assert_eq!(clipped(range(12, Some(15)), &ended), Some(range(12, Some(15))));
         assert_eq!(clipped(range(20, None), &ended), None, "its successor wrote that");
         assert_eq!(clipped(range(0, None), &TailSession { to: None, ..ended }), Some(range(10, None)));
+    }
+
+    #[test]
+    fn a_session_that_changes_its_class_is_named_with_both() {
+        use Durability::{Local, Object};
+        let tail = vec![part(1, Object, 0, Some(10)), part(2, Local, 10, None)];
+        let both = also(tail.clone(), 2, Object);
+        assert_eq!(both, [tail[0], tail[1], part(2, Object, 10, None)]);
+        assert_eq!(also(both.clone(), 2, Local), both);
+        assert_eq!(also(tail.clone(), 3, Object), tail, "a session that leads nothing");
+        let closed = continued(both, Offset(0), part(4, Object, 30, None));
+        assert!(closed[..3].iter().all(|part| part.to.is_some()));
     }
 
     #[test]

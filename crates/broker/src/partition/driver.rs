@@ -74,8 +74,10 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         shipping: Notify::new(),
         unshipped_bytes: AtomicU64::new(0),
         seal_due: AtomicI64::new(i64::MAX),
+        inherits_upto: AtomicI64::new(i64::MIN),
         blocked: AtomicBool::new(blocked.is_some()),
         refusal: OnceLock::new(),
+        durability: AtomicU8::new(durability as u8),
         asked_durability: AtomicU8::new(durability as u8),
         appends,
         control,
@@ -95,6 +97,7 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         failure,
         waiting: BTreeMap::new(),
         parked: None,
+        leaving: Leaving::No,
         next_token: 0,
         effects: Vec::new(),
     };
@@ -117,12 +120,20 @@ struct Change {
     appends_wait: bool,
 }
 
+/// Whether the partition is being handed over: appends wait, and whoever hands it over is told when all is shipped.
+enum Leaving {
+    No,
+    Asked(oneshot::Sender<()>),
+    Told,
+}
+
 struct Task {
     handle: Arc<Partition>,
     machine: Machine,
     log: Lanes,
     durability: Durability,
     change: Option<Change>,
+    leaving: Leaving,
     clock: Arc<dyn Clock>,
     signal: Arc<Signal>,
     listener: Arc<dyn Listener>,
@@ -148,6 +159,7 @@ impl Task {
                 Some(append) = appends.recv(), if self.parked.is_none() => self.on_append(append, None),
             }
             self.go_on_with_change();
+            self.tell_emptied();
             self.carry_out();
         }
         self.machine.failed(&mut self.effects);
@@ -195,6 +207,11 @@ impl Task {
             let since = parked_since.unwrap_or_else(Instant::now);
             let moving =
                 || Error::new(ErrorKind::Throttled, "the partition's durability is being changed; retry later");
+            return self.park(append, since, moving);
+        }
+        if !matches!(self.leaving, Leaving::No) {
+            let since = parked_since.unwrap_or_else(Instant::now);
+            let moving = || Error::new(ErrorKind::NotLeader, "the partition is moving to another broker: retry");
             return self.park(append, since, moving);
         }
         self.next_token += 1;
@@ -278,10 +295,25 @@ impl Task {
         self.change = None;
         self.log.leave(self.durability, self.handle.tp);
         self.durability = to;
+        self.handle.durability.store(to as u8, Ordering::Release);
+        self.handle.inherit_upto(self.machine.log_end());
         self.signal = Arc::default();
         self.listener = Arc::clone(&self.signal) as Arc<dyn Listener>;
         tracing::info!(partition = self.handle.label(), durability = ?to, "acknowledges with another durability from here on");
         self.retry_parked();
+    }
+
+    fn tell_emptied(&mut self) {
+        if self.machine.shipped_end() < self.machine.log_end() {
+            return;
+        }
+        self.leaving = match std::mem::replace(&mut self.leaving, Leaving::No) {
+            Leaving::Asked(emptied) => {
+                answer(emptied, ());
+                Leaving::Told
+            }
+            other => other,
+        };
     }
 
     fn wait(&mut self, token: RequestId, append: Append) {
@@ -344,6 +376,11 @@ impl Task {
             }
             Control::SetDurability(durability) => self.change_durability(durability),
             Control::Block(error) => self.blocked = Some(error),
+            Control::Leave { emptied } => self.leaving = Leaving::Asked(emptied),
+            Control::Stay => {
+                self.leaving = Leaving::No;
+                self.retry_parked();
+            }
             Control::PlanShip { now, force, reply } => {
                 let plan = self.machine.seal_candidate(now, force).map(|range| ShipPlan {
                     base: range.start,

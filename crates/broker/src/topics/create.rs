@@ -172,8 +172,6 @@ impl Broker {
     pub(super) async fn remember_topic(&self, record: TopicRecord) -> Result<Arc<Topic>, Error> {
         let put = Op::Put(topic_key(record.id), record.encode(), None);
         self.meta.txn(Vec::new(), vec![put]).await.map_err(|e| metadata_error(&e))?;
-        let topic = Topic::new(record, &self.topics.defaults());
-        self.topics.insert(&topic);
-        Ok(topic)
+        Ok(self.topics.learn(record).0)
     }
 }

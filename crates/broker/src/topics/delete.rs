@@ -38,14 +38,26 @@ impl Broker {
         self.topics.half_deleted().remove(&topic.id);
         self.pass("topic.tombstoned")?;
         self.forget_topic(topic.id).await?;
-        self.topics.remove(&topic);
-        for partition in topic.open_partitions() {
-            partition.close();
-        }
-        self.log.forget(topic.id);
+        self.drop_topic(&topic);
         self.dig(topic.record(), deleted_ms, Some(Arc::clone(&topic)));
         tracing::info!(topic = topic.name, id = %topic.id, "deleted a topic; its objects follow");
         Ok((topic.name.clone(), topic.id))
+    }
+
+    /// Nothing of a topic is served here any more. Its tombstone is there.
+    pub(super) fn drop_topic(&self, topic: &Topic) {
+        self.topics.remove(topic);
+        topic.open_partitions().for_each(|partition| partition.close());
+        self.log.forget(topic.id);
+    }
+
+    /// A topic was deleted by another broker.
+    pub(crate) async fn forget_deleted(&self, id: TopicId) {
+        let _changing = self.topics.changing.lock().await;
+        let Some(topic) = self.topics.find(&TopicKey::Id(id)) else { return };
+        self.drop_topic(&topic);
+        tracing::info!(topic = topic.name, %id, "another broker deleted a topic");
+        self.forget_offsets_of(&topic.name).await;
     }
 
     /// Finds out what became of deletions whose outcome is unknown, and goes on with those that the bucket knows of.
@@ -147,11 +159,8 @@ impl Broker {
     pub(super) async fn take_over_settings(&self, topic: &Arc<Topic>, record: TopicRecord) -> Result<(), Error> {
         let done = vec![Op::Put(topic_key(topic.id), record.encode(), None), Op::Delete(changing_key(topic.id))];
         self.meta.txn(Vec::new(), done).await.map_err(|e| metadata_error(&e))?;
-        let grows = usize::try_from(record.partitions).is_ok_and(|wanted| wanted > topic.partition_count());
-        if grows {
-            self.topics.insert(&topic.grown(record.clone(), &self.topics.defaults()));
-        }
-        self.topics.apply(topic, record).await;
+        let (topic, _) = self.topics.learn(record.clone());
+        self.topics.apply(&topic, record).await;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use runnel_blob::Key;
 use runnel_format::meta::TopicRecord;
 use runnel_record::TopicId;
 
-use super::{CHANGING_PREFIX, TOPIC_PREFIX, Topic};
+use super::{CHANGING_PREFIX, TOPIC_PREFIX};
 use crate::Broker;
 use crate::error::{bucket_error, damaged, metadata_error};
 
@@ -16,7 +16,7 @@ impl Broker {
     pub(crate) async fn load_topics(&self) -> Result<(), Error> {
         for (_, stored) in self.meta.range(TOPIC_PREFIX).await.map_err(|e| metadata_error(&e))? {
             let record = TopicRecord::decode(&stored.value).map_err(|e| damaged(&e))?;
-            self.topics.insert(&Topic::new(record, &self.topics.defaults()));
+            self.topics.learn(record);
         }
         Ok(())
     }
@@ -30,9 +30,7 @@ impl Broker {
         for topic in self.topics.all() {
             if tombstones.contains(&topic.id) {
                 self.forget_topic(topic.id).await?;
-                self.topics.remove(&topic);
-                topic.open_partitions().for_each(|p| p.close());
-                self.log.forget(topic.id);
+                self.drop_topic(&topic);
                 tracing::info!(topic = topic.name, id = %topic.id, "finished the deletion of a topic");
             }
         }

@@ -4,6 +4,7 @@
 //! old incarnation reaches it any more, and drops the runtime then.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod cluster;
 mod consumer_groups;
 mod corruption;
 mod crash;
@@ -18,6 +19,7 @@ mod offsets;
 mod outage;
 mod producers;
 mod random;
+mod random_cluster;
 mod retention;
 mod seal;
 mod settings;

@@ -1,51 +1,14 @@
 //! Random work against a model: what was acknowledged is there, once, at its offset, whatever happens in between.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use runnel_api::{Admin, AlterConfigOp, ConfigChange, ConfigResource, ErrorKind, OffsetSpec, ProducerIdentity};
+use runnel_api::{Admin, AlterConfigOp, ConfigChange, ConfigResource, ErrorKind, OffsetSpec};
 use runnel_blob::testing::{Fault, Op};
 use runnel_runtime::FailAction;
 
 use crate::support::client::{name, produce, read_from};
+use crate::support::model::{Chance, Model, Producer};
 use crate::support::{Node, World, batch, idempotent, tp};
-
-/// Marsaglia's xorshift: enough to choose among a dozen steps.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[usize::try_from(self.below(from.len() as u64)).unwrap()]
-    }
-}
-
-/// An idempotent producer of one partition and the batch whose outcome it does not know.
-struct Producer {
-    identity: ProducerIdentity,
-    sequence: i32,
-    open: Option<Vec<String>>,
-}
-
-/// What a partition must hold.
-#[derive(Default)]
-struct Model {
-    /// Values by offset, acknowledged or seen by a reader: both must stay.
-    known: BTreeMap<i64, String>,
-    /// Values that may be there or not: sent without a producer id, and never answered.
-    unclear: Vec<String>,
-    producer: Option<Producer>,
-}
 
 const PARTITIONS: i32 = 3;
 
@@ -82,7 +45,7 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let mut world = World::new();
-        let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut chance = Chance::new(seed);
         world.options.cache.memory = chance.pick(&[2_000, 20_000, 16 << 20]);
         world.options.wal.max_unshipped = chance.pick(&[256 << 10, 1 << 30]);
         world.options.wal.in_bucket = chance.pick(&[false, true]);
@@ -350,42 +313,6 @@ impl Run {
         });
         self.check();
         self.node.take().unwrap().stop();
-    }
-}
-
-impl Model {
-    fn acknowledge(&mut self, base: i64, values: Vec<String>) {
-        for (offset, value) in (base..).zip(values) {
-            self.put(offset, value);
-        }
-    }
-
-    fn see(&mut self, records: Vec<(i64, Vec<u8>)>) {
-        for (offset, value) in records {
-            self.put(offset, String::from_utf8(value).unwrap());
-        }
-    }
-
-    /// An offset has one content, for ever.
-    fn put(&mut self, offset: i64, value: String) {
-        let known = self.known.entry(offset).or_insert_with(|| value.clone());
-        assert!(*known == value, "offset {offset} was {known:.20} and is {value:.20}");
-    }
-
-    /// The whole log: all that is known, nothing twice, and nothing that nobody sent.
-    fn whole(&self, read: &[(i64, Vec<u8>)]) {
-        let mut values: Vec<&[u8]> = read.iter().map(|(_, value)| value.as_slice()).collect();
-        for (offset, value) in &self.known {
-            let found = read.get(usize::try_from(*offset).unwrap());
-            assert!(found.is_some_and(|(_, found)| found == value.as_bytes()), "offset {offset}, {value:.20}, is lost");
-        }
-        let open = self.producer.iter().flat_map(|producer| producer.open.iter().flatten());
-        for value in read.iter().filter(|(offset, _)| !self.known.contains_key(offset)).map(|(_, value)| value) {
-            let mut maybe = self.unclear.iter().chain(open.clone());
-            assert!(maybe.any(|sent| sent.as_bytes() == value), "nobody knows {}", String::from_utf8_lossy(value));
-        }
-        values.sort_unstable();
-        assert!(values.windows(2).all(|pair| pair[0] != pair[1]), "a record is there twice");
     }
 }
 

@@ -3,6 +3,9 @@
 mod batches;
 mod bucket;
 pub(crate) mod client;
+pub(crate) mod cluster;
+pub(crate) mod model;
+pub(crate) mod store;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -196,6 +199,12 @@ impl Node {
         work: impl Future<Output = T> + Send + 'static,
     ) -> tokio::task::JoinHandle<T> {
         self.runtime.as_ref().unwrap().spawn(work)
+    }
+
+    /// Whether it cannot go on.
+    pub(crate) fn has_failed(&self) -> bool {
+        let broker = self.broker();
+        self.run(async { tokio::time::timeout(Duration::ZERO, broker.failed()).await.is_ok() })
     }
 
     /// A clean stop.

@@ -8,22 +8,35 @@ use crate::Error;
 use crate::codec::Reader;
 use crate::manifest::EpochStart;
 
-const PARTITION: Kind = Kind { what: "a partition record", magic: *b"rnPR", version: 2 };
+const PARTITION: Kind = Kind { what: "a partition record", magic: *b"rnPR", version: 3 };
 
-/// A partition as its only broker knows it: `p/<topic id>/<partition>` in the metadata store.
+/// A partition: `p/<topic id>/<partition>` in the metadata store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionRecord {
     /// The last epoch handed out, 0 if none was.
     pub epoch: LeaderEpoch,
+    /// Who leads it in a cluster. On a single node that goes without saying.
+    pub leader: Option<Leadership>,
     /// Whether no root was ever committed, so that an absent root means an empty partition and not a lost one.
     pub never_shipped: bool,
     /// Where the epochs begin that the last root does not know yet, by ascending epoch.
     pub starts: Vec<EpochStart>,
-    /// The encoded root last seen in the bucket and its version there, so that the partition opens while the bucket
-    /// does not answer.
+    /// The encoded root last seen in the bucket and its version there, so that the partition of a single node opens
+    /// while the bucket does not answer.
     pub last_root: Option<(Bytes, String)>,
     /// The sessions whose lanes may hold what is not in a segment yet, in the order of their epochs.
     pub tail: Vec<TailSession>,
+}
+
+/// Who leads a partition (protocol §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leadership {
+    /// The session that was told to.
+    pub session: u64,
+    /// Whether it serves: OPEN, not RECOVERING.
+    pub is_open: bool,
+    /// The session that it is asked to hand over to.
+    pub move_to: Option<u64>,
 }
 
 /// A session that led a partition for some of its unshipped log.
@@ -59,6 +72,13 @@ impl PartitionRecord {
                     w.i64(to.0);
                 }
             }
+            w.u8(u8::from(self.leader.is_some()));
+            if let Some(leader) = &self.leader {
+                w.u64(leader.session).u8(u8::from(leader.is_open)).u8(u8::from(leader.move_to.is_some()));
+                if let Some(to) = leader.move_to {
+                    w.u64(to);
+                }
+            }
         })
     }
 
@@ -71,9 +91,16 @@ impl PartitionRecord {
             let last_root =
                 if kind.flag(r)? { Some((Bytes::copy_from_slice(r.bytes()?), r.string()?.to_owned())) } else { None };
             let tail = if version > 1 { tail(kind, r)? } else { Vec::new() };
-            Ok(Self { epoch, never_shipped, starts, last_root, tail })
+            let leader = if version > 2 && kind.flag(r)? { Some(leadership(kind, r)?) } else { None };
+            Ok(Self { epoch, leader, never_shipped, starts, last_root, tail })
         })
     }
+}
+
+fn leadership(kind: &Kind, r: &mut Reader<'_>) -> Result<Leadership, Error> {
+    let (session, is_open) = (r.u64()?, kind.flag(r)?);
+    let move_to = if kind.flag(r)? { Some(r.u64()?) } else { None };
+    Ok(Leadership { session, is_open, move_to })
 }
 
 fn starts(kind: &Kind, r: &mut Reader<'_>) -> Result<Vec<EpochStart>, Error> {

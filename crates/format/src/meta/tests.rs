@@ -12,6 +12,8 @@ use crate::manifest::EpochStart;
 
 const PARTITION_V1: &str = "726e50520100000034000000ec104fa70900000000020000000700000064000000000000000900000064000000000000000104000000726f6f7406000000226574616722";
 
+const PARTITION_V2: &str = "726e5052020000006400000062ed1a4e0900000000020000000700000064000000000000000900000064000000000000000104000000726f6f7406000000226574616722020000000500000000000000015000000000000000016400000000000000ffffffffffffffff02640000000000000000";
+
 /// Version 1, which partition records do not have any more.
 const VERSION: u16 = 1;
 
@@ -35,6 +37,7 @@ fn partition() -> PartitionRecord {
     let start = |epoch, start| EpochStart { epoch: LeaderEpoch(epoch), start: Offset(start) };
     PartitionRecord {
         epoch: LeaderEpoch(9),
+        leader: Some(Leadership { session: 6, is_open: true, move_to: Some(7) }),
         never_shipped: false,
         starts: vec![start(7, 100), start(9, 100)],
         last_root: Some((Bytes::from_static(b"root"), "\"etag\"".to_owned())),
@@ -52,6 +55,19 @@ fn session() -> SessionRecord {
         disk_id: Uuid::from_u128(2),
         state: SessionState::Fencing,
         lanes: vec![lane(3, Durability::Local, None), lane(4, Durability::Object, Some(77))],
+    }
+}
+
+fn broker() -> BrokerRecord {
+    let at = |host: &str, port| HostPort { host: host.to_owned(), port };
+    BrokerRecord {
+        session: 6,
+        disk_id: Uuid::from_u128(2),
+        name: "berlin-1".to_owned(),
+        zone: Some("b".to_owned()),
+        is_draining: false,
+        kafka: at("kafka.example", 9092),
+        grpc: at("10.0.0.1", 9093),
     }
 }
 
@@ -91,6 +107,7 @@ fn samples() -> Vec<(&'static str, Bytes)> {
             "partition-new",
             PartitionRecord {
                 epoch: LeaderEpoch(0),
+                leader: None,
                 never_shipped: true,
                 starts: vec![],
                 last_root: None,
@@ -104,6 +121,8 @@ fn samples() -> Vec<(&'static str, Bytes)> {
         ("producers", ProducerBlocks { next: 7_000 }.encode()),
         ("settings", settings().encode()),
         ("session", session().encode()),
+        ("broker", broker().encode()),
+        ("controller", ControllerRecord { broker: 3, session: 6 }.encode()),
     ]
 }
 
@@ -138,14 +157,20 @@ fn the_golden_file_is_read() {
     assert_eq!(ClusterSettings::decode(&golden["settings"]).unwrap(), settings());
     assert_eq!(ClusterRecord::decode(&golden["cluster-free"]).unwrap().session, None);
     assert_eq!(SessionRecord::decode(&golden["session"]).unwrap(), session());
+    assert_eq!(BrokerRecord::decode(&golden["broker"]).unwrap(), broker());
+    assert_eq!(ControllerRecord::decode(&golden["controller"]).unwrap().session, 6);
 }
 
-/// As releases wrote it that knew of no tails.
+/// As releases wrote it that knew of no tails, and of no leaders.
 #[test]
-fn an_older_partition_record_is_read() {
-    let byte = |at| u8::from_str_radix(&PARTITION_V1[at..at + 2], 16).unwrap();
-    let older: Vec<u8> = (0..PARTITION_V1.len()).step_by(2).map(byte).collect();
-    assert_eq!(PartitionRecord::decode(&older).unwrap(), PartitionRecord { tail: vec![], ..partition() });
+fn older_partition_records_are_read() {
+    let read = |hex: &str| {
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        PartitionRecord::decode(&(0..hex.len()).step_by(2).map(byte).collect::<Vec<u8>>()).unwrap()
+    };
+    let without_leader = PartitionRecord { leader: None, ..partition() };
+    assert_eq!(read(PARTITION_V2), without_leader);
+    assert_eq!(read(PARTITION_V1), PartitionRecord { tail: vec![], ..without_leader });
 }
 
 /// Decodes `bytes` as every kind of value and says which ones took it.
@@ -161,6 +186,8 @@ fn taken_as(bytes: &[u8]) -> Vec<&'static str> {
     note("producers", ProducerBlocks::decode(bytes).is_ok());
     note("settings", ClusterSettings::decode(bytes).is_ok());
     note("session", SessionRecord::decode(bytes).is_ok());
+    note("broker", BrokerRecord::decode(bytes).is_ok());
+    note("controller", ControllerRecord::decode(bytes).is_ok());
     taken
 }
 
@@ -286,7 +313,9 @@ proptest! {
         epoch in 0..=i32::MAX, never_shipped: bool, starts in any_starts(),
         root in proptest::option::of((proptest::collection::vec(any::<u8>(), 0..200), ".{0,40}")),
         tail in proptest::collection::vec(any::<(u64, bool, u32, Option<u32>)>(), 0..4),
+        leader: Option<(u64, bool, Option<u64>)>,
     ) {
+        let leader = leader.map(|(session, is_open, move_to)| Leadership { session, is_open, move_to });
         let last_root = root.map(|(bytes, version)| (Bytes::from(bytes), version));
         let tail = tail.into_iter().map(|(session, object, from, len): (u64, bool, u32, Option<u32>)| TailSession {
             session,
@@ -294,7 +323,7 @@ proptest! {
             from: Offset(i64::from(from)),
             to: len.map(|len| Offset(i64::from(from) + i64::from(len))),
         });
-        let record = PartitionRecord { epoch: LeaderEpoch(epoch), never_shipped, starts, last_root, tail: tail.collect() };
+        let record = PartitionRecord { epoch: LeaderEpoch(epoch), leader, never_shipped, starts, last_root, tail: tail.collect() };
         prop_assert_eq!(PartitionRecord::decode(&record.encode()).unwrap(), record);
     }
 
@@ -334,6 +363,8 @@ proptest! {
             ClusterRecord::decode(&mutant).ok().map(|v| v.encode()),
             ProducerBlocks::decode(&mutant).ok().map(|v| v.encode()),
             SessionRecord::decode(&mutant).ok().map(|v| v.encode()),
+            BrokerRecord::decode(&mutant).ok().map(|v| v.encode()),
+            ControllerRecord::decode(&mutant).ok().map(|v| v.encode()),
         ];
         for encoded in again.into_iter().flatten() {
             prop_assert_eq!(&encoded, &mutant);

@@ -1,0 +1,214 @@
+//! The controller: whoever holds the key. It decides from its view of the store ([`runnel_plan`]) and writes with its
+//! token compared, so what it knows may be old and it may have been replaced without knowing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runnel_api::Error;
+use runnel_format::meta::{ControllerRecord, Durability, Leadership, PartitionRecord, SessionRecord, SessionState};
+use runnel_metastore::{Compare, Op};
+use runnel_plan::{BrokerView, Decision, Led, Limits, PartitionView, SessionView, Step, decide};
+use runnel_record::TopicPartition;
+use tokio::time::Instant;
+
+use super::Member;
+use super::view::{At, CONTROLLER, View, live_key};
+use crate::Broker;
+use crate::error::metadata_error;
+use crate::open::partition_key;
+use crate::sessions;
+
+/// How often the controller looks even if nothing changed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Changes come in crowds; so long a decision waits for the rest of one.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// Partitions that one transaction assigns or moves.
+const AT_ONCE: usize = 100;
+
+/// How often is looked for sessions that nothing needs any more.
+const BURY: Duration = Duration::from_secs(5);
+
+/// What a transaction of the controller shall do to one key, and what must be as it was for that.
+type Change = (Compare, Op);
+
+impl Broker {
+    /// Becomes the controller whenever there is none, and does its work. Ends with the broker.
+    pub(super) async fn control(self: Arc<Self>) {
+        let Some(member) = &self.member else { return };
+        let mut changes = member.changes.subscribe();
+        let (mut repaired, mut buried, mut waiting) = (None, Instant::now(), BTreeSet::new());
+        loop {
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.stop_signal.triggered() => return,
+            }
+            tokio::time::sleep(SETTLE).await;
+            changes.mark_unchanged();
+            let token = match self.token(member).await {
+                Ok(Some(token)) => token,
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot become the controller now");
+                    continue;
+                }
+            };
+            if repaired != Some(token) {
+                tracing::info!(token, "this broker is the controller");
+                match self.repair().await {
+                    Ok(()) => repaired = Some(token),
+                    // Those who are known can be led all the same.
+                    Err(error) => tracing::warn!(%error, "cannot compare the metadata store with the bucket yet"),
+                }
+            }
+            let decision = self.decide(member);
+            self.tell_waiting(&decision, &mut waiting);
+            if let Err(error) = self.carry_out(member, token, &decision.steps).await {
+                tracing::warn!(%error, "cannot carry out what the controller decided");
+            }
+            if buried.elapsed() >= BURY {
+                self.bury_sessions(token).await;
+                buried = Instant::now();
+            }
+        }
+    }
+
+    /// The token of this broker's time as the controller, if it is that now or can become it.
+    async fn token(&self, member: &Member) -> Result<Option<u64>, Error> {
+        let (known, alive) = {
+            let view = member.view();
+            (view.controller, view.brokers.get(&self.home.node_id).map(|at| at.revision))
+        };
+        if let Some((controller, token)) = known {
+            return Ok((controller.session == self.home.session).then_some(token));
+        }
+        let Some(alive) = alive.filter(|_| !self.is_leaving()) else { return Ok(None) };
+        let record = ControllerRecord { broker: self.home.node_id, session: self.home.session };
+        let compare =
+            vec![Compare::Absent(CONTROLLER.to_owned()), Compare::Revision(live_key(self.home.node_id), alive)];
+        let put = Op::Put(CONTROLLER.to_owned(), record.encode(), Some(member.lease.id()));
+        let outcome = self.meta.txn(compare, vec![put]).await.map_err(|e| metadata_error(&e))?;
+        if !outcome.is_committed() {
+            return Ok(None);
+        }
+        let found = self.meta.get(CONTROLLER).await.map_err(|e| metadata_error(&e))?;
+        self.note(CONTROLLER, found.as_ref())?;
+        let own = member.view().controller.filter(|(controller, _)| controller.session == self.home.session);
+        Ok(own.map(|(_, token)| token))
+    }
+
+    /// What a broker that died in the middle of an administrative change left behind.
+    async fn repair(&self) -> Result<(), Error> {
+        self.reconcile_settings().await?;
+        self.reconcile_topics().await
+    }
+
+    fn decide(&self, member: &Member) -> Decision {
+        let wanted: Vec<TopicPartition> = {
+            let topics = self.topics.all();
+            topics.iter().flat_map(|topic| topic.partition_numbers().map(|n| topic.tp(n))).collect()
+        };
+        let view = member.view();
+        let partitions: Vec<PartitionView> = wanted.into_iter().map(|tp| partition_view(&view, tp)).collect();
+        decide(&broker_views(&view), &session_views(&view), &partitions, Limits::default())
+    }
+
+    fn tell_waiting(&self, decision: &Decision, told: &mut BTreeSet<TopicPartition>) {
+        let waiting: BTreeSet<TopicPartition> = decision.waiting.iter().map(|one| one.tp).collect();
+        for one in decision.waiting.iter().filter(|one| !told.contains(&one.tp)) {
+            tracing::warn!(partition = %one.tp, disk = %one.disk, "a partition waits for the broker with this disk");
+        }
+        metrics::gauge!("runnel_cluster_waiting_partitions").set(waiting.len() as f64);
+        *told = waiting;
+    }
+
+    async fn carry_out(&self, member: &Member, token: u64, steps: &[Step]) -> Result<(), Error> {
+        for steps in steps.chunks(AT_ONCE) {
+            let (compare, then): (Vec<Compare>, Vec<Op>) = {
+                let view = member.view();
+                steps.iter().filter_map(|step| change(&view, step)).unzip()
+            };
+            let own = Compare::Created(CONTROLLER.to_owned(), token);
+            let outcome = self.meta.txn([vec![own], compare].concat(), then).await.map_err(|e| metadata_error(&e))?;
+            if !outcome.is_committed() {
+                // Something changed meanwhile; that is on its way here, and the next decision knows it.
+                tracing::debug!(steps = steps.len(), "the controller decided on an old state");
+                return Ok(());
+            }
+            tracing::info!(?steps, "the controller decided");
+        }
+        Ok(())
+    }
+}
+
+fn broker_views(view: &View) -> Vec<BrokerView> {
+    let of = |(number, at): (&i32, &At<runnel_format::meta::BrokerRecord>)| BrokerView {
+        id: *number,
+        session: at.record.session,
+        disk: at.record.disk_id,
+        zone: at.record.zone.clone(),
+        draining: at.record.is_draining,
+    };
+    view.brokers.iter().map(of).collect()
+}
+
+fn session_views(view: &View) -> Vec<SessionView> {
+    let of = |(session, at): (&u64, &At<SessionRecord>)| SessionView {
+        session: *session,
+        disk: at.record.disk_id,
+        state: at.record.state,
+    };
+    view.sessions.iter().map(of).collect()
+}
+
+fn partition_view(view: &View, tp: TopicPartition) -> PartitionView {
+    let record = view.partitions.get(&tp).map(|at| &at.record);
+    let led = record.map(|record| Led {
+        epoch: record.epoch,
+        leader: record.leader.map(|leader| leader.session),
+        move_to: record.leader.and_then(|leader| leader.move_to),
+        local: local_disks(view, record),
+    });
+    PartitionView { tp, record: led, traffic: 0 }
+}
+
+/// The disks that some of a partition's unshipped log may be on.
+fn local_disks(view: &View, record: &PartitionRecord) -> Vec<uuid::Uuid> {
+    let local = record.tail.iter().filter(|part| part.durability == Durability::Local);
+    local.filter_map(|part| Some(view.sessions.get(&part.session)?.record.disk_id)).collect()
+}
+
+fn change(view: &View, step: &Step) -> Option<Change> {
+    match *step {
+        Step::Fence { session } => {
+            let at = view.sessions.get(&session)?;
+            let (key, record) = (sessions::key(session), at.record.clone());
+            let record = SessionRecord { state: SessionState::Fencing, ..record };
+            Some((Compare::Revision(key.clone(), at.revision), Op::Put(key, record.encode(), None)))
+        }
+        Step::Assign { tp, epoch, to } => {
+            let leader = Some(Leadership { session: to, is_open: false, move_to: None });
+            let key = partition_key(tp);
+            let Some(at) = view.partitions.get(&tp) else {
+                let never_shipped = view.created.contains(&tp.topic);
+                let (starts, last_root, tail) = (Vec::new(), None, Vec::new());
+                let record = PartitionRecord { epoch, leader, never_shipped, starts, last_root, tail };
+                return Some((Compare::Absent(key.clone()), Op::Put(key, record.encode(), None)));
+            };
+            let record = PartitionRecord { epoch, leader, ..at.record.clone() };
+            Some((Compare::Revision(key.clone(), at.revision), Op::Put(key, record.encode(), None)))
+        }
+        Step::Move { tp, to, .. } => move_to(view, tp, Some(to)),
+        Step::Unmove { tp } => move_to(view, tp, None),
+    }
+}
+
+fn move_to(view: &View, tp: TopicPartition, to: Option<u64>) -> Option<Change> {
+    let (at, key) = (view.partitions.get(&tp)?, partition_key(tp));
+    let leader = at.record.leader.map(|leader| Leadership { move_to: to, ..leader });
+    let record = PartitionRecord { leader, ..at.record.clone() };
+    Some((Compare::Revision(key.clone(), at.revision), Op::Put(key, record.encode(), None)))
+}

@@ -1,0 +1,322 @@
+//! Starting a broker in a cluster: disk, bucket and metadata store agree on which cluster this is, the broker says that it
+//! is alive, and its earlier incarnations on this disk are ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use runnel_api::Error;
+use runnel_blob::{Bucket, CasOutcome, Key};
+use runnel_format::meta::{BrokerRecord, ClusterRecord, Identity, SessionRecord, SessionState};
+use runnel_metastore::{Compare, Embedded, ErrorKind, MetaStore, Op, Snapshot};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Member;
+use super::lease::Lease;
+use super::view::{View, live_key};
+use crate::error::{StartError, is_unavailable};
+use crate::home::{self, Agreement, Home, Layout};
+use crate::options::{ClusterOptions, Options};
+use crate::start::{LOGGED, check_storage, look_at_log, open_log};
+use crate::{Broker, Ports, sessions};
+
+/// Key of the cluster record in the metadata store.
+const CLUSTER: &str = "cluster";
+
+/// Version of the layout of the bucket.
+const FORMAT: u32 = 1;
+
+/// Pause before a store or a bucket that does not answer is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl Broker {
+    /// Starts a broker of a cluster whose metadata store is `meta`. Waits for the store and the bucket if they do not
+    /// answer. Returns once it can serve.
+    pub async fn join(
+        meta: Arc<dyn MetaStore>,
+        options: Options,
+        cluster: ClusterOptions,
+        ports: Ports,
+    ) -> Result<Arc<Self>, StartError> {
+        let bucket = Bucket::open(&options.storage, ports.fail.clone())?;
+        Self::join_on(bucket, meta, options, cluster, ports).await
+    }
+
+    /// As [`Broker::join`], on a bucket that is open already.
+    pub async fn join_on(
+        bucket: Bucket,
+        meta: Arc<dyn MetaStore>,
+        options: Options,
+        cluster: ClusterOptions,
+        ports: Ports,
+    ) -> Result<Arc<Self>, StartError> {
+        let layout = Layout::new(&options.data_dir);
+        let lock = home::lock(&layout)?;
+        let identity = home::read_identity(&layout, &*ports.disk)?;
+        if let Some(identity) = &identity {
+            check_storage(identity, &options.storage.url)?;
+        }
+        let record = agree(&bucket, &*meta).await?;
+        let identity = match identity {
+            Some(identity) => belongs(identity, &record)?,
+            None => {
+                let new = home::new_identity(&options.node_name, &options.storage.url);
+                let identity = Identity { cluster_id: record.cluster_id, ..new };
+                home::write_identity(&layout, &*ports.disk, &identity)?;
+                identity
+            }
+        };
+        patiently(|| async { Ok(bucket.probe().await?) }).await?;
+        let session = Uuid::new_v4().as_u64_pair().0;
+        let home =
+            Home { node_id: options.node_number, layout, identity, session, _data_lock: lock, bucket_lock: None };
+        let loss_accepted = check_log(&home.layout, &ports).await?;
+        let (log, mut recovered) = open_log(&options, &ports, &home).await?;
+        if loss_accepted {
+            recovered.unattributed.clear();
+        }
+        let asked = Instant::now();
+        let broker = broker_record(&home, &options, &cluster, false);
+        let lease = patiently(|| register(&*meta, &home, &broker, cluster.lease_ttl)).await?;
+        let lease = Lease::new(lease, cluster.lease_ttl, asked);
+        let Snapshot { revision, entries } = patiently(|| async { Ok(meta.snapshot("").await?) }).await?;
+        let mut view = View::default();
+        for (key, value) in &entries {
+            view.apply(key, Some(value))?;
+        }
+        let member = Some(Member::new(view, lease, cluster));
+        let agreed = Agreement::Agreed;
+        let broker = Self::assemble(options, ports, home, bucket, meta, log, recovered, agreed, member).await?;
+        broker.lanes_inherited.send_replace(true);
+        broker.load_settings().await.map_err(refused)?;
+        broker.load_topics().await.map_err(refused)?;
+        broker.end_predecessors().await;
+        broker.follow_leaders();
+        if let Err(error) = broker.forget_dead_topics().await {
+            tracing::warn!(%error, "cannot look for topics that were deleted; their log space is given back later");
+        }
+        tokio::spawn(Arc::clone(&broker).stay_alive());
+        tokio::spawn(Arc::clone(&broker).follow(revision + 1));
+        tokio::spawn(Arc::clone(&broker).control());
+        tokio::spawn(Arc::clone(&broker).suspect_others());
+        broker.start_tasks();
+        Ok(broker)
+    }
+
+    /// Ends the earlier sessions of this disk, which are dead for certain: this process holds it.
+    async fn end_predecessors(&self) {
+        let Some(member) = &self.member else { return };
+        let ours = |record: &SessionRecord| {
+            record.disk_id == self.home.identity.disk_id && record.state != SessionState::Sealed
+        };
+        let own = self.home.session;
+        let old: Vec<u64> = {
+            let view = member.view();
+            let ended = view.sessions.iter().filter(|(session, at)| **session != own && ours(&at.record));
+            ended.map(|(session, _)| *session).collect()
+        };
+        for session in old {
+            // Whoever needs what is in its lanes ends it as well.
+            if let Err(error) = self.end_session(session).await {
+                tracing::warn!(session, %error, "cannot end an earlier session of this broker yet");
+            }
+        }
+    }
+}
+
+/// What others see of a broker.
+pub(super) fn broker_record(
+    home: &Home,
+    options: &Options,
+    cluster: &ClusterOptions,
+    is_draining: bool,
+) -> BrokerRecord {
+    BrokerRecord {
+        session: home.session,
+        disk_id: home.identity.disk_id,
+        name: options.node_name.clone(),
+        zone: options.zone.clone(),
+        is_draining,
+        kafka: cluster.kafka.clone(),
+        grpc: cluster.grpc.clone(),
+    }
+}
+
+fn refused(error: Error) -> StartError {
+    StartError::Refused(error.message)
+}
+
+/// Repeats what fails because somebody does not answer.
+async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, StartError>
+where
+    F: Future<Output = Result<T, StartError>>,
+{
+    loop {
+        match attempt().await {
+            Err(StartError::Bucket(error)) if is_unavailable(&error) => {
+                tracing::warn!(%error, "the bucket does not answer; the start waits for it");
+            }
+            Err(StartError::Metadata(error)) if error.kind() == ErrorKind::Unavailable => {
+                tracing::warn!(%error, "the metadata store does not answer; the start waits for it");
+            }
+            done => return done,
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// The cluster that bucket and metadata store agree on; a new one if both are empty.
+async fn agree(bucket: &Bucket, meta: &dyn MetaStore) -> Result<ClusterRecord, StartError> {
+    patiently(|| async {
+        let in_bucket = home::read_cluster(bucket).await?.map(|(record, _)| record);
+        let in_store = meta.get(CLUSTER).await?.map(|found| ClusterRecord::decode(&found.value)).transpose()?;
+        match (in_bucket, in_store) {
+            (Some(record), _) if record.session.is_some() => Err(StartError::Refused(format!(
+                "the bucket belongs to cluster {}, a single node without a shared metadata store: point storage.url at an \
+                 empty prefix, or unset metadata.url",
+                record.cluster_id
+            ))),
+            (Some(bucket), Some(store)) if bucket == store => Ok(bucket),
+            (Some(bucket), Some(store)) => Err(StartError::Refused(format!(
+                "the bucket belongs to cluster {} (era {}), the metadata store to cluster {} (era {}): set storage.url and \
+                 metadata.url to those of one cluster",
+                bucket.cluster_id, bucket.era, store.cluster_id, store.era
+            ))),
+            (None, Some(store)) => Err(StartError::Refused(format!(
+                "the metadata store knows cluster {}, and the bucket is empty: it may be the wrong bucket, or its content was \
+                 deleted. Point storage.url at the right one, or choose another prefix in metadata.url; nothing was changed",
+                store.cluster_id
+            ))),
+            (Some(record), None) => adopt(bucket, meta, record).await,
+            (None, None) => create(bucket, meta).await,
+        }
+    })
+    .await
+}
+
+async fn create(bucket: &Bucket, meta: &dyn MetaStore) -> Result<ClusterRecord, StartError> {
+    let record = ClusterRecord { cluster_id: Uuid::new_v4(), era: 0, format: FORMAT, session: None };
+    let created = bucket.create_register(&Key::ClusterId, record.encode()).await?;
+    let record = match created {
+        CasOutcome::Done(_) => record,
+        // Another broker of the same cluster starts for the first time too.
+        CasOutcome::Conflict(Some(found)) => ClusterRecord::decode(&found.payload)?,
+        CasOutcome::Conflict(None) => return Err(changing()),
+    };
+    adopt(bucket, meta, record).await
+}
+
+/// The bucket knows the cluster and the metadata store does not: right while nothing was created.
+async fn adopt(bucket: &Bucket, meta: &dyn MetaStore, record: ClusterRecord) -> Result<ClusterRecord, StartError> {
+    if record.session.is_some() {
+        return Err(changing());
+    }
+    if !bucket.list("meta/topics/").await?.is_empty() {
+        return Err(StartError::Refused(format!(
+            "the bucket is that of cluster {}, and the metadata store is empty: it may be the wrong one, or have lost its \
+             content. Set metadata.url to the right one; nothing was changed",
+            record.cluster_id
+        )));
+    }
+    let put = Op::Put(CLUSTER.to_owned(), record.encode(), None);
+    meta.txn(vec![Compare::Absent(CLUSTER.to_owned())], vec![put]).await?;
+    match meta.get(CLUSTER).await? {
+        Some(found) if found.value == record.encode() => Ok(record),
+        _ => Err(changing()),
+    }
+}
+
+fn changing() -> StartError {
+    StartError::Refused("somebody else claimed the bucket or the metadata store at this moment: start again".to_owned())
+}
+
+fn belongs(identity: Identity, record: &ClusterRecord) -> Result<Identity, StartError> {
+    if identity.cluster_id == record.cluster_id {
+        return Ok(identity);
+    }
+    Err(StartError::Refused(format!(
+        "this data directory belongs to cluster {}, bucket and metadata store to cluster {}: use another node.data_dir",
+        identity.cluster_id, record.cluster_id
+    )))
+}
+
+/// Refuses a data directory that had a log and has none now. Whether a loss in there was accepted.
+async fn check_log(layout: &Layout, ports: &Ports) -> Result<bool, StartError> {
+    let disk = Embedded::open(&layout.metadata())?;
+    let (lanes, loss_accepted) = look_at_log(layout, ports)?;
+    let known = disk.get(LOGGED).await?.is_some();
+    if known && !lanes && !loss_accepted {
+        return Err(home::Refusal::LogLost.into());
+    }
+    if !known {
+        disk.txn(Vec::new(), vec![Op::Put(LOGGED.to_owned(), Bytes::new(), None)]).await?;
+    }
+    disk.close().await;
+    Ok(loss_accepted)
+}
+
+/// Says that this broker is alive, together with the record of its session.
+async fn register(
+    meta: &dyn MetaStore,
+    home: &Home,
+    broker: &BrokerRecord,
+    ttl: Duration,
+) -> Result<runnel_metastore::LeaseId, StartError> {
+    let lease = meta.grant_lease(ttl).await?;
+    let (live, session) = (live_key(home.node_id), sessions::key(home.session));
+    let record = SessionRecord {
+        node_name: home.identity.node_name.clone(),
+        disk_id: home.identity.disk_id,
+        state: SessionState::Active,
+        lanes: Vec::new(),
+    };
+    let mut waited = false;
+    loop {
+        let free = match meta.get(&live).await? {
+            None => Compare::Absent(live.clone()),
+            Some(found) => {
+                let holder = BrokerRecord::decode(&found.value)?;
+                // An answer that got lost.
+                if holder.session == home.session {
+                    return Ok(lease);
+                }
+                if holder.disk_id != home.identity.disk_id {
+                    if waited {
+                        return Err(taken(home.node_id, &holder.name));
+                    }
+                    // It may be dead, and its lease about to end.
+                    waited = true;
+                    tracing::warn!(
+                        number = home.node_id,
+                        holder = holder.name,
+                        "waits for the lease of another broker"
+                    );
+                    wait_for_end(meta, &live, found.revision, ttl * 2).await;
+                    meta.keep_alive(lease).await?;
+                    continue;
+                }
+                // An earlier incarnation on this disk, which this process holds now.
+                Compare::Revision(live.clone(), found.revision)
+            }
+        };
+        let puts =
+            vec![Op::Put(live.clone(), broker.encode(), Some(lease)), Op::Put(session.clone(), record.encode(), None)];
+        if meta.txn(vec![free], puts).await?.is_committed() {
+            return Ok(lease);
+        }
+    }
+}
+
+/// Waits until a key changes, for at most `patience`.
+async fn wait_for_end(meta: &dyn MetaStore, key: &str, revision: u64, patience: Duration) {
+    let mut watch = meta.watch(key, revision + 1);
+    // The key is read again in any case.
+    drop(tokio::time::timeout(patience, watch.next()).await);
+}
+
+fn taken(number: i32, holder: &str) -> StartError {
+    StartError::Refused(format!(
+        "broker `{holder}` has node.number {number} too, and it is alive: give every broker of a cluster a number of its own"
+    ))
+}

@@ -1,0 +1,76 @@
+//! Leaving a cluster: what this broker leads goes to others first, then its session ends in good order.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use runnel_api::Error;
+use runnel_metastore::{Compare, Op};
+use tokio::time::Instant;
+
+use super::join::broker_record;
+use super::view::live_key;
+use super::{Member, View};
+use crate::Broker;
+use crate::error::metadata_error;
+
+impl Broker {
+    /// Gives everything away, for as long as somebody may take it. Meanwhile clients are served.
+    pub(crate) async fn leave_cluster(self: &Arc<Self>, until: Instant) {
+        let Some(member) = &self.member else { return };
+        member.leaving.store(true, Ordering::Release);
+        if let Err(error) = self.say_draining(member).await {
+            tracing::warn!(%error, "cannot tell the others that this broker leaves");
+            return;
+        }
+        let mut changes = member.changes.subscribe();
+        loop {
+            let led = {
+                let view = member.view();
+                if view.has_successor(self.home.session) { view.count_led_by(self.home.session) } else { 0 }
+            };
+            if led == 0 {
+                return;
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep_until(until) => {
+                    tracing::warn!(partitions = led, "not all partitions were handed over in time");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn say_draining(&self, member: &Member) -> Result<(), Error> {
+        let key = live_key(self.home.node_id);
+        let Some(at) = member.view().brokers.get(&self.home.node_id).cloned() else { return Ok(()) };
+        let record = broker_record(&self.home, &self.options, &member.options, true);
+        let put = Op::Put(key.clone(), record.encode(), Some(member.lease.id()));
+        let outcome = self.meta.txn(vec![Compare::Revision(key, at.revision)], vec![put]).await;
+        outcome.map_err(|e| metadata_error(&e))?;
+        Ok(())
+    }
+
+    /// The last words: the lanes are closed, so the session is over, and nobody need find that out.
+    pub(crate) async fn end_own_session(&self, until: Instant) {
+        let Some(member) = &self.member else { return };
+        member.leaving.store(true, Ordering::Release);
+        let ended = async {
+            self.end_session(self.home.session).await?;
+            self.meta.revoke(member.lease.id()).await.map_err(|e| metadata_error(&e))
+        };
+        match tokio::time::timeout_at(until, ended).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot end this session; the others will"),
+            Err(_) => tracing::warn!("the session did not end in time; the others will end it"),
+        }
+    }
+}
+
+impl View {
+    /// Whether somebody else may lead what `session` leads.
+    fn has_successor(&self, session: u64) -> bool {
+        let mut others = self.brokers.values().map(|at| &at.record).filter(|broker| broker.session != session);
+        others.any(|broker| !broker.is_draining)
+    }
+}

@@ -1,0 +1,163 @@
+//! Opening a partition that this session was told to lead (protocol §5, P2 to P7).
+//!
+//! The earlier sessions that its unshipped log may be with are ended, what their sealed lanes hold is collected, the root
+//! in the bucket is taken over by compare-and-swap, then the record. After the first swap no earlier leader ships
+//! anything, after the second one this one serves.
+
+use std::sync::Arc;
+
+use runnel_api::{Error, ErrorKind};
+use runnel_format::meta::{Durability, Leadership, PartitionRecord, TailSession};
+use runnel_metastore::{Compare, Op, TxnOutcome, Versioned};
+use runnel_partition::{Options as MachineOptions, Partition as Machine, ProducerLimits, Start};
+use runnel_record::{LeaderEpoch, TopicPartition};
+use runnel_segment::manifest::{Commit, IfAbsent, Manifest};
+
+use crate::Broker;
+use crate::error::{damaged, machine_error, metadata_error, segment_error};
+use crate::open::{hidden_damage, known_epochs, partition_key, tail};
+use crate::partition::{Driver, Partition, spawn};
+use crate::topics::Topic;
+
+impl Broker {
+    pub(crate) async fn open_led(&self, topic: &Topic, tp: TopicPartition) -> Result<Arc<Partition>, Error> {
+        let (mut record, mut found) = self.led_record(topic, tp).await?;
+        let own_session = self.home.session;
+        // An answer that got lost: what this session opened and did not serve holds nothing.
+        record.tail.retain(|part| part.session != own_session);
+        for part in &record.tail {
+            self.take_over_session(part.session).await?;
+            self.check_disk(topic, tp, part)?;
+        }
+        let if_absent = if record.never_shipped { IfAbsent::Empty } else { IfAbsent::Corrupt };
+        let loaded = Manifest::load(&self.bucket, tp, &topic.name, if_absent, self.ports.fail.clone()).await;
+        let mut manifest = loaded.map_err(|e| segment_error(&e))?;
+        if manifest.root().version > 0 && manifest.root().epoch >= record.epoch {
+            // P1: the store has lost history, or an earlier attempt got as far as the root.
+            record.epoch = LeaderEpoch(manifest.root().epoch.0 + 1);
+            found = self.replace_record(tp, &found, &record).await?;
+        }
+        let shipped = manifest.root().end;
+        let on_disk = self.inherited.tail(tp);
+        let in_bucket = self.log.inherited_tail(tp);
+        let facts = tail::in_order(on_disk.iter().chain(&in_bucket));
+        let damage = self.damage_in_bucket(tp, Some(&record), shipped).await?;
+        let (facts, blocked) = self.cut_at_corruption(tp, shipped, facts, &damage);
+        let may_have_lost = self.inherited.is_blind() && on_disk.is_empty() && is_local(&record.tail);
+        let blocked = blocked.or_else(|| may_have_lost.then(|| hidden_damage(&topic.label(tp))));
+        let start = Start {
+            epoch: record.epoch,
+            log_start: manifest.root().log_start,
+            epochs: known_epochs(manifest.root(), Some(&record)),
+            producers: self.producers_at_end(&manifest).await?,
+        };
+        let expiration = self.options.topics.producer_expiration;
+        let producers = ProducerLimits { expiration, ..ProducerLimits::default() };
+        let options = MachineOptions { segment: topic.config().segment_limits(), producers };
+        let machine = Machine::open(options, &start, facts).map_err(|e| machine_error(&e))?;
+        let mut commit = Commit::trim(record.epoch, manifest.root(), manifest.root().log_start);
+        if blocked.is_none() {
+            commit.epochs = machine.epochs().to_vec();
+        }
+        manifest.commit(&commit).await.map_err(|e| segment_error(&e))?;
+        self.pass("open.root_taken")?;
+        let mut durability = topic.config().durability;
+        // What was acknowledged on this disk alone is shipped before the partition promises more (design §5).
+        if tail::end(&on_disk).is_some_and(|end| end > shipped) {
+            durability = Durability::Local;
+        }
+        let begins = machine.high_watermark();
+        if blocked.is_none() {
+            record.starts = machine.epochs().to_vec();
+            let own = TailSession { session: own_session, durability, from: begins, to: None };
+            record.tail = tail::continued(record.tail, shipped, own);
+        }
+        record.never_shipped = false;
+        record.leader = record.leader.map(|leader| Leadership { is_open: true, ..leader });
+        self.replace_record(tp, &found, &record).await?;
+        self.pass("open.recorded")?;
+        self.inherited.taken(tp);
+        self.log.taken(tp);
+        self.log.shipped(tp, shipped);
+        tracing::info!(
+            partition = topic.label(tp), epoch = %record.epoch, %shipped, high_watermark = %begins, "leads a partition"
+        );
+        let driver = Driver {
+            machine,
+            manifest,
+            topic_name: topic.name.clone(),
+            tp,
+            log: self.log.clone(),
+            durability,
+            clock: Arc::clone(&self.ports.clock),
+            tails: Arc::clone(&self.tails),
+            blocked,
+            failure: self.failure.clone(),
+        };
+        let partition = spawn(driver, &self.stop_signal);
+        if record.tail.iter().any(|part| part.session != own_session) {
+            // So that what is in the lanes of those who are gone is in the bucket soon, and they in no record.
+            partition.inherit_upto(begins);
+            partition.seal_upto(begins);
+        }
+        Ok(partition)
+    }
+
+    /// The record of a partition that this session leads.
+    async fn led_record(&self, topic: &Topic, tp: TopicPartition) -> Result<(PartitionRecord, Versioned), Error> {
+        let elsewhere = || self.led_elsewhere(topic, tp);
+        let found = self.refresh(tp).await?.ok_or_else(elsewhere)?;
+        let record = PartitionRecord::decode(&found.value).map_err(|e| damaged(&e))?;
+        if record.leader.is_none_or(|leader| leader.session != self.home.session) {
+            return Err(elsewhere());
+        }
+        Ok((record, found))
+    }
+
+    /// Replaces the record of a partition.
+    async fn replace_record(
+        &self,
+        tp: TopicPartition,
+        found: &Versioned,
+        record: &PartitionRecord,
+    ) -> Result<Versioned, Error> {
+        let (key, value) = (partition_key(tp), record.encode());
+        let compare = Compare::Revision(key.clone(), found.revision);
+        let put = Op::Put(key.clone(), value.clone(), None);
+        let outcome = self.meta.txn(vec![compare], vec![put]).await.map_err(|e| metadata_error(&e))?;
+        let TxnOutcome::Committed(revision) = outcome else {
+            return Err(Error::new(ErrorKind::NotLeader, "the partition's record changed at this moment: retry"));
+        };
+        let replaced = Versioned { value, revision, created: found.created };
+        self.note(&key, Some(&replaced))?;
+        Ok(replaced)
+    }
+
+    /// P2: an earlier session is ended, and what its lanes in the bucket hold is known here.
+    async fn take_over_session(&self, session: u64) -> Result<(), Error> {
+        let Some(member) = &self.member else { return Ok(()) };
+        let gate = member.gate(session);
+        let mut is_ended = gate.lock().await;
+        if !*is_ended {
+            self.inherit_session(session).await?;
+            *is_ended = true;
+        }
+        Ok(())
+    }
+
+    /// What is on the disk of another broker cannot be had from here.
+    fn check_disk(&self, topic: &Topic, tp: TopicPartition, part: &TailSession) -> Result<(), Error> {
+        let Some(member) = &self.member else { return Ok(()) };
+        let disk = member.view().sessions.get(&part.session).map(|at| at.record.disk_id);
+        if part.durability == Durability::Object || disk == Some(self.home.identity.disk_id) {
+            return Ok(());
+        }
+        let label = topic.label(tp);
+        let what = format!("records of {label} are on the disk of another broker: start it, or adopt its directory");
+        Err(Error::new(ErrorKind::StorageError, what))
+    }
+}
+
+fn is_local(tail: &[TailSession]) -> bool {
+    tail.iter().any(|part| part.durability == Durability::Local)
+}

@@ -1,0 +1,181 @@
+//! Several brokers: who leads what, and what happens to it when brokers come, go and die.
+
+use runnel_api::{Durability, ErrorKind, ProducerIdentity};
+use runnel_record::ProducerId;
+
+use crate::support::cluster::Cluster;
+use crate::support::{batch, eventually, idempotent, values};
+
+fn batch_of(what: &str) -> bytes::Bytes {
+    batch(&values(what, 3, 10))
+}
+
+fn expected(parts: &[&str]) -> Vec<String> {
+    parts.iter().flat_map(|what| values(what, 3, 10)).collect()
+}
+
+#[test]
+fn partitions_are_spread_and_only_their_leaders_serve_them() {
+    let cluster = Cluster::start(3);
+    cluster.create("t", 6, &[]);
+    let mut led = [0; 3];
+    for partition in 0..6 {
+        let leader = cluster.leader("t", partition);
+        led[leader] += 1;
+        let produced = cluster.append("t", partition, &batch_of("a"));
+        assert_eq!(produced.durability, Durability::Object);
+        for (at, node) in cluster.nodes().filter(|(at, _)| *at != leader) {
+            let error = node.produce("t", partition, batch_of("b")).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::NotLeader, "broker {at}: {error}");
+            assert_eq!(node.try_read("t", partition).unwrap_err().kind, ErrorKind::NotLeader);
+        }
+        assert_eq!(cluster.read_values("t", partition), expected(&["a"]));
+    }
+    assert_eq!(led, [2, 2, 2]);
+    cluster.stop_all();
+}
+
+#[test]
+fn the_partitions_of_a_broker_that_dies_go_on_elsewhere() {
+    let mut cluster = Cluster::start(3);
+    cluster.create("t", 3, &[]);
+    for partition in 0..3 {
+        cluster.append("t", partition, &batch_of("a"));
+    }
+    cluster.kill(0);
+    for partition in 0..3 {
+        cluster.append("t", partition, &batch_of("b"));
+        assert_eq!(cluster.read_values("t", partition), expected(&["a", "b"]), "partition {partition}");
+    }
+    // And once more, with what was shipped and what was not.
+    cluster.kill(1);
+    for partition in 0..3 {
+        cluster.append("t", partition, &batch_of("c"));
+        assert_eq!(cluster.read_values("t", partition), expected(&["a", "b", "c"]), "partition {partition}");
+    }
+    cluster.stop_all();
+}
+
+#[test]
+fn a_producer_is_known_to_the_next_leader() {
+    let mut cluster = Cluster::start(2);
+    cluster.create("t", 1, &[]);
+    let first = idempotent(&values("a", 3, 10), ProducerIdentity { id: ProducerId(7), epoch: 0 }, 0);
+    let base = cluster.append("t", 0, &first).base_offset;
+    cluster.kill(cluster.leader("t", 0));
+    // It was acknowledged, and a client that did not hear that sends it again.
+    assert_eq!(cluster.append("t", 0, &first).base_offset, base);
+    assert_eq!(cluster.read_values("t", 0), expected(&["a"]));
+    cluster.stop_all();
+}
+
+#[test]
+fn what_dead_sessions_left_goes_away_once_it_is_shipped() {
+    let mut cluster = Cluster::start(2);
+    cluster.create("t", 4, &[]);
+    for partition in 0..4 {
+        cluster.append("t", partition, &batch_of("a"));
+    }
+    cluster.kill(0);
+    for partition in 0..4 {
+        cluster.append("t", partition, &batch_of("b"));
+    }
+    eventually("only the session that is alive has a record", || (cluster.keys("s/").len() == 1).then_some(()));
+    for partition in 0..4 {
+        assert_eq!(cluster.read_values("t", partition), expected(&["a", "b"]));
+    }
+    cluster.stop_all();
+}
+
+#[test]
+fn a_broker_that_stops_hands_over_and_one_that_comes_gets_its_share() {
+    let mut cluster = Cluster::start(2);
+    cluster.create("t", 4, &[]);
+    for partition in 0..4 {
+        cluster.append("t", partition, &batch_of("a"));
+    }
+    assert_eq!(cluster.stop(0).unshipped_partitions, 0);
+    for partition in 0..4 {
+        assert_eq!(cluster.leader("t", partition), 1);
+        cluster.append("t", partition, &batch_of("b"));
+    }
+    cluster.start_one(0);
+    eventually("half of them moved", || {
+        let of = |at| (0..4).filter(|partition| cluster.leader("t", *partition) == at).count();
+        (of(0) == 2 && of(1) == 2).then_some(())
+    });
+    for partition in 0..4 {
+        cluster.append("t", partition, &batch_of("c"));
+        assert_eq!(cluster.read_values("t", partition), expected(&["a", "b", "c"]));
+    }
+    cluster.stop_all();
+}
+
+#[test]
+fn a_whole_cluster_that_was_stopped_or_killed_comes_back() {
+    let mut cluster = Cluster::start(2);
+    cluster.create("t", 2, &[]);
+    for round in ["a", "b", "c"] {
+        for partition in 0..2 {
+            cluster.append("t", partition, &batch_of(round));
+        }
+        for at in 0..2 {
+            if round == "a" {
+                cluster.stop(at);
+            } else {
+                cluster.kill(at);
+            }
+        }
+        for at in 0..2 {
+            cluster.start_one(at);
+        }
+    }
+    for partition in 0..2 {
+        assert_eq!(cluster.read_values("t", partition), expected(&["a", "b", "c"]));
+    }
+    cluster.stop_all();
+}
+
+#[test]
+fn a_topic_on_a_local_disk_waits_for_that_disk() {
+    let mut cluster = Cluster::start(2);
+    cluster.create("t", 2, &[("runnel.durability", "local")]);
+    for partition in 0..2 {
+        assert_eq!(cluster.append("t", partition, &batch_of("a")).durability, Durability::Local);
+    }
+    let (theirs, ours) = if cluster.leader("t", 0) == 0 { (0, 1) } else { (1, 0) };
+    cluster.kill(0);
+    // That of the other one goes on.
+    cluster.append("t", ours, &batch_of("b"));
+    cluster.start_one(0);
+    cluster.append("t", theirs, &batch_of("b"));
+    for partition in 0..2 {
+        assert_eq!(cluster.read_values("t", partition), expected(&["a", "b"]));
+    }
+    cluster.stop_all();
+}
+
+#[test]
+fn topics_that_are_deleted_or_grown_by_one_broker_are_so_for_all() {
+    let cluster = Cluster::start(2);
+    cluster.create("t", 2, &[]);
+    cluster.append("t", 0, &batch_of("a"));
+    cluster.node(1).delete("t").unwrap();
+    eventually("the other one heard of it", || cluster.node(0).topic_id("t").is_err().then_some(()));
+    let id = cluster.create("t", 2, &[]);
+    assert_eq!(cluster.read_values("t", 0), expected(&[]));
+    eventually("both know the new one", || cluster.nodes().all(|(_, node)| node.topic_id("t") == Ok(id)).then_some(()));
+    cluster.stop_all();
+}
+
+#[test]
+fn numbers_and_buckets_are_not_shared() {
+    let mut cluster = Cluster::start(1);
+    cluster.add_machine(0);
+    let error = cluster.try_start_one(1).unwrap_err().to_string();
+    assert!(error.contains("node.number 0"), "{error}");
+    // A single node has no business in the bucket of a cluster.
+    let error = cluster.world.try_start().map(drop).unwrap_err().to_string();
+    assert!(error.contains("cluster"), "{error}");
+    cluster.stop_all();
+}

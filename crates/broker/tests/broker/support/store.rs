@@ -1,0 +1,114 @@
+//! One broker's way to the metadata store that all share: it can be cut, and lose answers.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use runnel_metastore::{
+    Changes, Compare, Embedded, Error, LeaseId, MetaStore, Op, Snapshot, TxnOutcome, Versioned, Watch,
+};
+use tokio::sync::watch;
+
+/// What happens to requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Open,
+    /// Nothing arrives, and no news come.
+    Cut,
+    /// Changes arrive, and their answers get lost.
+    Deaf,
+}
+
+/// The shared store as one broker reaches it.
+#[derive(Clone)]
+pub(crate) struct Store {
+    shared: Arc<Embedded>,
+    way: watch::Sender<Way>,
+    leases: Arc<Mutex<Vec<LeaseId>>>,
+}
+
+impl Store {
+    pub(crate) fn new(shared: Arc<Embedded>) -> Self {
+        Self { shared, way: watch::Sender::new(Way::Open), leases: Arc::default() }
+    }
+
+    pub(crate) fn set(&self, way: Way) {
+        self.way.send_replace(way);
+    }
+
+    /// The time of everything that was leased this way is over.
+    pub(crate) async fn expire(&self) {
+        let leases = std::mem::take(&mut *self.leases.lock().unwrap());
+        for lease in leases {
+            // It may have been revoked by its owner.
+            drop(self.shared.revoke(lease).await);
+        }
+    }
+
+    fn before(&self) -> Result<(), Error> {
+        if *self.way.borrow() == Way::Cut { Err(unreachable()) } else { Ok(()) }
+    }
+
+    fn after<T>(&self, answer: T) -> Result<T, Error> {
+        if *self.way.borrow() == Way::Open { Ok(answer) } else { Err(unreachable()) }
+    }
+}
+
+fn unreachable() -> Error {
+    Error::AnswerLost
+}
+
+#[async_trait]
+impl MetaStore for Store {
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, Error> {
+        self.before()?;
+        self.shared.get(key).await
+    }
+
+    async fn snapshot(&self, prefix: &str) -> Result<Snapshot, Error> {
+        self.before()?;
+        self.shared.snapshot(prefix).await
+    }
+
+    async fn txn(&self, compare: Vec<Compare>, then: Vec<Op>) -> Result<TxnOutcome, Error> {
+        self.before()?;
+        let outcome = self.shared.txn(compare, then).await?;
+        self.after(outcome)
+    }
+
+    async fn grant_lease(&self, ttl: Duration) -> Result<LeaseId, Error> {
+        self.before()?;
+        let lease = self.shared.grant_lease(ttl).await?;
+        self.leases.lock().unwrap().push(lease);
+        self.after(lease)
+    }
+
+    async fn keep_alive(&self, lease: LeaseId) -> Result<(), Error> {
+        self.before()?;
+        self.shared.keep_alive(lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<(), Error> {
+        self.before()?;
+        self.shared.revoke(lease).await
+    }
+
+    fn watch(&self, prefix: &str, from_revision: u64) -> Box<dyn Watch> {
+        Box::new(Gated { inner: self.shared.watch(prefix, from_revision), way: self.way.subscribe() })
+    }
+
+    async fn close(&self) {}
+}
+
+struct Gated {
+    inner: Box<dyn Watch>,
+    way: watch::Receiver<Way>,
+}
+
+#[async_trait]
+impl Watch for Gated {
+    async fn next(&mut self) -> Result<Changes, Error> {
+        drop(self.way.wait_for(|way| *way != Way::Cut).await);
+        self.inner.next().await
+    }
+}
