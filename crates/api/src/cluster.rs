@@ -86,6 +86,9 @@ pub trait Cluster: Send + Sync + 'static {
     /// The cluster now.
     async fn describe_cluster(&self) -> ClusterDescription;
 
+    /// Who leads a partition, and in which epoch; `None` if nobody does, or there is no such partition.
+    async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)>;
+
     /// Every live topic, by name.
     async fn list_topics(&self) -> Vec<TopicDescription>;
 

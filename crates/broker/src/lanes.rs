@@ -14,6 +14,7 @@ use runnel_wal::{
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// Every lane that this broker reads or writes. Cheap to clone.
 #[derive(Clone)]
@@ -99,6 +100,11 @@ impl Lanes {
     pub(crate) fn set_object_lane(&self, lane: ObjectLog) {
         // One task makes it, once.
         drop(self.0.object.set(lane));
+    }
+
+    /// The lane in the bucket, if it is made.
+    pub(crate) fn object_lane(&self) -> Option<Uuid> {
+        self.0.object.get().map(ObjectLog::lane)
     }
 
     /// Takes over a lane of an earlier session.

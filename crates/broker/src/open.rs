@@ -9,6 +9,7 @@ pub(crate) mod tail;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use runnel_api::{Error, ErrorKind, TopicKey};
@@ -112,6 +113,9 @@ pub(crate) fn partition_of(key: &str) -> Option<TopicPartition> {
 
 const PARTITIONS: &str = "p/";
 
+/// How long a request waits for a partition that is being opened or handed over. Clients ask again.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
+
 impl Broker {
     /// The open partition, opening it if it is not.
     pub(crate) async fn open_partition(&self, topic: &TopicKey, partition: i32) -> Result<Arc<Partition>, Error> {
@@ -129,7 +133,8 @@ impl Broker {
                 return Err(self.led_elsewhere(topic, topic.tp(partition)));
             }
             None => {
-                let _turning = slot.turning.lock().await;
+                let turning = tokio::time::timeout(TURN_PATIENCE, slot.turning.lock()).await;
+                let _turning = turning.map_err(|_| turns(&topic.label(topic.tp(partition))))?;
                 match slot.partition() {
                     Some(open) => open,
                     None if !self.leads(topic.tp(partition)) => {
@@ -435,6 +440,11 @@ impl Broker {
             Err(Error::new(ErrorKind::NotLeader, "the partition was opened by someone else at this moment: retry"))
         }
     }
+}
+
+/// That a partition is being opened, or handed over.
+pub(crate) fn turns(label: &str) -> Error {
+    Error::new(ErrorKind::LeaderNotAvailable, format!("{label} is being opened or handed over: retry"))
 }
 
 pub(crate) fn hidden_damage(label: &str) -> Error {

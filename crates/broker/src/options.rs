@@ -10,8 +10,9 @@ pub use runnel_format::meta::HostPort;
 pub struct Options {
     /// `node.id`: the broker's name.
     pub node_name: String,
-    /// `node.number`: what clients call the broker.
-    pub node_number: i32,
+    /// `node.number`: what clients call the broker. Without it a single node is 0, and a broker of a cluster is given the
+    /// lowest number that no disk has.
+    pub node_number: Option<i32>,
     /// `node.zone`.
     pub zone: Option<String>,
     /// `node.data_dir`, absolute.

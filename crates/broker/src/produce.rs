@@ -18,6 +18,7 @@ use tracing::Instrument;
 use crate::Broker;
 use crate::configs::TopicConfig;
 use crate::error::record_error;
+use crate::open::turns;
 use crate::topics::is_internal;
 
 /// Appends that may be on their way at once: far above what the front doors let in.
@@ -70,8 +71,13 @@ impl Broker {
                 tracing::debug!(topic = found.name, partition, bytes, %error, "refused a batch");
             })?;
             let records = u64::try_from(batch.record_count()).unwrap_or(0);
-            let entered = found.existing(partition)?.entrance.lock().await;
-            let target = self.open_in(&found, partition).await?;
+            let slot = found.existing(partition)?;
+            let enter = async {
+                let entered = slot.entrance.lock().await;
+                Ok::<_, Error>((entered, self.open_in(&found, partition).await?))
+            };
+            let entered = tokio::time::timeout_at(deadline, enter).await;
+            let (entered, target) = entered.map_err(|_| turns(&found.label(found.tp(partition))))??;
             let terms = Terms { log_append_time: config.log_append_time, expected_offset };
             let pending = target.enqueue(batch, terms, deadline).await?;
             drop(entered);

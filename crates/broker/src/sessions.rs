@@ -54,11 +54,14 @@ impl Broker {
         Ok(())
     }
 
-    /// Makes the lane in the bucket when it is first wanted.
+    /// Makes the lane in the bucket when it is first wanted; at once in a cluster, where it also shows whether this broker
+    /// was replaced.
     pub(crate) async fn make_object_lane(self: Arc<Self>) {
-        tokio::select! {
-            () = self.log.object_lane_wanted() => {}
-            () = self.stop_signal.triggered() => return,
+        if self.is_alone() {
+            tokio::select! {
+                () = self.log.object_lane_wanted() => {}
+                () = self.stop_signal.triggered() => return,
+            }
         }
         let lane = ObjectLaneIdentity { lane: Uuid::new_v4(), session: self.home.session, nonce: Uuid::new_v4() };
         loop {

@@ -114,7 +114,8 @@ impl Broker {
                 Err(error) => return Err(error),
             },
         };
-        let home = Home { node_id: options.node_number, layout, identity, session, _data_lock: lock, bucket_lock };
+        let node_id = options.node_number.unwrap_or(0);
+        let home = Home { node_id, layout, identity, session, _data_lock: lock, bucket_lock };
         let (log, mut recovered) = open_log(&options, &ports, &home).await?;
         if loss_accepted {
             recovered.unattributed.clear();

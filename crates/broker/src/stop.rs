@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use runnel_api::{Error, ErrorKind};
 use tokio::time::Instant;
 
 use crate::Broker;
 use crate::produce::MOST_APPENDS;
+
+/// How long the stop of a broker takes that cannot go on and whose partitions others lead from then on.
+const REPLACED_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a stop left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +24,11 @@ impl Broker {
     /// Refuses new work, ships what is committed for at most `shutdown_timeout`, closes the log. What was not shipped
     /// stays in the log and is served and shipped after the next start. Idempotent.
     pub async fn stop(self: &Arc<Self>) -> StopReport {
-        let until = Instant::now() + self.options.shutdown_timeout;
+        let mut until = Instant::now() + self.options.shutdown_timeout;
+        if !self.is_alone() && self.failure.borrow().is_some() {
+            // The others have replaced it, or soon will: what it has they have too.
+            until = until.min(Instant::now() + REPLACED_PATIENCE);
+        }
         if !self.stopping() {
             self.leave_cluster(until).await;
         }

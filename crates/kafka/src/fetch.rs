@@ -15,6 +15,7 @@ use crate::budget::{Budget, Lease};
 use crate::context::Context;
 use crate::error::read_code;
 use crate::header::Prefix;
+use crate::leaders::{Leaders, is_elsewhere};
 use crate::list_offsets::{given_epoch, isolation};
 use crate::reply::Reply;
 use crate::topics;
@@ -55,26 +56,33 @@ pub(crate) async fn handle(ctx: Arc<Context>, prefix: Prefix, request: FetchRequ
                 Refused::WrongEpoch => ResponseError::InvalidFetchSessionEpoch,
                 Refused::TopicIdsMixed => ResponseError::FetchSessionTopicIdError,
             };
-            let answer = Answer { error: error.code(), session_id: 0, partitions: Vec::new() };
+            let (partitions, endpoints) = Default::default();
+            let answer = Answer { error: error.code(), session_id: 0, partitions, endpoints };
             return Reply::Send(response::encode(prefix, answer, lease));
         }
     };
     ask.partitions = session.wanted();
     let mut fetched = if ask.partitions.is_empty() { Vec::new() } else { ctx.broker.fetch(ask).await };
     fit(&ctx.budget, &mut lease, &mut fetched);
-    let mut partitions = Vec::with_capacity(fetched.len());
+    let (mut partitions, mut leaders) = (Vec::with_capacity(fetched.len()), Leaders::default());
     for answer in fetched {
         let data = match answer.outcome {
             Ok(fetched) if version < WITH_ZSTD && fetched.batches.iter().any(is_zstd) => {
                 PartitionAnswer::failed(ResponseError::UnsupportedCompressionType.code())
             }
             Ok(fetched) => PartitionAnswer::Data(fetched),
-            Err(error) => PartitionAnswer::failed(read_code(error.kind).code()),
+            Err(error) => {
+                let code = read_code(error.kind).code();
+                let leader =
+                    if is_elsewhere(code) { leaders.find(&ctx, &answer.topic, answer.partition).await } else { None };
+                PartitionAnswer::Failed(code, leader)
+            }
         };
         partitions.push((answer.topic, answer.partition, data));
     }
     let partitions = session.finish(partitions);
-    let answer = Answer { error: 0, session_id: session.id(), partitions };
+    let endpoints = leaders.endpoints(&ctx);
+    let answer = Answer { error: 0, session_id: session.id(), partitions, endpoints };
     Reply::Send(response::encode(prefix, answer, lease))
 }
 

@@ -53,6 +53,7 @@ mod get_telemetry_subscriptions;
 mod heartbeat;
 mod init_producer_id;
 mod join_group;
+mod leaders;
 mod leave_group;
 mod list_config_resources;
 mod list_groups;

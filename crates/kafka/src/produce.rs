@@ -15,6 +15,7 @@ use runnel_api::{Acks, Error, ErrorKind, ProducePartition, ProduceRequest as Api
 use crate::context::Context;
 use crate::error::code;
 use crate::header::Prefix;
+use crate::leaders;
 use crate::reply::{self, Outcome, Reply, first_error};
 use crate::topics;
 
@@ -57,7 +58,9 @@ pub(crate) async fn handle(ctx: Arc<Context>, prefix: Prefix, mut request: Produ
             Some((_, error)) => Reply::Close(format!("a produce request with acks=0 failed: {error}")),
         };
     }
-    reply::encode(prefix.correlation_id, prefix.api_version, &respond(request, verdicts))
+    let mut response = respond(request, verdicts);
+    leaders::name(&ctx, prefix.api_version, prefix.api_version >= WITH_TOPIC_IDS, &mut response).await;
+    reply::encode(prefix.correlation_id, prefix.api_version, &response)
 }
 
 fn missing() -> (ResponseError, Error) {

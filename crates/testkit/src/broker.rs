@@ -393,6 +393,13 @@ impl Cluster for MemoryBroker {
         }
     }
 
+    async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)> {
+        let found = self.describe_topic(topic, false).await.ok()?;
+        let found = found.partitions.into_iter().find(|one| one.partition == partition)?;
+        let node = self.describe_cluster().await.nodes.into_iter().find(|node| Some(node.id) == found.leader)?;
+        Some((node, found.leader_epoch))
+    }
+
     async fn list_topics(&self) -> Vec<TopicDescription> {
         self.state().topics.iter().map(|(name, topic)| topic.describe(name)).collect()
     }

@@ -32,4 +32,4 @@ pub use janitor::{lanes_in_use, retire, sweep};
 pub use log::ObjectLog;
 pub use options::{ObjectLaneIdentity, ObjectOptions};
 pub use recover::{SealedLane, Tails};
-pub use seal::seal;
+pub use seal::{is_sealed, seal};

@@ -1,6 +1,8 @@
 //! What the cluster looks like to clients.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use runnel_api::{
@@ -13,17 +15,14 @@ use super::view::node;
 use crate::Broker;
 use crate::topics::{OFFSETS_TOPIC, Topic, is_internal};
 
+/// How long the creation of a topic waits for its leaders.
+const LEADERS_PATIENCE: Duration = Duration::from_secs(5);
+
 #[async_trait]
 impl Cluster for Broker {
     async fn describe_cluster(&self) -> ClusterDescription {
         let (cluster_id, this_node) = (self.home.cluster_name(), self.home.node_id);
-        let own = Node {
-            id: this_node,
-            name: self.options.node_name.clone(),
-            zone: self.options.zone.clone(),
-            kafka: None,
-            grpc: None,
-        };
+        let own = self.own_node();
         let Some(member) = &self.member else {
             return ClusterDescription { cluster_id, controller: Some(this_node), this_node, nodes: vec![own] };
         };
@@ -35,6 +34,17 @@ impl Cluster for Broker {
         nodes.sort_by_key(|node| node.id);
         let controller = view.controller.map(|(controller, _)| controller.broker);
         ClusterDescription { cluster_id, controller, this_node, nodes }
+    }
+
+    async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)> {
+        let tp = self.topics.find(topic)?.tp(partition);
+        let (leader, epoch) = self.leader(tp)?;
+        if leader == self.home.node_id {
+            return Some((self.own_node(), epoch));
+        }
+        let view = self.member.as_ref()?.view();
+        let at = view.brokers.get(&leader)?;
+        Some((node(leader, &at.record), epoch))
     }
 
     async fn list_topics(&self) -> Vec<TopicDescription> {
@@ -64,6 +74,32 @@ impl Cluster for Broker {
 }
 
 impl Broker {
+    /// The brokers that are alive, by number.
+    pub(crate) fn brokers(&self) -> BTreeSet<i32> {
+        let others = self.member.iter().flat_map(|member| member.view().brokers.keys().copied().collect::<Vec<_>>());
+        others.chain([self.home.node_id]).collect()
+    }
+
+    /// Waits until every partition of a topic has a leader, as clients expect of one that was just created.
+    pub(crate) async fn wait_for_leaders(&self, topic: &Topic) {
+        let Some(member) = &self.member else { return };
+        let mut changes = member.changes.subscribe();
+        let led = async {
+            while topic.partition_numbers().any(|partition| self.leader(topic.tp(partition)).is_none()) {
+                // Its sender is as old as the broker.
+                drop(changes.changed().await);
+            }
+        };
+        if tokio::time::timeout(LEADERS_PATIENCE, led).await.is_err() {
+            tracing::warn!(topic = topic.name, "not every partition of a new topic has a leader yet");
+        }
+    }
+
+    fn own_node(&self) -> Node {
+        let (name, zone) = (self.options.node_name.clone(), self.options.zone.clone());
+        Node { id: self.home.node_id, name, zone, kafka: None, grpc: None }
+    }
+
     /// Whether there can be no other broker.
     pub(crate) fn is_alone(&self) -> bool {
         self.member.is_none()
@@ -117,9 +153,10 @@ impl Broker {
     }
 
     fn describe(&self, topic: &Topic) -> TopicDescription {
+        let (factor, brokers) = (usize::try_from(topic.record().replication_factor).unwrap_or(1), self.brokers());
         let partitions = topic.partition_numbers().map(|partition| {
             let leader = self.leader(topic.tp(partition));
-            let replicas: Vec<i32> = leader.iter().map(|(leader, _)| *leader).collect();
+            let replicas = leader.map_or_else(Vec::new, |(leader, _)| replicas(leader, factor, &brokers));
             PartitionDescription {
                 partition,
                 leader: leader.map(|(leader, _)| leader),
@@ -130,5 +167,26 @@ impl Broker {
         });
         let partitions = partitions.collect();
         TopicDescription { name: topic.name.clone(), id: topic.id, internal: is_internal(&topic.name), partitions }
+    }
+}
+
+/// What is reported as the replicas of a partition: its leader, and as many of the brokers after it as were asked for. The
+/// data is in the bucket.
+fn replicas(leader: i32, factor: usize, brokers: &BTreeSet<i32>) -> Vec<i32> {
+    let after = brokers.range(leader + 1..).chain(brokers.range(..leader)).copied();
+    [leader].into_iter().chain(after).take(factor.max(1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_begin_with_the_leader_and_go_round() {
+        let brokers = BTreeSet::from([0, 2, 5]);
+        assert_eq!(replicas(2, 1, &brokers), [2]);
+        assert_eq!(replicas(2, 2, &brokers), [2, 5]);
+        assert_eq!(replicas(5, 3, &brokers), [5, 0, 2]);
+        assert_eq!(replicas(5, 9, &brokers), [5, 0, 2], "no more than there are");
     }
 }

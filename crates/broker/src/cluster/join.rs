@@ -1,20 +1,21 @@
 //! Starting a broker in a cluster: disk, bucket and metadata store agree on which cluster this is, the broker says that it
 //! is alive, and its earlier incarnations on this disk are ended.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use runnel_api::Error;
 use runnel_blob::{Bucket, CasOutcome, Key};
-use runnel_format::meta::{BrokerRecord, ClusterRecord, Identity, SessionRecord, SessionState};
+use runnel_format::meta::{BrokerRecord, ClusterRecord, ControllerRecord, Identity, SessionRecord, SessionState};
 use runnel_metastore::{Compare, Embedded, ErrorKind, MetaStore, Op, Snapshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Member;
 use super::lease::Lease;
-use super::view::{View, live_key};
+use super::view::{CONTROLLER, LIVE, View, live_key};
 use crate::error::{StartError, is_unavailable};
 use crate::home::{self, Agreement, Home, Layout};
 use crate::options::{ClusterOptions, Options};
@@ -23,6 +24,9 @@ use crate::{Broker, Ports, sessions};
 
 /// Key of the cluster record in the metadata store.
 const CLUSTER: &str = "cluster";
+
+/// Prefix of the keys of numbers that were given to disks.
+const NUMBERS: &str = "numbers/";
 
 /// Version of the layout of the bucket.
 const FORMAT: u32 = 1;
@@ -69,8 +73,11 @@ impl Broker {
         };
         patiently(|| async { Ok(bucket.probe().await?) }).await?;
         let session = Uuid::new_v4().as_u64_pair().0;
-        let home =
-            Home { node_id: options.node_number, layout, identity, session, _data_lock: lock, bucket_lock: None };
+        let node_id = match options.node_number {
+            Some(number) => number,
+            None => patiently(|| number_of(&*meta, &identity)).await?,
+        };
+        let home = Home { node_id, layout, identity, session, _data_lock: lock, bucket_lock: None };
         let loss_accepted = check_log(&home.layout, &ports).await?;
         let (log, mut recovered) = open_log(&options, &ports, &home).await?;
         if loss_accepted {
@@ -256,6 +263,32 @@ async fn check_log(layout: &Layout, ports: &Ports) -> Result<bool, StartError> {
     Ok(loss_accepted)
 }
 
+/// The number of a disk: the one that it was given once, or the lowest that no other was given.
+async fn number_of(meta: &dyn MetaStore, identity: &Identity) -> Result<i32, StartError> {
+    loop {
+        let mut given = BTreeSet::new();
+        for (key, found) in meta.range(NUMBERS).await? {
+            let Some(number) = key.strip_prefix(NUMBERS).and_then(|number| number.parse::<i32>().ok()) else {
+                continue;
+            };
+            if Identity::decode(&found.value)?.disk_id == identity.disk_id {
+                return Ok(number);
+            }
+            given.insert(number);
+        }
+        // Those that were set and not given are in use while their brokers live.
+        for (key, _) in meta.range(LIVE).await? {
+            given.extend(key.strip_prefix(LIVE).and_then(|number| number.parse::<i32>().ok()));
+        }
+        let number = (0..i32::MAX).find(|number| !given.contains(number)).unwrap_or(i32::MAX);
+        let key = format!("{NUMBERS}{number}");
+        let put = Op::Put(key.clone(), identity.encode(), None);
+        if meta.txn(vec![Compare::Absent(key)], vec![put]).await?.is_committed() {
+            return Ok(number);
+        }
+    }
+}
+
 /// Says that this broker is alive, together with the record of its session.
 async fn register(
     meta: &dyn MetaStore,
@@ -273,8 +306,9 @@ async fn register(
     };
     let mut waited = false;
     loop {
-        let free = match meta.get(&live).await? {
-            None => Compare::Absent(live.clone()),
+        let (mut compare, mut ops) = (Vec::new(), Vec::new());
+        match meta.get(&live).await? {
+            None => compare.push(Compare::Absent(live.clone())),
             Some(found) => {
                 let holder = BrokerRecord::decode(&found.value)?;
                 // An answer that got lost.
@@ -296,16 +330,27 @@ async fn register(
                     meta.keep_alive(lease).await?;
                     continue;
                 }
-                // An earlier incarnation on this disk, which this process holds now.
-                Compare::Revision(live.clone(), found.revision)
+                // An earlier incarnation on this disk, which this process holds now. Nobody need wait for its lease.
+                compare.push(Compare::Revision(live.clone(), found.revision));
+                if let Some(controller) = controller_of(meta, holder.session).await? {
+                    compare.push(controller);
+                    ops.push(Op::Delete(CONTROLLER.to_owned()));
+                }
             }
-        };
-        let puts =
-            vec![Op::Put(live.clone(), broker.encode(), Some(lease)), Op::Put(session.clone(), record.encode(), None)];
-        if meta.txn(vec![free], puts).await?.is_committed() {
+        }
+        ops.push(Op::Put(live.clone(), broker.encode(), Some(lease)));
+        ops.push(Op::Put(session.clone(), record.encode(), None));
+        if meta.txn(compare, ops).await?.is_committed() {
             return Ok(lease);
         }
     }
+}
+
+/// What must hold if `session` is the controller; `None` if it is not.
+async fn controller_of(meta: &dyn MetaStore, session: u64) -> Result<Option<Compare>, StartError> {
+    let Some(found) = meta.get(CONTROLLER).await? else { return Ok(None) };
+    let is_controller = ControllerRecord::decode(&found.value)?.session == session;
+    Ok(is_controller.then(|| Compare::Revision(CONTROLLER.to_owned(), found.revision)))
 }
 
 /// Waits until a key changes, for at most `patience`.

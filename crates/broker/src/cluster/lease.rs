@@ -10,6 +10,7 @@ use std::time::Duration;
 use runnel_api::Error;
 use runnel_format::meta::SessionState;
 use runnel_metastore::{Compare, ErrorKind, LeaseId, Op};
+use runnel_wal::object;
 use tokio::time::Instant;
 
 use super::join::broker_record;
@@ -70,7 +71,8 @@ impl Broker {
                 () = self.stop_signal.triggered() => return,
             }
             let sent = Instant::now();
-            let kept = tokio::time::timeout(member.lease.ttl, self.meta.keep_alive(member.lease.id())).await;
+            // So that there is time left to look at the bucket.
+            let kept = tokio::time::timeout(member.lease.ttl / 3, self.meta.keep_alive(member.lease.id())).await;
             match kept {
                 Ok(Ok(())) => member.lease.extend(sent),
                 Ok(Err(error)) if error.kind() == ErrorKind::NotFound => match self.come_back().await {
@@ -80,9 +82,28 @@ impl Broker {
                     }
                     Err(error) => tracing::warn!(%error, "cannot get another lease yet"),
                 },
-                Ok(Err(error)) => tracing::warn!(%error, "no sign of life reaches the metadata store"),
-                Err(_) => tracing::warn!("the metadata store does not answer"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "no sign of life reaches the metadata store");
+                    self.look_at_lane(&member.lease, sent).await;
+                }
+                Err(_) => {
+                    tracing::warn!("the metadata store does not answer");
+                    self.look_at_lane(&member.lease, Instant::now()).await;
+                }
             }
+        }
+    }
+
+    /// While the metadata store does not answer, the bucket shows whether this broker was replaced: whoever does that ends
+    /// its lane first. So clients are served through an outage of the store (protocol §10, L3 and L4).
+    async fn look_at_lane(&self, lease: &Lease, asked: Instant) {
+        let Some(lane) = self.log.object_lane() else { return };
+        let looked = tokio::time::timeout(lease.ttl, object::is_sealed(&self.bucket, lane)).await;
+        match looked {
+            Ok(Ok(false)) => lease.extend(asked),
+            Ok(Ok(true)) => self.fail("this broker was replaced: its lane in the bucket was ended".to_owned()),
+            Ok(Err(error)) => tracing::warn!(%error, "the bucket does not show whether this broker was replaced"),
+            Err(_) => tracing::warn!("the bucket does not show in time whether this broker was replaced"),
         }
     }
 

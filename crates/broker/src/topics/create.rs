@@ -1,7 +1,7 @@
 //! Creating a topic: claim the name, store the topic, tell the metadata store, show it. Each step is durable before the
 //! next, and a crash between any two is finished by the next creation of that name or by the next start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -54,6 +54,7 @@ impl Broker {
         let created_here = Op::Put(created_key(record.id), Bytes::new(), None);
         self.meta.txn(Vec::new(), vec![created_here]).await.map_err(|e| metadata_error(&e))?;
         let topic = self.remember_topic(record).await?;
+        self.wait_for_leaders(&topic).await;
         let keeps = topic.record().configs.get("retention.ms").map_or("for ever by default", String::as_str).to_owned();
         tracing::info!(topic = topic.name, id = %topic.id, partitions, retention_ms = keeps, "created a topic");
         Ok(created(topic.id))
@@ -71,13 +72,22 @@ impl Broker {
                 format!("{partitions} partitions: ask for 1 to {MAX_PARTITIONS}"),
             ));
         }
-        match wanted.replication_factor.unwrap_or(1) {
-            1 => Ok((partitions, 1)),
-            other => Err(Error::new(
-                ErrorKind::InvalidReplicationFactor,
-                format!("replication factor {other}: this cluster has 1 broker (use 1, or -1 for the default)"),
-            )),
+        let (asked, brokers) = (wanted.replication_factor.unwrap_or(1), self.brokers().len());
+        if usize::try_from(asked).is_ok_and(|asked| (1..=brokers).contains(&asked)) {
+            return Ok((partitions, asked));
         }
+        let of = if brokers == 1 { "1 broker".to_owned() } else { format!("{brokers} brokers") };
+        Err(Error::new(
+            ErrorKind::InvalidReplicationFactor,
+            format!("replication factor {asked}: this cluster has {of} (use 1, or -1 for the default)"),
+        ))
+    }
+
+    /// Whether the brokers that a manual assignment names for a partition are alive and each named once. Who leads is
+    /// decided by the controller all the same: no data is anywhere that it would have to be moved from.
+    pub(super) fn may_be_assigned(&self, named: &[i32]) -> bool {
+        let (alive, distinct) = (self.brokers(), named.iter().copied().collect::<BTreeSet<i32>>());
+        !named.is_empty() && distinct.len() == named.len() && distinct.is_subset(&alive)
     }
 
     fn assigned_shape(&self, wanted: &CreateTopic) -> Result<(i32, i16), Error> {
@@ -94,16 +104,14 @@ impl Broker {
         let by_partition: BTreeMap<i32, &[i32]> =
             wanted.assignments.iter().map(|(partition, brokers)| (*partition, brokers.as_slice())).collect();
         let consecutive = by_partition.keys().copied().eq(0..i32::try_from(wanted.assignments.len()).unwrap_or(0));
-        if !consecutive || by_partition.values().any(|brokers| *brokers != [self.home.node_id]) {
-            return Err(Error::new(
-                ErrorKind::InvalidReplicaAssignment,
-                format!(
-                    "a manual assignment names partitions from 0 without a gap, each with broker {}",
-                    self.home.node_id
-                ),
-            ));
+        let factor = by_partition.values().next().map_or(0, |brokers| brokers.len());
+        let fits = |brokers: &&[i32]| brokers.len() == factor && self.may_be_assigned(brokers);
+        if !consecutive || !by_partition.values().all(fits) {
+            let why = "a manual assignment names partitions from 0 without a gap, each with as many brokers, all alive";
+            return Err(Error::new(ErrorKind::InvalidReplicaAssignment, why));
         }
-        Ok((i32::try_from(by_partition.len()).unwrap_or(i32::MAX), 1))
+        let factor = i16::try_from(factor).unwrap_or(i16::MAX);
+        Ok((i32::try_from(by_partition.len()).unwrap_or(i32::MAX), factor))
     }
 
     fn check_free(&self, name: &str) -> Result<(), Error> {

@@ -32,8 +32,8 @@ impl Broker {
         }
         if let Some(assignments) = assignments {
             let new = usize::try_from(count - now).unwrap_or(0);
-            if assignments.len() != new || assignments.iter().any(|brokers| *brokers != [self.home.node_id]) {
-                let why = format!("assign each of the {new} new partitions to broker {}", self.home.node_id);
+            if assignments.len() != new || !assignments.iter().all(|brokers| self.may_be_assigned(brokers)) {
+                let why = format!("assign each of the {new} new partitions to brokers that are alive");
                 return Err(Error::new(ErrorKind::InvalidReplicaAssignment, why));
             }
         }
@@ -43,6 +43,9 @@ impl Broker {
         // An earlier attempt whose answer got lost may have stored more already.
         let grow = |stored: TopicRecord| Ok(TopicRecord { partitions: stored.partitions.max(count), ..stored });
         self.change(&topic, grow).await?;
+        if let Some(grown) = self.topics.find(&TopicKey::Id(topic.id)) {
+            self.wait_for_leaders(&grown).await;
+        }
         tracing::info!(topic = name, partitions = count, "added partitions");
         Ok(())
     }

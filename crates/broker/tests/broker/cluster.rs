@@ -1,9 +1,12 @@
 //! Several brokers: who leads what, and what happens to it when brokers come, go and die.
 
-use runnel_api::{Durability, ErrorKind, ProducerIdentity};
+use runnel_api::{Admin as _, Cluster as _, CreateTopic, Durability, ErrorKind, ProducerIdentity};
 use runnel_record::ProducerId;
+use tokio::time::Instant;
 
-use crate::support::cluster::Cluster;
+use crate::support::client::name;
+use crate::support::cluster::{Cluster, TTL};
+use crate::support::store::Way;
 use crate::support::{batch, eventually, idempotent, values};
 
 fn batch_of(what: &str) -> bytes::Bytes {
@@ -165,6 +168,91 @@ fn topics_that_are_deleted_or_grown_by_one_broker_are_so_for_all() {
     let id = cluster.create("t", 2, &[]);
     assert_eq!(cluster.read_values("t", 0), expected(&[]));
     eventually("both know the new one", || cluster.nodes().all(|(_, node)| node.topic_id("t") == Ok(id)).then_some(()));
+    cluster.stop_all();
+}
+
+#[test]
+fn clients_are_served_while_the_metadata_store_is_away() {
+    let cluster = Cluster::start(2);
+    cluster.create("t", 2, &[]);
+    let leaders = [cluster.leader("t", 0), cluster.leader("t", 1)];
+    cluster.machines.iter().for_each(|machine| machine.store.set(Way::Cut));
+    let cut = Instant::now();
+    let mut written = 0;
+    while cut.elapsed() < TTL * 3 {
+        for (partition, leader) in (0..).zip(leaders) {
+            cluster.node(leader).append("t", partition, batch_of("a"));
+            assert_eq!(cluster.node(leader).read_values("t", partition).len(), 3 * (written + 1));
+        }
+        written += 1;
+    }
+    cluster.machines.iter().for_each(|machine| machine.store.set(Way::Open));
+    cluster.append("t", 0, &batch_of("b"));
+    cluster.stop_all();
+}
+
+/// A broker that was replaced without knowing: what it takes on is not acknowledged, and what it shows is not new.
+#[test]
+fn a_broker_that_was_replaced_acknowledges_nothing() {
+    let cluster = Cluster::start(2);
+    cluster.create("t", 1, &[]);
+    cluster.append("t", 0, &batch_of("a"));
+    let old = cluster.leader("t", 0);
+    cluster.machines[old].store.set(Way::Cut);
+    cluster.expire(old);
+    let new = 1 - old;
+    eventually("the other one leads", || cluster.node(new).produce("t", 0, batch_of("b")).ok());
+    let error = cluster.node(old).produce("t", 0, batch_of("c")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotLeader, "{error}");
+    eventually("it knows that it is over", || cluster.node(old).has_failed().then_some(()));
+    assert_eq!(cluster.node(new).read_values("t", 0), expected(&["a", "b"]));
+    cluster.machines[old].store.set(Way::Open);
+    cluster.stop_all();
+}
+
+#[test]
+fn a_replication_factor_is_reported_and_moves_nothing() {
+    let cluster = Cluster::start(2);
+    let create = |factor| {
+        let wanted = CreateTopic {
+            name: format!("t{factor}"),
+            partitions: Some(2),
+            replication_factor: Some(factor),
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let broker = cluster.node(0).broker();
+        cluster.node(0).run(broker.create_topic(wanted, false))
+    };
+    assert_eq!(create(3).unwrap_err().kind, ErrorKind::InvalidReplicationFactor);
+    create(2).unwrap();
+    let broker = cluster.node(0).broker();
+    let found = cluster.node(0).run(broker.describe_topic(&name("t2"), false)).unwrap();
+    for partition in found.partitions {
+        assert_eq!(partition.replicas.len(), 2);
+        assert_eq!(partition.replicas.first().copied(), partition.leader);
+        assert_eq!(partition.in_sync, partition.replicas);
+    }
+    cluster.stop_all();
+}
+
+#[test]
+fn numbers_are_given_once_to_a_disk() {
+    let mut cluster = Cluster::without_brokers(3);
+    cluster.machines.iter_mut().for_each(|machine| machine.options.node_number = None);
+    let number = |cluster: &Cluster, at: usize| {
+        let node = cluster.node(at);
+        node.run(node.broker().describe_cluster()).this_node
+    };
+    for (at, expected) in [(1, 0), (0, 1)] {
+        cluster.start_one(at);
+        assert_eq!(number(&cluster, at), expected);
+    }
+    cluster.stop(1);
+    cluster.start_one(2);
+    assert_eq!(number(&cluster, 2), 2);
+    cluster.start_one(1);
+    assert_eq!(number(&cluster, 1), 0);
     cluster.stop_all();
 }
 

@@ -58,7 +58,7 @@ impl World {
         make_durable_dir(&disk, &data_dir);
         let options = Options {
             node_name: "node".to_owned(),
-            node_number: 0,
+            node_number: Some(0),
             zone: None,
             data_dir,
             storage,
@@ -181,6 +181,9 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start(start: impl Future<Output = Result<Arc<Broker>, StartError>>) -> Result<Self, StartError> {
+        // `RUST_LOG=runnel_broker=debug` shows what brokers say. A second call changes nothing.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let broker = runtime.block_on(start)?;
         Ok(Self { runtime: Some(runtime), broker: Some(broker) })

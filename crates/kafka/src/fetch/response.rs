@@ -3,10 +3,12 @@
 //! Source: Kafka's `FetchResponse.json`, versions 4–18. Versions 12 and up are flexible.
 
 use bytes::{BufMut, BytesMut};
+use kafka_protocol::messages::produce_response::NodeEndpoint;
 use runnel_api::{Fetched, TopicKey};
 
 use crate::budget::Lease;
 use crate::header::Prefix;
+use crate::leaders::Leader;
 use crate::reply::{Rope, first_error};
 
 /// A fetch reply in our words.
@@ -17,19 +19,24 @@ pub(crate) struct Answer {
     pub(crate) session_id: i32,
     /// The partitions that have something to say.
     pub(crate) partitions: Vec<(TopicKey, i32, PartitionAnswer)>,
+    /// Where the leaders are that the partitions name.
+    pub(crate) endpoints: Vec<NodeEndpoint>,
 }
+
+/// First version whose replies say where leaders are (KIP-951).
+const WITH_ENDPOINTS: i16 = 16;
 
 /// What one partition says.
 pub(crate) enum PartitionAnswer {
     /// Positions and data.
     Data(Fetched),
-    /// An error code.
-    Failed(i16),
+    /// An error code, and who leads the partition if that is somebody else.
+    Failed(i16, Option<Leader>),
 }
 
 impl PartitionAnswer {
     pub(crate) const fn failed(code: i16) -> Self {
-        Self::Failed(code)
+        Self::Failed(code, None)
     }
 }
 
@@ -41,7 +48,7 @@ pub(crate) fn encode(request: Prefix, answer: Answer, lease: Lease) -> Rope {
     out.rope.lease = Some(lease);
     out.rope.error = first_error(answer.partitions.iter().map(|(_, _, p)| match p {
         PartitionAnswer::Data(_) => 0,
-        PartitionAnswer::Failed(code) => *code,
+        PartitionAnswer::Failed(code, _) => *code,
     }));
     out.put().put_i32(0); // throttle time
     if version >= 7 {
@@ -57,7 +64,7 @@ pub(crate) fn encode(request: Prefix, answer: Answer, lease: Lease) -> Rope {
         let group: Vec<_> = partitions.by_ref().take(size).collect();
         out.topic(group);
     }
-    out.no_tags();
+    out.endpoints(&answer.endpoints);
     out.rope
 }
 
@@ -83,7 +90,7 @@ impl Encoder {
             self.put().put_i32(index);
             match answer {
                 PartitionAnswer::Data(fetched) => self.data(fetched),
-                PartitionAnswer::Failed(code) => self.failure(code),
+                PartitionAnswer::Failed(code, leader) => self.failure(code, leader),
             }
         }
         self.no_tags();
@@ -109,10 +116,40 @@ impl Encoder {
         }
     }
 
-    fn failure(&mut self, code: i16) {
+    fn failure(&mut self, code: i16, leader: Option<Leader>) {
         self.positions(code, -1, -1, -1);
         self.length(0);
-        self.no_tags();
+        match leader {
+            Some(leader) if self.flexible => {
+                // One tagged field, number 1: id, epoch and no tagged fields of its own.
+                self.put().put_slice(&[1, 1, 9]);
+                self.put().put_i32(leader.id);
+                self.put().put_i32(leader.epoch);
+                self.put().put_u8(0);
+            }
+            _ => self.no_tags(),
+        }
+    }
+
+    /// The one tagged field of the reply, number 0: where leaders are.
+    fn endpoints(&mut self, endpoints: &[NodeEndpoint]) {
+        if self.version < WITH_ENDPOINTS || endpoints.is_empty() {
+            return self.no_tags();
+        }
+        let mut field = BytesMut::new();
+        put_varint(&mut field, endpoints.len() + 1);
+        for endpoint in endpoints {
+            field.put_i32(endpoint.node_id.0);
+            put_varint(&mut field, endpoint.host.len() + 1);
+            field.put_slice(endpoint.host.as_bytes());
+            field.put_i32(endpoint.port);
+            put_varint(&mut field, endpoint.rack.as_ref().map_or(0, |rack| rack.len() + 1));
+            field.put_slice(endpoint.rack.as_deref().unwrap_or_default().as_bytes());
+            field.put_u8(0);
+        }
+        self.put().put_slice(&[1, 0]);
+        self.varint(field.len());
+        self.put().put_slice(&field);
     }
 
     fn positions(&mut self, error: i16, high_watermark: i64, last_stable: i64, log_start: i64) {
@@ -154,12 +191,8 @@ impl Encoder {
         }
     }
 
-    fn varint(&mut self, mut n: usize) {
-        while n >= 0x80 {
-            self.put().put_u8((n & 0x7f) as u8 | 0x80);
-            n >>= 7;
-        }
-        self.put().put_u8(n as u8);
+    fn varint(&mut self, n: usize) {
+        put_varint(self.put(), n);
     }
 
     fn no_tags(&mut self) {
@@ -167,4 +200,12 @@ impl Encoder {
             self.put().put_u8(0);
         }
     }
+}
+
+fn put_varint(out: &mut BytesMut, mut n: usize) {
+    while n >= 0x80 {
+        out.put_u8((n & 0x7f) as u8 | 0x80);
+        n >>= 7;
+    }
+    out.put_u8(n as u8);
 }

@@ -23,7 +23,7 @@ impl Config {
     pub(crate) fn broker_options(&self) -> anyhow::Result<Options> {
         Ok(Options {
             node_name: self.node.id.clone(),
-            node_number: self.node.number,
+            node_number: Some(self.node.number),
             zone: self.node.zone.clone(),
             data_dir: self.node.data_dir.clone(),
             storage: self.storage_options(),

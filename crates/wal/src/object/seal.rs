@@ -35,6 +35,15 @@ pub async fn seal(bucket: &Bucket, lane: Uuid, session: u64, fail: &FailPoints) 
     seal_from(bucket, lane, session, first, fail).await
 }
 
+/// Whether a lane has ended. Of one that has not when this is asked, nobody else goes on with what its owner leads: whoever
+/// does reads the header's end first.
+///
+/// # Errors
+/// `Unavailable` while the bucket does not answer, `Corrupt` or `Unsupported` for a header that cannot be read.
+pub async fn is_sealed(bucket: &Bucket, lane: Uuid) -> Result<bool, Error> {
+    Ok(header::load(bucket, lane).await?.is_none_or(|header| header.end.is_some()))
+}
+
 /// Seals a lane whose slots in front of `position` are, or were, all there.
 pub(crate) async fn seal_from(
     bucket: &Bucket,

@@ -56,7 +56,7 @@ impl Cluster {
     /// Another machine, whose broker has this number.
     pub(crate) fn add_machine(&mut self, number: i32) {
         let mut machine = Machine::new(&self.world, &self.meta, i32::try_from(self.machines.len()).unwrap());
-        machine.options.node_number = number;
+        machine.options.node_number = Some(number);
         self.machines.push(machine);
     }
 
@@ -182,7 +182,7 @@ impl Cluster {
 impl Machine {
     fn new(world: &World, meta: &Arc<Embedded>, number: i32) -> Self {
         let mut options = world.options.clone();
-        options.node_number = number;
+        options.node_number = Some(number);
         options.node_name = format!("node-{number}");
         options.data_dir = world.path(&format!("data-{number}"));
         let disk = SimDisk::new(u64::try_from(number).unwrap());
