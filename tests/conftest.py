@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from harness.broker import Broker
+from harness.cluster import Cluster
 from harness.drivers import Driver
 from harness.s3 import S3Server
 
@@ -32,6 +33,22 @@ def make_broker(tmp_path):
 def broker(make_broker):
     """A broker with the defaults, ready."""
     return make_broker().start()
+
+
+@pytest.fixture
+def make_cluster(tmp_path):
+    """Makes clusters, not started; ends them, with their servers, and fails on errors in the logs of brokers."""
+    made, number = [], itertools.count()
+
+    def make(brokers=3, settings=None):
+        made.append(Cluster(tmp_path / f"cluster{next(number)}", brokers, settings))
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        cluster.close()
+    for cluster in made:
+        assert not cluster.unexpected_errors(), cluster.unexpected_errors()[:5]
 
 
 @pytest.fixture

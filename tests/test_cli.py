@@ -385,8 +385,8 @@ def test_a_stall_counts_against_every_record_that_waited(make_broker, cli):
     bench = subprocess.Popen([binary(), "bench", "produce", "--rate", "100", "--duration", "2s", "-o", "json"], env=env,
                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     wait_until(lambda: (broker.metric("runnel_produce_records_total") or 0) > 20, "the load has begun")
-    os.kill(broker.process.pid, signal.SIGSTOP)
+    broker.pause()
     time.sleep(0.5)
-    os.kill(broker.process.pid, signal.SIGCONT)
+    broker.resume()
     latency = json.loads(bench.communicate(timeout=30)[0])["produce"]["latency_ms"]
     assert latency["max"] > 450 and latency["p90"] > 200

@@ -110,6 +110,24 @@ def test_a_bucket_that_refuses(make_broker, s3, examine):
         assert failed == ["bucket list"] and says in findings["bucket list"]["detail"], findings
 
 
+def test_etcd_is_asked(make_cluster, examine):
+    cluster = make_cluster(brokers=1).start_servers()
+    broker, check = cluster.brokers[0], "metadata.url"
+    failed, findings = examine(broker)
+    assert not failed and f"etcd at {cluster.etcd.address} answers" in findings[check]["detail"], findings
+    cluster.etcd.pause()
+    failed, findings = examine(broker)
+    assert failed == [check] and "start etcd" in findings[check]["advice"], findings
+    cluster.etcd.resume()
+    assert not examine(broker)[0]
+    cluster.etcd.stop()
+    assert examine(broker)[0] == [check]
+    cluster.etcd.start()
+    assert not examine(broker)[0]
+    broker.settings["GRPC__ADVERTISE"] = "no-such-host.invalid:9093"
+    assert examine(broker)[0] == ["grpc.advertise"]
+
+
 def test_dangers_are_warned_of(make_broker, examine):
     broker = make_broker({"KAFKA__LISTEN": f"0.0.0.0:{free_port()}", "SECURITY__INSECURE": "true",
                           "KAFKA__ADVERTISE": "localhost:9092", "WAL__MAX_UNSHIPPED": "1000TiB"})

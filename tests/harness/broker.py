@@ -16,14 +16,15 @@ def binary():
 
 
 class Broker:
-    """Settings are given as environment variables without their prefix: `settings={"SEGMENT__MAX_AGE": "1s"}`."""
+    """Settings are given as environment variables without their prefix: `settings={"SEGMENT__MAX_AGE": "1s"}`;
+    `ports` are those of Kafka, gRPC and HTTP."""
 
-    def __init__(self, directory, settings=None):
+    def __init__(self, directory, settings=None, ports=None):
         self.directory = pathlib.Path(directory)
         self.data = self.directory / "data"
         self.bucket = self.data / "bucket"
         self.log_file = self.directory / "broker.log"
-        self.kafka_port, self.grpc_port, self.http_port = free_port(), free_port(), free_port()
+        self.kafka_port, self.grpc_port, self.http_port = ports or [free_port() for _ in range(3)]
         self.address = f"127.0.0.1:{self.kafka_port}"
         self.grpc_address = f"127.0.0.1:{self.grpc_port}"
         self.settings = {
@@ -64,7 +65,8 @@ class Broker:
         """Returns when `/readyz` answers 200."""
         def ready():
             if self.process.poll() is not None:
-                raise AssertionError(f"the broker exited with {self.process.returncode}:\n{self.log()[-4000:]}")
+                raise AssertionError(f"the broker exited with {self.process.returncode}; the end of {self.log_file}:\n"
+                                     f"{self.log()[-4000:]}")
             return self.http("/readyz")[0] == 200
         wait_until(ready, "ready", seconds)
 
@@ -96,6 +98,14 @@ class Broker:
         """SIGTERM; the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
+
+    def pause(self):
+        """From now on it does nothing, and its connections stay open."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        """Ends `pause`."""
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self):
         """SIGKILL; returns when it is gone."""

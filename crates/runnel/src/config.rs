@@ -1,6 +1,7 @@
 //! Settings: defaults < TOML file < environment (`RUNNEL_<SECTION>__<KEY>`) < `--set`.
 
 mod docs;
+mod metadata;
 mod values;
 mod wiring;
 
@@ -14,6 +15,7 @@ use figment::value::{Dict, Value};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use docs::{SETTINGS, Setting};
+pub(crate) use metadata::MetadataStore;
 pub(crate) use values::{ByteSize, Retention, Span};
 use values::{lenient, lenient_option};
 
@@ -26,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) storage: Storage,
     pub(crate) metadata: Metadata,
+    pub(crate) cluster: Cluster,
     pub(crate) wal: Wal,
     pub(crate) segment: Segment,
     pub(crate) cache: Cache,
@@ -41,8 +44,8 @@ pub(crate) struct Config {
 pub(crate) struct Node {
     #[serde(deserialize_with = "lenient")]
     pub(crate) id: String,
-    #[serde(deserialize_with = "lenient")]
-    pub(crate) number: i32,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) number: Option<i32>,
     #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
     pub(crate) zone: Option<String>,
     pub(crate) data_dir: PathBuf,
@@ -64,6 +67,8 @@ pub(crate) struct Kafka {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Grpc {
     pub(crate) listen: SocketAddr,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) advertise: Option<String>,
     pub(crate) max_message: ByteSize,
     pub(crate) max_inflight: ByteSize,
     #[serde(deserialize_with = "lenient")]
@@ -99,11 +104,32 @@ pub(crate) struct Storage {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Metadata {
     pub(crate) url: String,
+    pub(crate) etcd: MetadataEtcd,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct MetadataEtcd {
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<PathBuf>,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) cert: Option<PathBuf>,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<PathBuf>,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Cluster {
+    pub(crate) lease_ttl: Span,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Wal {
-    pub(crate) durability: String,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) durability: Option<String>,
     pub(crate) object: WalObject,
     pub(crate) max_unflushed: ByteSize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -195,7 +221,7 @@ impl Default for Config {
         use std::time::Duration;
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Self {
-            node: Node { id: host_name(), number: 0, zone: None, data_dir: "runnel-data".into() },
+            node: Node { id: host_name(), number: None, zone: None, data_dir: "runnel-data".into() },
             kafka: Kafka {
                 listen: local(9092),
                 advertise: None,
@@ -207,6 +233,7 @@ impl Default for Config {
             },
             grpc: Grpc {
                 listen: local(9093),
+                advertise: None,
                 max_message: ByteSize(16 << 20),
                 max_inflight: ByteSize(256 << 20),
                 max_connections: 10_000,
@@ -224,9 +251,10 @@ impl Default for Config {
                 secret_access_key: None,
                 allow_http: false,
             },
-            metadata: Metadata { url: "embedded".into() },
+            metadata: Metadata { url: metadata::EMBEDDED.into(), etcd: MetadataEtcd::default() },
+            cluster: Cluster { lease_ttl: Span(Duration::from_secs(9)) },
             wal: Wal {
-                durability: "local".into(),
+                durability: None,
                 object: WalObject { interval: Span(Duration::from_millis(100)), max_bytes: ByteSize(8 << 20) },
                 max_unflushed: ByteSize(64 << 20),
                 max_unshipped: None,
@@ -300,20 +328,21 @@ impl Config {
 
     /// Makes paths absolute, fills what is derived and refuses what cannot work.
     fn checked(mut self) -> anyhow::Result<Self> {
+        self.settle_metadata()?;
         self.node.data_dir = std::path::absolute(&self.node.data_dir).context("node.data_dir")?;
         let url = match self.storage.url.take() {
             None => format!("file://{}", self.node.data_dir.join("bucket").display()),
             Some(url) => absolute_url(&url)?,
         };
         self.storage.url = Some(url);
-        if self.metadata.url != "embedded" {
-            bail!("metadata.url = `{}`: this release knows `embedded` only", self.metadata.url);
+        if self.cluster.lease_ttl.0.as_secs() < 1 {
+            bail!("cluster.lease_ttl = {}: expected at least 1s", self.cluster.lease_ttl);
         }
         if self.kafka.advertise_mode != "broker" {
             bail!("kafka.advertise_mode = `{}`: this release knows `broker` only", self.kafka.advertise_mode);
         }
-        if !matches!(self.wal.durability.as_str(), "local" | "object") {
-            bail!("wal.durability = `{}`: expected `local` or `object`", self.wal.durability);
+        if !matches!(self.durability(), "local" | "object") {
+            bail!("wal.durability = `{}`: expected `local` or `object`", self.durability());
         }
         if !(1..=10_000).contains(&self.wal.object.interval.0.as_millis()) {
             bail!("wal.object.interval = {}: expected 1ms to 10s", self.wal.object.interval);
@@ -373,8 +402,8 @@ impl Config {
         if self.node.id.is_empty() {
             bail!("node.id is empty");
         }
-        if self.node.number < 0 {
-            bail!("node.number = {}: expected 0 or more", self.node.number);
+        if self.number() < 0 {
+            bail!("node.number = {}: expected 0 or more", self.number());
         }
         crate::telemetry::filter(&self.log)?;
         crate::telemetry::check(&self.telemetry)?;
@@ -398,10 +427,22 @@ impl Config {
         self.storage.url.as_deref().unwrap_or_default()
     }
 
+    /// `node.number`, which [`Config::load`] always fills.
+    pub(crate) fn number(&self) -> i32 {
+        self.node.number.unwrap_or_default()
+    }
+
+    /// `wal.durability`, which [`Config::load`] always fills.
+    pub(crate) fn durability(&self) -> &str {
+        self.wal.durability.as_deref().unwrap_or_default()
+    }
+
     /// A copy whose secrets are masked, for printing.
     pub(crate) fn masked(&self) -> Self {
         let mut masked = self.clone();
-        for secret in [&mut masked.storage.access_key_id, &mut masked.storage.secret_access_key] {
+        let storage = &mut masked.storage;
+        let secrets = [&mut storage.access_key_id, &mut storage.secret_access_key, &mut masked.metadata.etcd.password];
+        for secret in secrets {
             if secret.is_some() {
                 *secret = Some("********".into());
             }

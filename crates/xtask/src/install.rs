@@ -41,6 +41,13 @@ pub(crate) fn for_demo(with_s3: bool) -> Result<()> {
     Ok(())
 }
 
+/// What a cluster on this machine needs; its script asks for Python alone.
+pub(crate) fn for_cluster() -> Result<()> {
+    system::install(&system::PYTHON)?;
+    s3::install()?;
+    etcd::install()
+}
+
 /// What the benchmarks need; returns the folder of Apache Kafka's jars.
 pub(crate) fn for_bench() -> Result<PathBuf> {
     system::install(&system::TESTS)?;

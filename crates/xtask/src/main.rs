@@ -1,12 +1,13 @@
 //! Development commands, run as `cargo xtask <verb>`.
 //!
 //! Owns: what the tests and the demo need on a machine (`install`), the whole test run (`test`), the rules that the
-//! compiler does not know (`tidy`), the main job on real data (`demo`), the comparison with Apache Kafka (`bench`) and the
-//! tarball of a release (`dist`). Not part of the product.
+//! compiler does not know (`tidy`), the main job on real data (`demo`), a cluster to try (`cluster`), the comparison with
+//! Apache Kafka (`bench`) and the tarball of a release (`dist`). Not part of the product.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods)] // a command-line tool: it prints, and measures real time
 
 mod bench;
+mod cluster;
 mod demo;
 mod dist;
 mod install;
@@ -36,6 +37,8 @@ enum Verb {
     Tidy,
     /// Run the main job on real data: produce, consume, stop, query the Parquet, start again
     Demo(demo::Args),
+    /// Run a cluster on this machine, with etcd and an S3 server, until Ctrl-C
+    Cluster(cluster::Args),
     /// Make the tarball that is published: binary, completions, settings, systemd unit
     Dist(dist::Args),
     /// Measure runnel beside Apache Kafka and write docs/performance.md
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Tidy => tidy::run(),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Cluster(args) => cluster::run(&args),
         Verb::Dist(args) => dist::run(&args),
         Verb::Bench(args) => bench::run(&args),
     };

@@ -5,6 +5,7 @@
 
 mod bucket;
 mod data;
+mod etcd;
 mod knock;
 mod machine;
 mod ports;
@@ -75,6 +76,7 @@ async fn examine(config: &Config, report: &mut Report) {
     data::disk(config, &*ports.clock, report);
     ports::listeners(config, &tenant, report).await;
     ports::advertised(config, &tenant, report).await;
+    etcd::answers(config, report).await;
     if bucket::abilities(&config.storage_options(), &*ports.clock, report).await {
         bucket::identity(&config.node.data_dir, &config.storage_options(), &ports, report).await;
     }

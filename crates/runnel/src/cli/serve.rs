@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use super::Settings;
-use crate::config::Config;
+use crate::config::{Config, MetadataStore};
 use crate::{open_files, telemetry};
 
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
@@ -38,6 +38,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let http_listener = bind("http.listen", config.http.listen).await?;
     let (kafka_at, grpc_at) = (kafka_listener.local_addr()?, grpc_listener.local_addr()?);
     let http_at = http_listener.local_addr()?;
+    refuse_cluster(&config, kafka_at, grpc_at)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
@@ -45,6 +46,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         data_dir = %config.node.data_dir.display(),
         storage = config.storage_url(),
+        metadata = config.metadata.url,
         "starting"
     );
     let broker = tokio::select! {
@@ -98,6 +100,21 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Brokers that share an etcd can be described by settings, and are not wired yet.
+fn refuse_cluster(config: &Config, kafka: SocketAddr, grpc: SocketAddr) -> anyhow::Result<()> {
+    let MetadataStore::Etcd(etcd) = config.metadata_store()? else { return Ok(()) };
+    let told = config.advertised(kafka, grpc)?;
+    anyhow::bail!(
+        "metadata.url: clusters are not wired yet (etcd at {}, keys below `{}`, lease of {}; others would be told of \
+         {} for Kafka and {} for gRPC): set metadata.url = embedded",
+        etcd.endpoints.join(" and "),
+        etcd.prefix,
+        config.cluster.lease_ttl,
+        told.kafka,
+        told.grpc,
+    )
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -16,14 +16,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("node.id", "The broker's name, for people. Default: the host name."),
     s(
         "node.number",
-        "The number that clients know the broker by, Kafka's `node.id`. What was set on a broker by its number stays with the number.",
+        "The number that clients know the broker by, Kafka's `node.id`. What was set on a broker by its number stays with the number. Default: 0; of brokers that share an etcd each must be given its own.",
     ),
     s("node.zone", "The zone the broker runs in, reported to clients as its rack."),
     s("node.data_dir", "Folder of the write-ahead log, the disk cache and the embedded metadata."),
     s("kafka.listen", "Address of the Kafka listener. Beyond loopback it needs `security.insecure = true`."),
     s(
         "kafka.advertise",
-        "host:port that clients are told to use. Default: the listener; for a wildcard listener the address that the client dialled.",
+        "host:port that clients are told to use. Default: the listener; for a wildcard listener the address that the client dialled. Needed for a wildcard listener where brokers share an etcd.",
     ),
     s(
         "kafka.advertise_mode",
@@ -34,6 +34,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("kafka.max_connections", "Connections accepted at once."),
     s("kafka.idle_timeout", "A connection that is silent this long is closed."),
     s("grpc.listen", "Address of the gRPC listener. Beyond loopback it needs `security.insecure = true`."),
+    s(
+        "grpc.advertise",
+        "host:port under which other brokers tell clients of this one. Default: the listener. Needed for a wildcard listener where brokers share an etcd.",
+    ),
     s("grpc.max_message", "Largest request message accepted by the producer service; the others take 1MiB."),
     s(
         "grpc.max_inflight",
@@ -54,10 +58,25 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: "storage.access_key_id", doc: "Access key. AWS_ACCESS_KEY_ID is honoured.", secret: true },
     Setting { key: "storage.secret_access_key", doc: "Secret key. AWS_SECRET_ACCESS_KEY is honoured.", secret: true },
     s("storage.allow_http", "Whether the endpoint may be plain HTTP."),
-    s("metadata.url", "Where leadership and topics are agreed on: `embedded` (one node)."),
+    s(
+        "metadata.url",
+        "Where leadership and topics are agreed on: `embedded` (one broker, in its data directory) or `etcd://host1:2379,host2:2379/prefix` (all brokers with the same one are a cluster). The prefix of all keys is `runnel` if none is given.",
+    ),
+    s(
+        "metadata.etcd.ca",
+        "File (PEM) of who signed the certificates of etcd. This or `metadata.etcd.cert` turns TLS on.",
+    ),
+    s("metadata.etcd.cert", "File (PEM) of the broker's own certificate, where etcd asks for one."),
+    s("metadata.etcd.key", "File (PEM) of that certificate's key."),
+    s("metadata.etcd.user", "User of etcd, where it asks for one."),
+    Setting { key: "metadata.etcd.password", doc: "That user's password.", secret: true },
+    s(
+        "cluster.lease_ttl",
+        "How long etcd may hear nothing of a broker before the others take over what it leads. Shorter is sooner, and mistakes a pause or a slow network for a death more often.",
+    ),
     s(
         "wal.durability",
-        "Default durability of topics: `local` (synced to this broker's disk before the acknowledgement) or `object` (in the bucket).",
+        "Durability of topics that do not say: `local` (synced to this broker's disk before the acknowledgement) or `object` (in the bucket). Default: `local`; `object` where brokers share an etcd.",
     ),
     s(
         "wal.object.interval",

@@ -139,12 +139,14 @@ where
 }
 
 /// As [`lenient`], for a setting that may be absent; empty text counts as absent.
-pub(crate) fn lenient_option<'de, D>(deserializer: D) -> Result<Option<String>, D::Error>
+pub(crate) fn lenient_option<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
+    T: FromStr,
+    T::Err: fmt::Display,
 {
     let text: Option<Lenient> = Option::deserialize(deserializer)?;
-    Ok(text.map(|t| t.0).filter(|t| !t.is_empty()))
+    text.filter(|text| !text.0.is_empty()).map(|text| text.0.parse().map_err(de::Error::custom)).transpose()
 }
 
 struct Lenient(String);

@@ -23,12 +23,12 @@ impl Config {
     pub(crate) fn broker_options(&self) -> anyhow::Result<Options> {
         Ok(Options {
             node_name: self.node.id.clone(),
-            node_number: Some(self.node.number),
+            node_number: self.node.number,
             zone: self.node.zone.clone(),
             data_dir: self.node.data_dir.clone(),
             storage: self.storage_options(),
             wal: WalOptions {
-                in_bucket: self.wal.durability == "object",
+                in_bucket: self.durability() == "object",
                 object_max_bytes: self.wal.object.max_bytes.0,
                 object_interval: self.wal.object.interval.0,
                 max_unflushed: self.wal.max_unflushed.0,

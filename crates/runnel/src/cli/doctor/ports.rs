@@ -65,38 +65,48 @@ fn is_ours(setting: &str, holder: &Holder, tenant: &Tenant) -> bool {
         }
 }
 
-/// The address that clients are told to use.
+/// The addresses that clients are told to use.
 pub(super) async fn advertised(config: &Config, tenant: &Tenant, report: &mut Report) {
-    const CHECK: &str = "kafka.advertise";
     let listen = config.kafka.listen;
-    let Some(advertised) = &config.kafka.advertise else {
-        return match (listen.ip().is_unspecified(), listen.ip().is_loopback()) {
-            (true, _) => report.ok(CHECK, "clients are told the address that they dialled"),
-            (_, true) => report.ok(CHECK, format!("{listen}: clients on this machine only")),
-            _ => report.ok(CHECK, listen.to_string()),
-        };
-    };
+    match &config.kafka.advertise {
+        Some(advertised) => told("kafka.advertise", advertised, listen, tenant, report).await,
+        None => not_told("kafka.advertise", listen, report),
+    }
+    if let Some(advertised) = &config.grpc.advertise {
+        told("grpc.advertise", advertised, config.grpc.listen, tenant, report).await;
+    }
+}
+
+fn not_told(check: &str, listen: SocketAddr, report: &mut Report) {
+    match (listen.ip().is_unspecified(), listen.ip().is_loopback()) {
+        (true, _) => report.ok(check, "clients are told the address that they dialled"),
+        (_, true) => report.ok(check, format!("{listen}: clients on this machine only")),
+        _ => report.ok(check, listen.to_string()),
+    }
+}
+
+async fn told(check: &str, advertised: &str, listen: SocketAddr, tenant: &Tenant, report: &mut Report) {
     let found: Vec<SocketAddr> = match tokio::net::lookup_host(advertised).await {
         Ok(found) => found.collect(),
         Err(error) => {
-            let advice = "set kafka.advertise to a name that clients can resolve, or to an IP address";
-            return report.fail(CHECK, format!("{advertised} does not resolve: {error}"), advice);
+            let advice = format!("set {check} to a name that clients can resolve, or to an IP address");
+            return report.fail(check, format!("{advertised} does not resolve: {error}"), advice);
         }
     };
     let shown: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
     let shown = format!("{advertised} resolves to {}", shown.join(", "));
     if found.iter().all(|address| address.ip().is_loopback()) && !listen.ip().is_loopback() {
         let advice = "clients on other machines would dial themselves: advertise an address of this machine";
-        return report.warn(CHECK, shown, advice);
+        return report.warn(check, shown, advice);
     }
     if !tenant.running {
-        return report.ok(CHECK, format!("{shown}; whether it leads here shows once the broker runs"));
+        return report.ok(check, format!("{shown}; whether it leads here shows once the broker runs"));
     }
-    match tokio::time::timeout(PATIENCE, TcpStream::connect(advertised.as_str())).await {
-        Ok(Ok(_)) => report.ok(CHECK, format!("{shown} and takes connections")),
+    match tokio::time::timeout(PATIENCE, TcpStream::connect(advertised)).await {
+        Ok(Ok(_)) => report.ok(check, format!("{shown} and takes connections")),
         _ => {
-            let advice = "clients must reach it: look at port mappings and firewalls, or correct kafka.advertise";
-            report.warn(CHECK, format!("{shown} and does not take connections from here"), advice);
+            let advice = format!("clients must reach it: look at port mappings and firewalls, or correct {check}");
+            report.warn(check, format!("{shown} and does not take connections from here"), advice);
         }
     }
 }
