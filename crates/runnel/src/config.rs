@@ -28,7 +28,6 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) storage: Storage,
     pub(crate) metadata: Metadata,
-    pub(crate) cluster: Cluster,
     pub(crate) wal: Wal,
     pub(crate) segment: Segment,
     pub(crate) cache: Cache,
@@ -104,6 +103,8 @@ pub(crate) struct Storage {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Metadata {
     pub(crate) url: String,
+    /// Of brokers that share a store.
+    pub(crate) lease_ttl: Span,
     pub(crate) etcd: MetadataEtcd,
 }
 
@@ -119,11 +120,6 @@ pub(crate) struct MetadataEtcd {
     pub(crate) user: Option<String>,
     #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
     pub(crate) password: Option<String>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Cluster {
-    pub(crate) lease_ttl: Span,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -145,7 +141,8 @@ pub(crate) struct WalObject {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Segment {
     pub(crate) max_bytes: ByteSize,
-    pub(crate) max_age: Span,
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub(crate) max_age: Option<Span>,
     pub(crate) merge_bytes: ByteSize,
     pub(crate) merge_after: Span,
 }
@@ -251,8 +248,11 @@ impl Default for Config {
                 secret_access_key: None,
                 allow_http: false,
             },
-            metadata: Metadata { url: metadata::EMBEDDED.into(), etcd: MetadataEtcd::default() },
-            cluster: Cluster { lease_ttl: Span(Duration::from_secs(9)) },
+            metadata: Metadata {
+                url: metadata::EMBEDDED.into(),
+                lease_ttl: Span(Duration::from_secs(3)),
+                etcd: MetadataEtcd::default(),
+            },
             wal: Wal {
                 durability: None,
                 object: WalObject { interval: Span(Duration::from_millis(100)), max_bytes: ByteSize(8 << 20) },
@@ -261,7 +261,7 @@ impl Default for Config {
             },
             segment: Segment {
                 max_bytes: ByteSize(64 << 20),
-                max_age: Span(Duration::from_secs(60)),
+                max_age: None,
                 merge_bytes: ByteSize(256 << 20),
                 merge_after: Span(Duration::from_secs(120)),
             },
@@ -335,8 +335,8 @@ impl Config {
             Some(url) => absolute_url(&url)?,
         };
         self.storage.url = Some(url);
-        if self.cluster.lease_ttl.0.as_secs() < 1 {
-            bail!("cluster.lease_ttl = {}: expected at least 1s", self.cluster.lease_ttl);
+        if self.metadata.lease_ttl.0.as_secs() < 1 {
+            bail!("metadata.lease_ttl = {}: expected at least 1s", self.metadata.lease_ttl);
         }
         if self.kafka.advertise_mode != "broker" {
             bail!("kafka.advertise_mode = `{}`: this release knows `broker` only", self.kafka.advertise_mode);
@@ -389,8 +389,8 @@ impl Config {
         if !matches!(self.segment.merge_bytes.0, 0 | 0x10_0000..=0x4000_0000) {
             bail!("segment.merge_bytes = {}: expected 1MiB to 1GiB, or 0 to merge nothing", self.segment.merge_bytes);
         }
-        if self.segment.max_age.0.as_millis() < 100 {
-            bail!("segment.max_age = {}: expected at least 100ms", self.segment.max_age);
+        if let Some(age) = self.segment.max_age.filter(|age| age.0.as_millis() < 100) {
+            bail!("segment.max_age = {age}: expected at least 100ms");
         }
         for (name, size) in
             [("wal.max_unflushed", Some(self.wal.max_unflushed)), ("wal.max_unshipped", self.wal.max_unshipped)]
@@ -402,8 +402,8 @@ impl Config {
         if self.node.id.is_empty() {
             bail!("node.id is empty");
         }
-        if self.number() < 0 {
-            bail!("node.number = {}: expected 0 or more", self.number());
+        if let Some(number) = self.node.number.filter(|number| *number < 0) {
+            bail!("node.number = {number}: expected 0 or more");
         }
         crate::telemetry::filter(&self.log)?;
         crate::telemetry::check(&self.telemetry)?;
@@ -425,11 +425,6 @@ impl Config {
     /// `storage.url`, which [`Config::load`] always fills.
     pub(crate) fn storage_url(&self) -> &str {
         self.storage.url.as_deref().unwrap_or_default()
-    }
-
-    /// `node.number`, which [`Config::load`] always fills.
-    pub(crate) fn number(&self) -> i32 {
-        self.node.number.unwrap_or_default()
     }
 
     /// `wal.durability`, which [`Config::load`] always fills.

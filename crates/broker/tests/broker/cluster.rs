@@ -227,8 +227,8 @@ fn a_replication_factor_is_reported_and_moves_nothing() {
     };
     assert_eq!(create(3).unwrap_err().kind, ErrorKind::InvalidReplicationFactor);
     create(2).unwrap();
-    let broker = cluster.node(0).broker();
-    let found = cluster.node(0).run(broker.describe_topic(&name("t2"), false)).unwrap();
+    let describe = cluster.node(0).broker();
+    let found = cluster.node(0).run(async move { describe.describe_topic(&name("t2"), false).await }).unwrap();
     for partition in found.partitions {
         assert_eq!(partition.replicas.len(), 2);
         assert_eq!(partition.replicas.first().copied(), partition.leader);

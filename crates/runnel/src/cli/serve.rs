@@ -1,15 +1,18 @@
 //! `runnel serve`: wires the ports, the broker and the front doors together and waits for the signal to stop.
 
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::Context;
-use runnel_broker::{Broker, Ports};
+use anyhow::{Context, bail};
+use runnel_broker::{Broker, ClusterOptions, HostPort, Ports};
+use runnel_metastore::Etcd;
 use runnel_runtime::disk::StdDisk;
 use runnel_runtime::{FailPoints, Shutdown, SystemClock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Settings;
 use crate::config::{Config, MetadataStore};
@@ -22,15 +25,24 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let traces = telemetry::start(&config)?;
     drop(entered);
     open_files::raise_limit();
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(&config));
     // Last, so that the spans of the stop itself are sent too.
     if let Some(traces) = traces {
         traces.stop();
     }
-    served
+    let Some(reason) = served? else { return Ok(()) };
+    if config.is_alone() {
+        bail!("{reason}");
+    }
+    // What was taken for dead can come back as a new session, and nobody need be called for that.
+    warn!(reason, "starts again");
+    drop(runtime);
+    let error = Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).exec();
+    Err(error).context(reason)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+/// Serves until it is told to stop, or cannot go on for the reason that is returned.
+async fn serve(config: &Config) -> anyhow::Result<Option<String>> {
     let metrics = telemetry::start_metrics()?;
     // Bound before the broker opens its data: a port in use is the commonest mistake and should cost nothing.
     let kafka_listener = bind("kafka.listen", config.kafka.listen).await?;
@@ -38,7 +50,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let http_listener = bind("http.listen", config.http.listen).await?;
     let (kafka_at, grpc_at) = (kafka_listener.local_addr()?, grpc_listener.local_addr()?);
     let http_at = http_listener.local_addr()?;
-    refuse_cluster(&config, kafka_at, grpc_at)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
@@ -50,9 +61,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         "starting"
     );
     let broker = tokio::select! {
-        started = Broker::start(config.broker_options()?, ports()?) => started?,
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
+        started = start(config, kafka_at, grpc_at) => started?,
+        _ = terminate.recv() => return Ok(None),
+        _ = interrupt.recv() => return Ok(None),
     };
 
     let doors = Shutdown::new();
@@ -93,28 +104,23 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     kafka.await.context("the Kafka front door")??;
     grpc.await.context("the gRPC front door")??;
     http.await.context("the HTTP front door")??;
-    match failed {
-        Some(reason) => anyhow::bail!("{reason}"),
-        None => {
-            info!(unshipped_partitions = report.unshipped_partitions, "stopped");
-            Ok(())
-        }
+    if failed.is_none() {
+        info!(unshipped_partitions = report.unshipped_partitions, "stopped");
     }
+    Ok(failed)
 }
 
-/// Brokers that share an etcd can be described by settings, and are not wired yet.
-fn refuse_cluster(config: &Config, kafka: SocketAddr, grpc: SocketAddr) -> anyhow::Result<()> {
-    let MetadataStore::Etcd(etcd) = config.metadata_store()? else { return Ok(()) };
+/// Starts the broker, alone or as one of several.
+async fn start(config: &Config, kafka: SocketAddr, grpc: SocketAddr) -> anyhow::Result<Arc<Broker>> {
+    let options = config.broker_options()?;
+    let MetadataStore::Etcd(etcd) = config.metadata_store()? else {
+        return Ok(Broker::start(options, ports()?).await?);
+    };
     let told = config.advertised(kafka, grpc)?;
-    anyhow::bail!(
-        "metadata.url: clusters are not wired yet (etcd at {}, keys below `{}`, lease of {}; others would be told of \
-         {} for Kafka and {} for gRPC): set metadata.url = embedded",
-        etcd.endpoints.join(" and "),
-        etcd.prefix,
-        config.cluster.lease_ttl,
-        told.kafka,
-        told.grpc,
-    )
+    let address = |at: runnel_kafka::HostPort| HostPort { host: at.host, port: at.port };
+    let cluster =
+        ClusterOptions { lease_ttl: config.metadata.lease_ttl.0, kafka: address(told.kafka), grpc: address(told.grpc) };
+    Ok(Broker::join(Arc::new(Etcd::connect(&etcd)?), options, cluster, ports()?).await?)
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

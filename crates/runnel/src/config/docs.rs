@@ -16,7 +16,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("node.id", "The broker's name, for people. Default: the host name."),
     s(
         "node.number",
-        "The number that clients know the broker by, Kafka's `node.id`. What was set on a broker by its number stays with the number. Default: 0; of brokers that share an etcd each must be given its own.",
+        "The number that clients know the broker by, Kafka's `node.id`. What was set on a broker by its number stays with the number. Default: 0; a broker that shares an etcd is given the lowest that is free, and keeps it with its data directory.",
     ),
     s("node.zone", "The zone the broker runs in, reported to clients as its rack."),
     s("node.data_dir", "Folder of the write-ahead log, the disk cache and the embedded metadata."),
@@ -71,7 +71,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("metadata.etcd.user", "User of etcd, where it asks for one."),
     Setting { key: "metadata.etcd.password", doc: "That user's password.", secret: true },
     s(
-        "cluster.lease_ttl",
+        "metadata.lease_ttl",
         "How long etcd may hear nothing of a broker before the others take over what it leads. Shorter is sooner, and mistakes a pause or a slow network for a death more often.",
     ),
     s(
@@ -89,7 +89,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Bytes that may wait for the bucket before produce waits. Default: 4GiB or a quarter of the disk, whichever is less.",
     ),
     s("segment.max_bytes", "Raw size at which a segment is sealed and shipped."),
-    s("segment.max_age", "Age of the first unshipped record at which a segment is sealed and shipped."),
+    s(
+        "segment.max_age",
+        "Age of the first unshipped record at which a segment is sealed and shipped. Default: 1m; 5m for brokers that share an etcd.",
+    ),
     s(
         "segment.merge_bytes",
         "Size of the objects that small segments of a partition and day are merged into; 0 turns merging off.",

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use runnel_kafka::HostPort;
 use runnel_metastore::{EtcdOptions, EtcdTls};
 
-use super::Config;
+use super::{Config, Span};
 
 /// `metadata.url` of a broker that is alone.
 pub(super) const EMBEDDED: &str = "embedded";
@@ -16,6 +17,11 @@ const SCHEME: &str = "etcd://";
 
 /// Prefix of the keys in etcd where the URL has none.
 const PREFIX: &str = "runnel";
+
+/// `segment.max_age` unless it is set. What waits in the bucket's log is as safe as in a segment, and fewer segments are
+/// better ones.
+const MAX_AGE: Duration = Duration::from_secs(60);
+const MAX_AGE_SHARED: Duration = Duration::from_secs(5 * 60);
 
 /// Where leadership and topics are agreed on.
 pub(crate) enum MetadataStore {
@@ -40,22 +46,20 @@ impl Config {
         {
             parse(setting, address.as_deref())?;
         }
-        let alone = self.metadata.url == EMBEDDED;
+        let alone = self.is_alone();
         if !alone {
             self.check_shared()?;
         }
-        self.node.number.get_or_insert_default();
+        if alone {
+            self.node.number.get_or_insert_default();
+        }
+        let max_age = if alone { MAX_AGE } else { MAX_AGE_SHARED };
+        self.segment.max_age.get_or_insert(Span(max_age));
         self.wal.durability.get_or_insert_with(|| if alone { "local" } else { "object" }.to_owned());
         Ok(())
     }
 
     fn check_shared(&self) -> anyhow::Result<()> {
-        if self.node.number.is_none() {
-            bail!(
-                "node.number is not set, and brokers that share an etcd are told apart by it: \
-                 give each its own, with --set node.number=1 or RUNNEL_NODE__NUMBER=1"
-            );
-        }
         match self.storage.url.as_deref() {
             None => bail!(
                 "storage.url is not set, and brokers that share an etcd share a bucket: set s3://bucket/prefix, \
@@ -68,6 +72,11 @@ impl Config {
             Some(_) => {}
         }
         self.advertised(self.kafka.listen, self.grpc.listen).map(drop)
+    }
+
+    /// Whether there can be no other broker.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.metadata.url == EMBEDDED
     }
 
     /// What `metadata` says, with the files that it names.

@@ -72,7 +72,7 @@ fn text_from_the_environment_stays_text() {
     assert_eq!(config.node.id, "042");
     assert_eq!(config.storage.access_key_id.as_deref(), Some("1e5"));
     let config = load(&[("RUNNEL_NODE__NUMBER", "7"), ("RUNNEL_METADATA__ETCD__CA", "")], &[]).unwrap();
-    assert_eq!((config.number(), config.metadata.etcd.ca), (7, None));
+    assert_eq!((config.node.number, config.metadata.etcd.ca), (Some(7), None));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn refuses_what_cannot_work() {
         "node.number=-1",
         "node.number=one",
         "metadata.url=zookeeper",
-        "cluster.lease_ttl=999ms",
+        "metadata.lease_ttl=999ms",
         "grpc.advertise=foo",
         "wal.durability=quorum",
         "wal.object.interval=0ms",
@@ -146,7 +146,7 @@ fn secrets_are_masked() {
 fn a_broker_that_is_alone_needs_nothing() {
     let config = load(&[], &[]).unwrap();
     assert!(matches!(config.metadata_store().unwrap(), MetadataStore::Embedded));
-    assert_eq!((config.number(), config.durability()), (0, "local"));
+    assert_eq!((config.node.number, config.durability()), (Some(0), "local"));
     load(&[], &["kafka.listen=0.0.0.0:9092", "security.insecure=true"]).unwrap();
 }
 
@@ -172,7 +172,10 @@ fn an_etcd_is_named_by_a_url() {
 #[test]
 fn brokers_that_share_an_etcd_wait_for_the_bucket_by_default() {
     let config = load(&[], &SHARED).unwrap();
-    assert_eq!((config.number(), config.durability(), config.cluster.lease_ttl.0.as_secs()), (3, "object", 9));
+    assert_eq!(
+        (config.node.number, config.durability(), config.metadata.lease_ttl.0.as_secs()),
+        (Some(3), "object", 3)
+    );
     assert_eq!(load(&[], &[&SHARED[..], &["wal.durability=local"]].concat()).unwrap().durability(), "local");
     load(&[], &["metadata.url=etcd://a:1", "node.number=0", "storage.url=file:///shared"]).unwrap();
 }
@@ -186,7 +189,6 @@ fn what_a_cluster_lacks_is_said_with_what_to_do() {
     };
     let with = |sets: &[&'static str]| [&SHARED[..], sets].concat();
     for (sets, says) in [
-        (without(1), "give each its own"),
         (without(2), "set s3://bucket/prefix"),
         (with(&["storage.url=memory:"]), "no other broker sees"),
         (with(&["metadata.url=etcd://"]), "`` is not host:port"),

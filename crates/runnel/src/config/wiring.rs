@@ -1,6 +1,7 @@
 //! Settings as the options of the parts that they configure.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context;
 use runnel_broker::{
@@ -36,7 +37,7 @@ impl Config {
             },
             segment: SegmentOptions {
                 max_bytes: self.segment.max_bytes.0,
-                max_age: self.segment.max_age.0,
+                max_age: self.segment.max_age.map_or(Duration::ZERO, |age| age.0),
                 merge_bytes: self.segment.merge_bytes.0,
                 merge_after: self.segment.merge_after.0,
             },
