@@ -70,7 +70,12 @@ impl Broker {
     }
 
     pub(crate) fn fail(&self, reason: String) {
-        tracing::error!(reason, "the broker cannot go on");
+        if self.is_alone() {
+            tracing::error!(reason, "the broker cannot go on");
+        } else {
+            // Others do.
+            tracing::warn!(reason, "the broker cannot go on");
+        }
         self.draining.store(true, Ordering::Release);
         self.failure.send_replace(Some(reason));
     }

@@ -138,10 +138,21 @@ impl Broker {
                 tracing::debug!(steps = steps.len(), "the controller decided on an old state");
                 return Ok(());
             }
-            tracing::info!(?steps, "the controller decided");
+            tell(steps);
         }
         Ok(())
     }
+}
+
+/// Says what was decided; of partitions, which may be many, how many.
+fn tell(steps: &[Step]) {
+    let count = |of: fn(&Step) -> bool| steps.iter().filter(|step| of(step)).count();
+    let assigned = count(|step| matches!(step, Step::Assign { .. }));
+    let moved = count(|step| matches!(step, Step::Move { .. }));
+    let unmoved = count(|step| matches!(step, Step::Unmove { .. }));
+    let fenced = count(|step| matches!(step, Step::Fence { .. }));
+    tracing::info!(fenced, assigned, moved, unmoved, "the controller decided");
+    tracing::debug!(?steps, "what it decided");
 }
 
 fn broker_views(view: &View) -> Vec<BrokerView> {

@@ -163,7 +163,7 @@ impl Broker {
         self.let_go(&partition);
         let (took, paused) = (started.elapsed(), waiting.elapsed());
         metrics::histogram!("runnel_move_pause_seconds").record(paused.as_secs_f64());
-        tracing::info!(partition = partition.label(), ?took, ?paused, "handed a partition over");
+        tracing::debug!(partition = partition.label(), ?took, ?paused, "handed a partition over");
         Ok(())
     }
 

@@ -79,7 +79,7 @@ impl Broker {
         self.inherited.taken(tp);
         self.log.taken(tp);
         self.log.shipped(tp, shipped);
-        tracing::info!(
+        tracing::debug!(
             partition = topic.label(tp), epoch = %record.epoch, %shipped, high_watermark = %begins, "leads a partition"
         );
         let driver = Driver {
