@@ -19,6 +19,9 @@ use table::{BROKER_TABLE, Check, Entry, GROUP_TABLE, TABLE, THROTTLES, server_na
 /// How `runnel.durability` says that records are acknowledged once they are in the bucket.
 const OBJECT: &str = "object";
 
+/// The one policy of `cleanup.policy` for topics of users.
+const DELETE: &str = "delete";
+
 /// The values that a broker's settings give to topics that do not set them.
 #[derive(Debug, Clone)]
 pub(crate) struct Defaults {
@@ -115,6 +118,12 @@ impl TopicConfig {
         // Kafka's own names are often set to 1 GiB and 7 days by frameworks: they can only lower ours.
         let segment_max_bytes = positive("runnel.segment.max_bytes").min(positive("segment.bytes"));
         let segment_max_age = positive("runnel.segment.max_age").min(positive("segment.ms"));
+        // Without the policy `delete` neither limit holds, as in Kafka.
+        let retention = if items(&text("cleanup.policy")).contains(&DELETE) {
+            Policy { ms: limit("retention.ms"), bytes: limit("retention.bytes") }
+        } else {
+            Policy::default()
+        };
         Self {
             max_message_bytes: usize::try_from(number("max.message.bytes")).unwrap_or(0),
             log_append_time: text("message.timestamp.type") == "LogAppendTime",
@@ -122,7 +131,7 @@ impl TopicConfig {
             timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
             segment_max_bytes,
             segment_max_age: Duration::from_millis(segment_max_age),
-            retention: Policy { ms: limit("retention.ms"), bytes: limit("retention.bytes") },
+            retention,
             durability: if text("runnel.durability") == OBJECT { Durability::Object } else { Durability::Local },
             delete_delay: Duration::from_millis(positive("file.delete.delay.ms")),
         }
@@ -168,12 +177,27 @@ fn check(entry: &Entry, name: &str, value: &str) -> Result<(), Error> {
         Check::Boolean if matches!(value, "true" | "false") => Ok(()),
         Check::Boolean => bad("true or false"),
         Check::Any => Ok(()),
-        Check::CleanupPolicy if value == "delete" => Ok(()),
-        Check::CleanupPolicy if value.split(',').any(|p| p.trim() == "compact") => {
+        Check::CleanupPolicy if items(value).iter().all(|policy| *policy == DELETE) => Ok(()),
+        Check::CleanupPolicy if items(value).contains(&"compact") => {
             Err(invalid("cleanup.policy=compact is not supported yet: use `delete`".to_owned()))
         }
-        Check::CleanupPolicy => bad("`delete`"),
+        Check::CleanupPolicy => bad("`delete`, or nothing to keep everything"),
     }
+}
+
+/// The items of a list. Empty text is a list without any, not one with an empty item.
+fn items(list: &str) -> Vec<&str> {
+    if list.trim().is_empty() { Vec::new() } else { list.split(',').map(str::trim).collect() }
+}
+
+/// A value as it is stored: without white space around it; a policy that is given twice once, as Kafka shows it.
+fn normal(name: &str, value: &str) -> String {
+    if name != "cleanup.policy" {
+        return value.trim().to_owned();
+    }
+    let mut policies = items(value);
+    policies.dedup();
+    policies.join(",")
 }
 
 /// Checks the configuration of a new topic and gives the map to store. An internal topic may say that it is compacted:
@@ -188,7 +212,7 @@ pub(crate) fn validate_new(
         if !(internal && name == "cleanup.policy" && value == "compact") {
             check_topic(name, value)?;
         }
-        if set.insert(name.clone(), value.to_owned()).is_some() {
+        if set.insert(name.clone(), normal(name, value)).is_some() {
             return Err(invalid(format!("`{name}` is given twice")));
         }
     }
@@ -253,7 +277,7 @@ pub(crate) fn apply(
                 let added = value()?;
                 let mut items: Vec<&str> = old.split(',').filter(|item| !item.is_empty()).collect();
                 for item in added.split(',') {
-                    if !items.contains(&item) {
+                    if !item.is_empty() && !items.contains(&item) {
                         items.push(item);
                     }
                 }
@@ -266,7 +290,7 @@ pub(crate) fn apply(
             }
         };
         check(entry, name, &new)?;
-        set.insert(name.to_owned(), new);
+        set.insert(name.to_owned(), normal(name, &new));
     }
     Ok(set)
 }

@@ -37,7 +37,13 @@ const KEPT: &str = "Accepted and reported so that existing tools work; has no ef
 
 /// The entries in alphabetical order.
 pub(super) const TABLE: &[Entry] = &[
-    row("cleanup.policy", List, "delete", Check::CleanupPolicy, "How old records go. Only `delete` is supported."),
+    row(
+        "cleanup.policy",
+        List,
+        "delete",
+        Check::CleanupPolicy,
+        "How old records go: `delete`, by `retention.ms` and `retention.bytes`; an empty list keeps everything.",
+    ),
     row("compression.gzip.level", Int, "-1", Check::Range { min: -1, max: 9 }, KEPT),
     row("compression.lz4.level", Int, "9", Check::Range { min: 1, max: 17 }, KEPT),
     row(

@@ -30,6 +30,9 @@ fn refuses_what_it_cannot_honour() {
     let cases = [
         ("cleanup.policy", "compact"),
         ("cleanup.policy", "compact,delete"),
+        ("cleanup.policy", "Delete"),
+        ("cleanup.policy", "delete,"),
+        ("cleanup.policy", ","),
         ("runnel.durability", "quorum"),
         ("max.message.bytes", "-1"),
         ("max.message.bytes", "many"),
@@ -75,6 +78,39 @@ fn retention_that_cannot_be_read_keeps_everything() {
     }
     let set = BTreeMap::from([("retention.ms".to_owned(), " 604800000".to_owned())]);
     assert_eq!(TopicConfig::new(&set, &defaults()).retention.ms, Some(604_800_000));
+}
+
+#[test]
+fn without_a_cleanup_policy_everything_is_kept() {
+    let limits = [("retention.ms", "5"), ("retention.bytes", "5")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let policy = |value: &str| {
+        let set = validate_new(&[("cleanup.policy".into(), Some(value.into()))], false).unwrap();
+        let stored = set["cleanup.policy"].clone();
+        (stored, TopicConfig::new(&set.into_iter().chain(limits.clone()).collect(), &defaults()).retention)
+    };
+    let deletes = Policy { ms: Some(5), bytes: Some(5) };
+    for (value, stored, retention) in [
+        ("", "", Policy::default()),
+        (" ", "", Policy::default()),
+        ("delete", "delete", deletes),
+        ("delete, delete", "delete", deletes),
+    ] {
+        assert_eq!(policy(value), (stored.to_owned(), retention), "`{value}`");
+    }
+    let mut set = BTreeMap::new();
+    for (op, value, stored) in [
+        (AlterConfigOp::Subtract, "delete", ""),
+        (AlterConfigOp::Append, "", ""),
+        (AlterConfigOp::Append, "delete", "delete"),
+        (AlterConfigOp::Append, "delete", "delete"),
+        (AlterConfigOp::Set, "", ""),
+        (AlterConfigOp::Set, "delete,delete", "delete"),
+    ] {
+        set = apply(Of::Topic, &set, &[change("cleanup.policy", op, Some(value))]).unwrap();
+        assert_eq!(set["cleanup.policy"], stored, "{op:?} `{value}`");
+    }
+    let empty_item = [change("cleanup.policy", AlterConfigOp::Set, Some(","))];
+    assert_eq!(apply(Of::Topic, &set, &empty_item).unwrap_err().kind, ErrorKind::InvalidConfig);
 }
 
 #[test]
