@@ -5,7 +5,8 @@
 //! reply. A request that is not done at its first poll goes on as a task of its own, so a long poll delays no later
 //! request, only its reply; but for those whose answers are many times larger than they are, and changes by
 //! administrators, which the reader waits for: unread replies must not pile up, and the next request sees the change.
-//! The queue is bounded by `max_inflight_requests` and by bytes.
+//! Large answers that cannot be waited for, of members of groups, are bounded in number. The queue is bounded by
+//! `max_inflight_requests` and by bytes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -37,6 +38,10 @@ const LARGE_REPLY: usize = 16 << 10;
 /// the memory with replies.
 const UNWRITTEN: u32 = 1 << 20;
 
+/// Answers of a connection that come late and may be of megabytes: with one more than these begun and not written,
+/// the next request waits. Clients ask for one at a time.
+const LATE_ANSWERS: usize = 4;
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum End {
@@ -60,7 +65,8 @@ pub(crate) enum End {
 /// A request that was started.
 enum Started {
     Done(Reply),
-    Running(AbortOnDropHandle<Reply>),
+    /// With its place among [`LATE_ANSWERS`], if it needs one.
+    Running(AbortOnDropHandle<Reply>, Option<OwnedSemaphorePermit>),
 }
 
 struct Queued {
@@ -108,13 +114,18 @@ async fn read(
     let max = ctx.options.max_inflight_requests.min(Semaphore::MAX_PERMITS);
     let slots = Arc::new(Semaphore::new(max));
     let unwritten = Arc::new(Semaphore::new(UNWRITTEN as usize));
+    let late = Arc::new(Semaphore::new(LATE_ANSWERS));
     let busy = || slots.available_permits() < max;
     let mut reader = Reader::new(from, ctx.options.max_frame_bytes, ctx.options.idle_timeout);
     loop {
         let frame = reader.next(&ctx.budget, busy).await?;
         let Ok(permit) = Arc::clone(&slots).acquire_owned().await else { return Err(End::Shutdown) };
-        let mut request = start(ctx, frame).await?;
-        let bytes = match large_reply(ctx, &mut request) {
+        let mut request = start(ctx, frame, &late).await?;
+        let bytes = match &mut request {
+            Started::Done(reply) => count(ctx, reply),
+            Started::Running(..) => 0,
+        };
+        let bytes = match bytes {
             0 => None,
             bytes => Arc::clone(&unwritten).acquire_many_owned(bytes).await.ok(),
         };
@@ -124,10 +135,10 @@ async fn read(
     }
 }
 
-/// Counts a large reply that is there already in the budget; how much of [`UNWRITTEN`] it takes. One that is still to
-/// come does not wait: replies behind it might have taken everything, and they are written after it.
-fn large_reply(ctx: &Context, request: &mut Started) -> u32 {
-    let Started::Done(Reply::Send(rope)) = request else { return 0 };
+/// Counts a large reply in the budget, and tells how much of [`UNWRITTEN`] it takes: nothing if it comes late, because
+/// replies behind it might have taken everything, and they are written after it.
+fn count(ctx: &Context, reply: &mut Reply) -> u32 {
+    let Reply::Send(rope) = reply else { return 0 };
     let length = rope.len();
     if length < LARGE_REPLY || rope.lease.is_some() {
         return 0;
@@ -139,14 +150,14 @@ fn large_reply(ctx: &Context, request: &mut Started) -> u32 {
 }
 
 /// Starts a request: when this returns, the broker has seen it, and answered it if it is one that waits its turn.
-async fn start(ctx: &Arc<Context>, frame: Frame) -> Result<Started, Unanswerable> {
+async fn start(ctx: &Arc<Context>, frame: Frame, late: &Arc<Semaphore>) -> Result<Started, Unanswerable> {
     let begun = Instant::now();
     let Frame { bytes, mut lease } = frame;
     let checked = dispatch::check(bytes, ctx.budget.limit())?;
     if checked.overhead > 0 {
         ctx.budget.grow(&mut lease, checked.overhead).await;
     }
-    let (api, in_turn) = (checked.api, checked.waits_its_turn());
+    let (api, in_turn, may_be_large) = (checked.api, checked.waits_its_turn(), checked.may_be_large());
     let answer = dispatch::answer(Arc::clone(ctx), checked)?;
     let mut request: BoxFuture<'static, Reply> = Box::pin(
         async move {
@@ -158,12 +169,22 @@ async fn start(ctx: &Arc<Context>, frame: Frame) -> Result<Started, Unanswerable
         }
         .instrument(tracing::debug_span!("request", api)),
     );
-    Ok(match futures::poll!(&mut request) {
-        std::task::Poll::Ready(reply) => Started::Done(reply),
+    if let std::task::Poll::Ready(reply) = futures::poll!(&mut request) {
+        return Ok(Started::Done(reply));
+    }
+    if in_turn {
         // Its reply must be there before the next request is begun, to be counted.
-        std::task::Poll::Pending if in_turn => Started::Done(request.await),
-        std::task::Poll::Pending => Started::Running(AbortOnDropHandle::new(tokio::spawn(request))),
-    })
+        return Ok(Started::Done(request.await));
+    }
+    let ctx = Arc::clone(ctx);
+    let running = tokio::spawn(async move {
+        let mut reply = request.await;
+        count(&ctx, &mut reply);
+        reply
+    });
+    let running = AbortOnDropHandle::new(running);
+    let place = if may_be_large { Arc::clone(late).acquire_owned().await.ok() } else { None };
+    Ok(Started::Running(running, place))
 }
 
 /// Writes replies in order until the queue ends (`None`) or the connection has to.
@@ -173,10 +194,10 @@ async fn write(
     patience: Duration,
 ) -> Option<End> {
     while let Some(Queued { request, _permit, _bytes }) = queued.recv().await {
-        let reply = match request {
-            Started::Done(reply) => reply,
-            Started::Running(task) => match task.await {
-                Ok(reply) => reply,
+        let (reply, _place) = match request {
+            Started::Done(reply) => (reply, None),
+            Started::Running(task, place) => match task.await {
+                Ok(reply) => (reply, place),
                 Err(panic) => {
                     tracing::error!(%panic, "a request handler failed: this is a defect");
                     return Some(End::Asked("a request handler failed".to_owned()));

@@ -101,6 +101,13 @@ impl Checked {
                 | ApiKey::OffsetDelete
         )
     }
+
+    /// Whether the answer may be megabytes to a few bytes, and other requests must go on while it is waited for: a member
+    /// of a group waits for the others, and metadata for a topic that is made.
+    pub(crate) fn may_be_large(&self) -> bool {
+        let CheckedKind::Served(key) = self.kind else { return false };
+        matches!(key, ApiKey::JoinGroup | ApiKey::SyncGroup | ApiKey::ConsumerGroupHeartbeat | ApiKey::Metadata)
+    }
 }
 
 /// Reads the header and checks the body of a frame of a connection that may hold `limit` bytes.

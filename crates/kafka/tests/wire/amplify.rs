@@ -107,3 +107,37 @@ async fn replies_of_coordinators_that_nobody_reads_do_so_too() {
     }
     assert_eq!(client.receive::<ProduceRequest>(9, last).await.responses[0].partition_responses[0].error_code, 0);
 }
+
+/// The same for answers behind which other requests go on, as far as they are few.
+#[tokio::test]
+async fn assignments_that_nobody_reads_do_so_too() {
+    let broker = MemoryBroker::with_topic("t", 1);
+    let server = start(&broker, Options::default()).await;
+    let mut client = server.client().await;
+    let group = || GroupId("g".to_owned().into());
+    let protocol = join_group_request::JoinGroupRequestProtocol::default().with_name("range".into());
+    let join = JoinGroupRequest::default()
+        .with_group_id(group())
+        .with_protocol_type("consumer".into())
+        .with_session_timeout_ms(10_000)
+        .with_rebalance_timeout_ms(10_000)
+        .with_protocols(vec![protocol]);
+    let joined = client.call(&join, 3).await;
+    let sync = SyncGroupRequest::default()
+        .with_group_id(group())
+        .with_generation_id(joined.generation_id)
+        .with_member_id(joined.member_id.clone());
+    let assignment = sync_group_request::SyncGroupRequestAssignment::default()
+        .with_member_id(joined.member_id)
+        .with_assignment(vec![7; 1 << 19].into());
+    client.call(&sync.clone().with_assignments(vec![assignment]), 3).await;
+    let mut ids = Vec::new();
+    for _ in 0..60 {
+        ids.push(client.send(&sync, 3).await);
+    }
+    let last = held_up(&broker, &server, &mut client).await;
+    for id in ids {
+        assert_eq!(client.receive::<SyncGroupRequest>(3, id).await.assignment.len(), 1 << 19);
+    }
+    assert_eq!(client.receive::<ProduceRequest>(9, last).await.responses[0].partition_responses[0].error_code, 0);
+}
