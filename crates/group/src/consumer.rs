@@ -19,6 +19,7 @@ mod member;
 mod reconcile;
 mod restore;
 mod show;
+mod subscribed;
 mod target;
 mod timers;
 mod topics;
@@ -30,6 +31,7 @@ use runnel_record::TopicId;
 
 use crate::partitions::Partitions;
 use member::Member;
+use subscribed::Subscribed;
 
 pub(crate) use admit::check;
 pub(crate) use convert::Carried;
@@ -53,6 +55,8 @@ pub(crate) struct ConsumerGroup {
     instances: BTreeMap<String, String>,
     /// Who holds each partition, those that are to be let go included.
     owners: BTreeMap<(TopicId, i32), String>,
+    /// The topics that members subscribe to by name.
+    subscribed: Subscribed,
     /// The topics that members read, as they were when the group last looked.
     topics: BTreeMap<String, (TopicId, i32)>,
     /// The regular expressions of the members and the topics that they stand for.
@@ -76,6 +80,7 @@ impl ConsumerGroup {
             members: BTreeMap::new(),
             instances: BTreeMap::new(),
             owners: BTreeMap::new(),
+            subscribed: Subscribed::default(),
             topics: BTreeMap::new(),
             patterns: BTreeMap::new(),
             seen: None,
@@ -133,6 +138,7 @@ impl ConsumerGroup {
             self.instances.insert(instance.clone(), id.to_owned());
         }
         self.bytes += member.bytes();
+        self.subscribed.add(&member.topics);
         self.members.insert(id.to_owned(), member);
     }
 
@@ -150,6 +156,7 @@ impl ConsumerGroup {
             self.instances.remove(instance);
         }
         self.bytes = self.bytes.saturating_sub(member.bytes());
+        self.subscribed.remove(&member.topics);
         Some(member)
     }
 

@@ -16,8 +16,7 @@ impl ConsumerGroup {
         let rematched = !fresh && self.match_again(ctx);
         self.seen = Some(ctx.topics.version());
         let found: BTreeMap<_, _> = {
-            let named = self.members.values().flat_map(|member| &member.topics);
-            let names: BTreeSet<&String> = named.chain(self.patterns.values().flatten()).collect();
+            let names: BTreeSet<&String> = self.subscribed.iter().chain(self.patterns.values().flatten()).collect();
             names.into_iter().filter_map(|name| Some((name.clone(), ctx.topics.find(name)?))).collect()
         };
         let changed = found != self.topics;
