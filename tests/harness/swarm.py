@@ -72,12 +72,14 @@ class Swarm:
         member.connection.writer.transport.abort()
 
     def is_stable(self):
-        """All are in one generation, and each partition is owned by one of them."""
+        """All are in one generation, and each partition is owned by one of them, none of whom has two more than another:
+        what the first ones had of a group that forms does not count."""
         if self.failure:
             raise self.failure
         owned = [p for member in self.members for p in member.owned]
+        shares = [len(member.owned) for member in self.members]
         return (len({member.generation for member in self.members}) == 1 and all(m.settled for m in self.members)
-                and len(owned) == self.partitions == len(set(owned)))
+                and len(owned) == self.partitions == len(set(owned)) and max(shares) - min(shares) <= 1)
 
     async def until_stable(self, seconds=120):
         """How long it took from now."""
