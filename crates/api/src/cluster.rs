@@ -1,5 +1,7 @@
 //! What the cluster looks like.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use runnel_record::{LeaderEpoch, TopicId};
 
@@ -41,6 +43,43 @@ pub struct ClusterDescription {
     pub this_node: i32,
     /// Live brokers.
     pub nodes: Vec<Node>,
+}
+
+/// How the cluster is: for people, since it takes a look at every partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterStatus {
+    /// How many partitions each live broker leads.
+    pub leads: BTreeMap<i32, usize>,
+    /// Brokers, alive or not, that are to lead nothing.
+    pub draining: BTreeSet<i32>,
+    /// Partitions without a leader that is alive.
+    pub leaderless: usize,
+    /// Sessions of brokers, alive or over, whose lanes may still hold something.
+    pub sessions: Vec<Session>,
+}
+
+/// One incarnation of a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its number; never reused.
+    pub id: u64,
+    /// The broker's name.
+    pub node: String,
+    /// How far its end has come.
+    pub state: SessionState,
+    /// Its lanes in the bucket.
+    pub lanes: usize,
+}
+
+/// How far the end of a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    /// It writes.
+    Active,
+    /// Its lanes are being sealed.
+    Fencing,
+    /// What its lanes hold is known, and being shipped.
+    Sealed,
 }
 
 /// A partition as metadata shows it.
@@ -88,6 +127,12 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Who leads a partition, and in which epoch; `None` if nobody does, or there is no such partition.
     async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)>;
+
+    /// How the cluster is.
+    async fn cluster_status(&self) -> ClusterStatus;
+
+    /// Lets a broker lead nothing from now on, whether it runs or not, or ends that.
+    async fn drain(&self, broker: i32, drain: bool) -> Result<()>;
 
     /// Every live topic, by name.
     async fn list_topics(&self) -> Vec<TopicDescription>;

@@ -21,7 +21,10 @@ pub use admin::{
     Admin, AlterConfigOp, ClientQuota, ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigType,
     CreateTopic, Created, CreatedTopic, LogDir, NewPartitions, QuotaChange, QuotaEntity,
 };
-pub use cluster::{Cluster, ClusterDescription, Endpoint, Health, Node, PartitionDescription, TopicDescription};
+pub use cluster::{
+    Cluster, ClusterDescription, ClusterStatus, Endpoint, Health, Node, PartitionDescription, Session, SessionState,
+    TopicDescription,
+};
 pub use error::{Error, ErrorKind};
 pub use fetch::{DivergingEpoch, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, Isolation, Room};
 pub use groups::Groups;

@@ -82,6 +82,13 @@ impl Client {
         self.call(|c| async { ClusterServiceClient::new(c).get_cluster(request).await }).await
     }
 
+    /// Lets a broker lead nothing from now on, or ends that.
+    pub async fn drain(&self, node_id: i32, undo: bool) -> Result<()> {
+        let request = cluster::DrainBrokerRequest { node_id, undo };
+        self.call(|c| async { ClusterServiceClient::new(c).drain_broker(request).await }).await?;
+        Ok(())
+    }
+
     /// Whether the broker that answers is able to work.
     pub async fn health(&self) -> Result<cluster::GetHealthResponse> {
         let request = cluster::GetHealthRequest {};

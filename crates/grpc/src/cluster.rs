@@ -1,25 +1,61 @@
-//! GetCluster and GetHealth.
+//! GetCluster, DrainBroker and GetHealth.
 
-use runnel_api::Cluster;
-use runnel_proto::cluster::v1::{GetClusterResponse, GetHealthResponse, Node, get_health_response::Check};
+use runnel_api::{Cluster, ClusterStatus, SessionState};
+use runnel_proto::cluster::v1::get_health_response::Check;
+use runnel_proto::cluster::v1::session::State;
+use runnel_proto::cluster::v1::{
+    DrainBrokerRequest, DrainBrokerResponse, GetClusterResponse, GetHealthResponse, Node, Session,
+};
 
 use crate::door::Door;
+use crate::error::Failure;
 
 pub(crate) async fn get(door: &Door) -> GetClusterResponse {
     let cluster = Cluster::describe_cluster(&*door.broker).await;
+    let status = Cluster::cluster_status(&*door.broker).await;
     GetClusterResponse {
         cluster_id: cluster.cluster_id,
         controller_id: cluster.controller.unwrap_or(-1),
         node_id: cluster.this_node,
-        nodes: cluster.nodes.into_iter().map(node).collect(),
+        nodes: cluster.nodes.into_iter().map(|one| node(one, &status)).collect(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        leaderless_partitions: as_count(status.leaderless),
+        sessions: status.sessions.into_iter().map(session).collect(),
     }
 }
 
-fn node(node: runnel_api::Node) -> Node {
+pub(crate) async fn drain(door: &Door, request: DrainBrokerRequest) -> Result<DrainBrokerResponse, Failure> {
+    Cluster::drain(&*door.broker, request.node_id, !request.undo).await?;
+    Ok(DrainBrokerResponse {})
+}
+
+fn as_count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn session(session: runnel_api::Session) -> Session {
+    let state = match session.state {
+        SessionState::Active => State::Active,
+        SessionState::Fencing => State::Fencing,
+        SessionState::Sealed => State::Sealed,
+    };
+    let id = format!("{:016x}", session.id);
+    Session { id, node: session.node, state: state.into(), lanes: as_count(session.lanes) }
+}
+
+fn node(node: runnel_api::Node, status: &ClusterStatus) -> Node {
     let address = |at: runnel_api::Endpoint| format!("{}:{}", at.host, at.port);
     let (kafka_address, grpc_address) = (node.kafka.map(address), node.grpc.map(address));
-    Node { id: node.id, name: node.name, zone: node.zone, kafka_address, grpc_address }
+    let leads = status.leads.get(&node.id).copied().unwrap_or(0);
+    Node {
+        id: node.id,
+        name: node.name,
+        zone: node.zone,
+        kafka_address,
+        grpc_address,
+        leads: as_count(leads),
+        draining: status.draining.contains(&node.id),
+    }
 }
 
 pub(crate) async fn health(door: &Door) -> GetHealthResponse {

@@ -15,7 +15,9 @@ use runnel_proto::admin::v1::{
     TrimTopicResponse, UpdateTopicConfigsRequest, UpdateTopicConfigsResponse,
 };
 use runnel_proto::cluster::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
-use runnel_proto::cluster::v1::{GetClusterRequest, GetClusterResponse, GetHealthRequest, GetHealthResponse};
+use runnel_proto::cluster::v1::{
+    DrainBrokerRequest, DrainBrokerResponse, GetClusterRequest, GetClusterResponse, GetHealthRequest, GetHealthResponse,
+};
 use runnel_proto::consume::v1::consumer_service_server::{ConsumerService, ConsumerServiceServer};
 use runnel_proto::consume::v1::{
     FetchRequest, FetchResponse, GroupSessionRequest, GroupSessionResponse, ListOffsetsRequest, ListOffsetsResponse,
@@ -78,6 +80,7 @@ const METHODS: &[&str] = &[
     "/runnel.admin.v1.GroupService/DeleteGroup",
     "/runnel.admin.v1.SegmentService/SealSegments",
     "/runnel.cluster.v1.ClusterService/GetCluster",
+    "/runnel.cluster.v1.ClusterService/DrainBroker",
     "/runnel.cluster.v1.ClusterService/GetHealth",
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
@@ -275,6 +278,10 @@ impl SegmentService for Served {
 impl ClusterService for Served {
     async fn get_cluster(&self, _request: Request<GetClusterRequest>) -> Answer<GetClusterResponse> {
         Ok(Response::new(cluster::get(&self.0).await))
+    }
+
+    async fn drain_broker(&self, request: Request<DrainBrokerRequest>) -> Answer<DrainBrokerResponse> {
+        answer(cluster::drain(&self.0, request.into_inner()).await)
     }
 
     async fn get_health(&self, _request: Request<GetHealthRequest>) -> Answer<GetHealthResponse> {

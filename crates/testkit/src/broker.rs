@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runnel_api::{
-    ActiveProducer, Admin, AlterConfigOp, ClientQuota, Cluster, ClusterDescription, ConfigChange, ConfigEntry,
-    ConfigResource, CreateTopic, Created, CreatedTopic, EpochEnd, Error, ErrorKind, Fetch, FetchPartition,
+    ActiveProducer, Admin, AlterConfigOp, ClientQuota, Cluster, ClusterDescription, ClusterStatus, ConfigChange,
+    ConfigEntry, ConfigResource, CreateTopic, Created, CreatedTopic, EpochEnd, Error, ErrorKind, Fetch, FetchPartition,
     FetchRequest, FetchedPartition, Health, Isolation, ListedOffset, LogDir, NewPartitions, Node, OffsetSpec, Offsets,
     Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity, QuotaChange, QuotaEntity,
     Sealed, Segments, TopicDescription, TopicKey,
@@ -391,6 +391,14 @@ impl Cluster for MemoryBroker {
                 grpc: None,
             }],
         }
+    }
+
+    async fn cluster_status(&self) -> ClusterStatus {
+        ClusterStatus::default()
+    }
+
+    async fn drain(&self, _broker: i32, _drain: bool) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Unsupported, "there is one broker"))
     }
 
     async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)> {

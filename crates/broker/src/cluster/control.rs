@@ -161,7 +161,7 @@ fn broker_views(view: &View) -> Vec<BrokerView> {
         session: at.record.session,
         disk: at.record.disk_id,
         zone: at.record.zone.clone(),
-        draining: at.record.is_draining,
+        draining: view.is_draining(*number, &at.record),
     };
     view.brokers.iter().map(of).collect()
 }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use runnel_api::{
-    Cluster, ClusterDescription, CreateTopic, Error, ErrorKind, Health, Node, PartitionDescription, TopicDescription,
-    TopicKey,
+    Cluster, ClusterDescription, ClusterStatus, CreateTopic, Error, ErrorKind, Health, Node, PartitionDescription,
+    TopicDescription, TopicKey,
 };
+use runnel_metastore::Op;
 use runnel_record::{LeaderEpoch, TopicPartition};
 
-use super::view::node;
+use super::view::{drain_key, node};
 use crate::Broker;
+use crate::error::metadata_error;
 use crate::topics::{OFFSETS_TOPIC, Topic, is_internal};
 
 /// How long the creation of a topic waits for its leaders.
@@ -34,6 +37,28 @@ impl Cluster for Broker {
         nodes.sort_by_key(|node| node.id);
         let controller = view.controller.map(|(controller, _)| controller.broker);
         ClusterDescription { cluster_id, controller, this_node, nodes }
+    }
+
+    async fn cluster_status(&self) -> ClusterStatus {
+        match &self.member {
+            Some(member) => member.view().status(),
+            None => {
+                let led = self.topics.all().iter().map(|topic| topic.partition_count()).sum();
+                ClusterStatus { leads: [(self.home.node_id, led)].into(), ..ClusterStatus::default() }
+            }
+        }
+    }
+
+    async fn drain(&self, broker: i32, drain: bool) -> Result<(), Error> {
+        if self.is_alone() {
+            let why = "this is a single node: there is no other broker that could lead its partitions";
+            return Err(Error::new(ErrorKind::Unsupported, why));
+        }
+        let key = drain_key(broker);
+        let change = if drain { Op::Put(key, Bytes::new(), None) } else { Op::Delete(key) };
+        self.meta.txn(Vec::new(), vec![change]).await.map_err(|e| metadata_error(&e))?;
+        tracing::info!(broker, drain, "whether a broker is to lead nothing was changed");
+        Ok(())
     }
 
     async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)> {

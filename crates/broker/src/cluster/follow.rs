@@ -99,7 +99,7 @@ impl Broker {
                 self.follow_session(session);
                 Ok(())
             }
-            Subject::Broker(_) | Subject::Controller | Subject::Other => Ok(()),
+            Subject::Broker(_) | Subject::Drain(_) | Subject::Controller | Subject::Other => Ok(()),
         }
     }
 

@@ -70,7 +70,7 @@ impl Broker {
 impl View {
     /// Whether somebody else may lead what `session` leads.
     fn has_successor(&self, session: u64) -> bool {
-        let mut others = self.brokers.values().map(|at| &at.record).filter(|broker| broker.session != session);
-        others.any(|broker| !broker.is_draining)
+        let mut others = self.brokers.iter().filter(|(_, at)| at.record.session != session);
+        others.any(|(number, at)| !self.is_draining(*number, &at.record))
     }
 }

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use runnel_api::{Endpoint, Node};
+use runnel_api::{ClusterStatus, Endpoint, Node, Session, SessionState};
 use runnel_format::Error;
-use runnel_format::meta::{BrokerRecord, ControllerRecord, HostPort, PartitionRecord, SessionRecord};
+use runnel_format::meta::{self, BrokerRecord, ControllerRecord, HostPort, PartitionRecord, SessionRecord};
 use runnel_metastore::Versioned;
 use runnel_record::{TopicId, TopicPartition};
 
@@ -17,12 +17,19 @@ use crate::topics::{TOPIC_PREFIX, created_of};
 /// Prefix of the keys of brokers that are alive.
 pub(crate) const LIVE: &str = "live/";
 
+const DRAIN: &str = "drain/";
+
 /// Key of the controller.
 pub(crate) const CONTROLLER: &str = "controller";
 
 /// Key of a broker that is alive.
 pub(crate) fn live_key(number: i32) -> String {
     format!("{LIVE}{number}")
+}
+
+/// Key that is there while a broker is to lead nothing, whether it runs or not.
+pub(crate) fn drain_key(number: i32) -> String {
+    format!("{DRAIN}{number}")
 }
 
 /// A record and the revision that wrote it.
@@ -40,6 +47,8 @@ pub(crate) struct View {
     pub(crate) partitions: BTreeMap<TopicPartition, At<PartitionRecord>>,
     /// With the revision that created it: its token.
     pub(crate) controller: Option<(ControllerRecord, u64)>,
+    /// Numbers of brokers that an operator wants to lead nothing.
+    pub(crate) drained: BTreeSet<i32>,
     /// Topics whose partitions are new where they have no record.
     pub(crate) created: BTreeSet<TopicId>,
 }
@@ -53,6 +62,8 @@ pub(crate) enum Subject {
     Controller,
     Topic(TopicId),
     Settings,
+    /// Whether a broker is to lead nothing.
+    Drain(i32),
     /// Of no interest here.
     Other,
 }
@@ -73,6 +84,13 @@ impl View {
                 self.controller = value.map(decode).transpose()?;
             }
             Subject::Topic(_) | Subject::Settings => {}
+            Subject::Drain(number) => {
+                if value.is_some() {
+                    self.drained.insert(*number)
+                } else {
+                    self.drained.remove(number)
+                };
+            }
             Subject::Other => {
                 if let Some(topic) = created_of(key) {
                     if value.is_some() {
@@ -110,6 +128,39 @@ impl View {
         self.partitions.values().filter(led).count()
     }
 
+    /// Whether a broker is to lead nothing.
+    pub(crate) fn is_draining(&self, number: i32, broker: &BrokerRecord) -> bool {
+        broker.is_draining || self.drained.contains(&number)
+    }
+
+    /// How the cluster is.
+    pub(crate) fn status(&self) -> ClusterStatus {
+        let number_of: BTreeMap<u64, i32> =
+            self.brokers.iter().map(|(number, at)| (at.record.session, *number)).collect();
+        let mut leads: BTreeMap<i32, usize> = self.brokers.keys().map(|number| (*number, 0)).collect();
+        let mut leaderless = 0;
+        for at in self.partitions.values() {
+            let leader = at.record.leader.and_then(|leader| number_of.get(&leader.session));
+            match leader.and_then(|number| leads.get_mut(number)) {
+                Some(count) => *count += 1,
+                None => leaderless += 1,
+            }
+        }
+        let leaving = self.brokers.iter().filter(|(_, at)| at.record.is_draining).map(|(number, _)| *number);
+        let draining = self.drained.iter().copied().chain(leaving).collect();
+        let session = |(id, at): (&u64, &At<SessionRecord>)| Session {
+            id: *id,
+            node: at.record.node_name.clone(),
+            state: match at.record.state {
+                meta::SessionState::Active => SessionState::Active,
+                meta::SessionState::Fencing => SessionState::Fencing,
+                meta::SessionState::Sealed => SessionState::Sealed,
+            },
+            lanes: at.record.lanes.len(),
+        };
+        ClusterStatus { leads, draining, leaderless, sessions: self.sessions.iter().map(session).collect() }
+    }
+
     /// Sessions that some partition's unshipped log may be with.
     pub(crate) fn needed_sessions(&self) -> BTreeSet<u64> {
         self.partitions.values().flat_map(|at| at.record.tail.iter().map(|part| part.session)).collect()
@@ -141,13 +192,14 @@ fn put<K: Ord, T>(
 
 fn subject(key: &str) -> Subject {
     let live = || key.strip_prefix(LIVE)?.parse().ok().map(Subject::Broker);
+    let drain = || key.strip_prefix(DRAIN)?.parse().ok().map(Subject::Drain);
     let session = || sessions::session_of(key).map(Subject::Session);
     let partition = || partition_of(key).map(Subject::Partition);
     let topic = || key.strip_prefix(TOPIC_PREFIX)?.parse().ok().map(Subject::Topic);
     match key {
         CONTROLLER => Subject::Controller,
         crate::settings::SETTINGS => Subject::Settings,
-        _ => live().or_else(session).or_else(partition).or_else(topic).unwrap_or(Subject::Other),
+        _ => live().or_else(drain).or_else(session).or_else(partition).or_else(topic).unwrap_or(Subject::Other),
     }
 }
 
@@ -193,6 +245,7 @@ mod tests {
     #[test]
     fn keys_are_told_apart() {
         assert_eq!(subject(&live_key(12)), Subject::Broker(12));
+        assert_eq!(subject(&drain_key(12)), Subject::Drain(12));
         assert_eq!(subject(&sessions::key(255)), Subject::Session(255));
         assert_eq!(subject(&partition_key(TP)), Subject::Partition(TP));
         assert_eq!(subject(&topic_key(TP.topic)), Subject::Topic(TP.topic));

@@ -228,8 +228,7 @@ impl Run {
             }
             Err(error) => {
                 assert!(may_be_retried(&error), "{:?} for a producer that did nothing wrong: {error}", error.kind);
-                // Shown by a test that fails.
-                println!("append to {partition}: {error}");
+                tracing::debug!(partition, %error, "an append failed");
                 producer.open = Some(values);
                 None
             }

@@ -1,8 +1,12 @@
-//! `runnel cluster status`: who the brokers are, and whether the one that answers is able to work.
+//! `runnel cluster`: who the brokers are, what they lead, and taking one out.
+
+use std::io::IsTerminal;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use runnel_client::Client;
-use runnel_client::proto::cluster::v1::{GetClusterResponse, GetHealthResponse};
+use runnel_client::proto::cluster::v1::session::State;
+use runnel_client::proto::cluster::v1::{GetClusterResponse, GetHealthResponse, Session};
 use serde_json::{Value, json};
 
 use super::output::{self, Output, Table};
@@ -16,44 +20,115 @@ pub(crate) struct ClusterArgs {
 
 #[derive(Debug, Subcommand)]
 enum ClusterCommand {
-    /// Show the brokers and whether the one that answers is able to work. Exit code 1 if it is not.
+    /// Show the brokers, what they lead, and whether the one that answers is able to work. Exit code 1 if it is not.
     Status {
+        /// Show it again every so many seconds, until it is interrupted.
+        #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1")]
+        watch: Option<u64>,
         /// How to print.
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// Let a broker lead nothing, and wait until others lead what it led. It stays in the cluster, also over restarts,
+    /// until it is told to lead again.
+    Drain {
+        /// The broker's number, as `cluster status` shows it.
+        node: i32,
+        /// Let it lead again.
+        #[arg(long)]
+        undo: bool,
+    },
 }
 
 pub(crate) fn run(args: &ClusterArgs, remote: &Remote) -> anyhow::Result<()> {
-    let ClusterCommand::Status { output } = args.command;
-    remote.run(|client| status(client, output))
+    match args.command {
+        ClusterCommand::Status { watch, output } => remote.run(|client| status(client, watch, output)),
+        ClusterCommand::Drain { node, undo } => remote.run(|client| drain(client, node, undo)),
+    }
 }
 
-async fn status(client: Client, output: Output) -> anyhow::Result<()> {
-    let cluster = client.cluster().await?;
-    let health = client.health().await?;
-    output::print(output, &as_json(&cluster, &health), || as_table(&cluster, &health))?;
-    anyhow::ensure!(health.ready, "the broker is not ready");
-    Ok(())
+async fn status(client: Client, watch: Option<u64>, output: Output) -> anyhow::Result<()> {
+    loop {
+        let cluster = client.cluster().await?;
+        let health = client.health().await?;
+        if watch.is_some() && output == Output::Table && std::io::stdout().is_terminal() {
+            // Clears the screen.
+            print!("\x1b[2J\x1b[H");
+        }
+        output::print(output, &as_json(&cluster, &health), || as_table(&cluster, &health))?;
+        let Some(seconds) = watch else {
+            anyhow::ensure!(health.ready, "the broker is not ready");
+            return Ok(());
+        };
+        tokio::time::sleep(Duration::from_secs(seconds.max(1))).await;
+    }
+}
+
+async fn drain(client: Client, node: i32, undo: bool) -> anyhow::Result<()> {
+    client.drain(node, undo).await?;
+    if undo {
+        eprintln!("broker {node} may lead again");
+        return Ok(());
+    }
+    let mut shown = None;
+    loop {
+        let cluster = client.cluster().await?;
+        let left = cluster.nodes.iter().find(|one| one.id == node).map_or(0, |one| one.leads);
+        if left == 0 {
+            eprintln!(
+                "broker {node} leads nothing: it can be stopped. `runnel cluster drain {node} --undo` lets it lead again"
+            );
+            return Ok(());
+        }
+        anyhow::ensure!(
+            cluster.nodes.iter().any(|one| one.id != node && !one.draining),
+            "no other broker may lead: the {left} partitions of broker {node} stay where they are"
+        );
+        if shown != Some(left) {
+            eprintln!("broker {node} leads {left} partitions");
+            shown = Some(left);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 fn as_json(cluster: &GetClusterResponse, health: &GetHealthResponse) -> Value {
-    let nodes = cluster.nodes.iter().map(|node| json!({"id": node.id, "name": node.name, "zone": node.zone}));
+    let nodes = cluster.nodes.iter().map(|node| {
+        json!({
+            "id": node.id, "name": node.name, "zone": node.zone, "leads": node.leads, "draining": node.draining,
+            "kafka": node.kafka_address, "grpc": node.grpc_address,
+        })
+    });
+    let sessions = cluster.sessions.iter().map(
+        |session| json!({"id": session.id, "node": session.node, "state": state(session), "lanes": session.lanes}),
+    );
     let checks = health.checks.iter();
     let checks = checks.map(|check| json!({"name": check.name, "passed": check.passed, "message": check.message}));
     json!({
         "cluster_id": cluster.cluster_id, "controller": cluster.controller_id, "answered_by": cluster.node_id,
-        "version": cluster.version, "nodes": nodes.collect::<Value>(), "ready": health.ready,
+        "version": cluster.version, "nodes": nodes.collect::<Value>(), "sessions": sessions.collect::<Value>(),
+        "leaderless_partitions": cluster.leaderless_partitions, "ready": health.ready,
         "checks": checks.collect::<Value>(),
     })
 }
 
 fn as_table(cluster: &GetClusterResponse, health: &GetHealthResponse) -> String {
-    let mut nodes = Table::new(["NODE", "NAME", "ZONE", "ROLE"]);
+    let mut nodes = Table::new(["NODE", "NAME", "ZONE", "LEADS", "ROLE", "KAFKA"]);
     for node in &cluster.nodes {
-        let roles = [(cluster.controller_id, "controller"), (cluster.node_id, "answers")];
-        let roles: Vec<_> = roles.iter().filter(|(id, _)| *id == node.id).map(|(_, role)| *role).collect();
-        nodes.row([node.id.to_string(), node.name.clone(), node.zone.clone().unwrap_or_default(), roles.join(", ")]);
+        let roles = [
+            (cluster.controller_id == node.id, "controller"),
+            (cluster.node_id == node.id, "answers"),
+            (node.draining, "draining"),
+        ];
+        let roles: Vec<_> = roles.iter().filter(|(has, _)| *has).map(|(_, role)| *role).collect();
+        nodes.row([
+            node.id.to_string(),
+            node.name.clone(),
+            node.zone.clone().unwrap_or_default(),
+            node.leads.to_string(),
+            roles.join(", "),
+            node.kafka_address.clone().unwrap_or_default(),
+        ]);
     }
     let mut checks = Table::new(["CHECK", "STATE", "DETAIL"]);
     for check in &health.checks {
@@ -61,5 +136,27 @@ fn as_table(cluster: &GetClusterResponse, health: &GetHealthResponse) -> String 
         checks.row([check.name.clone(), state.to_owned(), check.message.clone()]);
     }
     let ready = if health.ready { "ready" } else { "NOT READY" };
-    format!("cluster {}, version {}: {ready}\n\n{nodes}\n{checks}", cluster.cluster_id, cluster.version)
+    let mut text = format!("cluster {}, version {}: {ready}\n\n{nodes}", cluster.cluster_id, cluster.version);
+    if cluster.leaderless_partitions > 0 {
+        text += &format!("\n{} partitions have no leader now\n", cluster.leaderless_partitions);
+    }
+    let over: Vec<&Session> = cluster.sessions.iter().filter(|session| session.state() != State::Active).collect();
+    if !over.is_empty() {
+        let mut sessions = Table::new(["SESSION", "OF", "STATE", "LANES"]);
+        for session in over {
+            let lanes = session.lanes.to_string();
+            sessions.row([session.id.clone(), session.node.clone(), state(session).to_owned(), lanes]);
+        }
+        text += &format!("\nSessions that are over and whose records are still being shipped:\n\n{sessions}");
+    }
+    format!("{text}\n{checks}")
+}
+
+fn state(session: &Session) -> &'static str {
+    match session.state() {
+        State::Unspecified => "unknown",
+        State::Active => "active",
+        State::Fencing => "fencing",
+        State::Sealed => "sealed",
+    }
 }
