@@ -42,6 +42,7 @@ def show(cluster):
     first, last = cluster.brokers[0], cluster.brokers[-1]
     again = f"{binary()} serve --config {last.directory / 'runnel.toml'}"
     print(f"""
+  make a topic     {binary()} topic create try -p 6 --bootstrap {first.grpc_address}
   write            seq 100 | kcat -P -b {cluster.bootstrap()} -t try
   read             kcat -C -b {cluster.bootstrap()} -t try -e
   who leads what   kcat -L -b {first.address}
