@@ -1,8 +1,8 @@
 //! `file://`: a folder that behaves as a bucket.
 //!
 //! The library's file store gives atomic, synced writes of whole files but no conditional replace, so this module
-//! adds one: compare and rename under a lock of this process. That is enough because one broker holds the folder
-//! ([`Folder::try_lock`]). A replace compares the nonce inside the file, not inode and time, which can repeat.
+//! adds one: compare and rename under a lock of this process and, for the brokers of a cluster that share the folder, of
+//! a file in it. A replace compares the nonce inside the file, not inode and time, which can repeat.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -29,7 +29,8 @@ mod staged;
 
 const STORE: &str = "folder";
 
-/// One lock per group of objects; of the process, because two handles may be open on one folder.
+/// One lock per group of objects; of the process, because two handles may be open on one folder. Each has a file in the
+/// folder that keeps out other processes.
 static LOCKS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
 
 /// Makes the names of staged files unique within this process.
@@ -108,10 +109,22 @@ impl Folder {
         }
     }
 
+    /// Keeps other processes from a group of objects, until the file is closed or this process ends. No listing shows such
+    /// a file: its name ends as those of staged files do.
+    fn lock_slot(&self, slot: usize) -> std::io::Result<File> {
+        let folder = self.root.join("cluster");
+        create_folders(&folder)?;
+        let path = folder.join(format!("lock#{slot}"));
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        file.lock()?;
+        Ok(file)
+    }
+
     /// Writes `payload` to `path` if the condition holds: absent, or present with the nonce `expected`.
     fn publish(&self, path: &Path, expected: Option<&str>, payload: &PutPayload) -> Result<(), StoreError> {
         let slot = crc32c::crc32c(path.as_os_str().as_encoded_bytes()) as usize % LOCKS.len();
         let _held = LOCKS[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        let _shared = self.lock_slot(slot).map_err(io)?;
         check_condition(path, expected)?;
         let parent = path.parent().unwrap_or(&self.root);
         create_folders(parent).map_err(io)?;

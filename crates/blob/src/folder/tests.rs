@@ -55,6 +55,21 @@ async fn a_folder_that_went_away_is_no_empty_bucket() {
     assert!(matches!(error, Error::BucketMissing { .. }), "{error:?}");
 }
 
+/// Another process is as another open file here.
+#[tokio::test]
+async fn another_process_that_swaps_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let bucket = open(dir.path(), &FailPoints::default());
+    let folder = Folder::create(dir.path(), FailPoints::default()).unwrap();
+    let held: Vec<File> = (0..LOCKS.len()).map(|slot| folder.lock_slot(slot).unwrap()).collect();
+    let mut create = std::pin::pin!(bucket.create_register(&Key::Pids, text("new")));
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(50), &mut create).await;
+    assert!(waited.is_err(), "it did not wait");
+    drop(held);
+    assert!(matches!(create.await.unwrap(), CasOutcome::Done(_)));
+    assert_eq!(bucket.list("").await.unwrap().len(), 1, "locks are in no listing");
+}
+
 #[tokio::test]
 async fn two_handles_on_one_folder_have_one_winner() {
     let dir = tempfile::tempdir().unwrap();
