@@ -25,6 +25,7 @@ fn every_setting_is_in_the_reference_and_the_reverse() {
         *file = Some("x".into());
     }
     full.wal.max_unshipped = Some(ByteSize(1));
+    full.segment.max_age = Some(Span(std::time::Duration::ZERO));
     full.telemetry.otlp_endpoint = Some("x".into());
     for field in [
         &mut full.storage.url,
