@@ -1,6 +1,6 @@
 //! `runnel cluster`: who the brokers are, what they lead, and taking one out.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -53,7 +53,7 @@ async fn status(client: Client, watch: Option<u64>, output: Output) -> anyhow::R
         let health = client.health().await?;
         if watch.is_some() && output == Output::Table && std::io::stdout().is_terminal() {
             // Clears the screen.
-            print!("\x1b[2J\x1b[H");
+            write!(std::io::stdout(), "\x1b[2J\x1b[H")?;
         }
         output::print(output, &as_json(&cluster, &health), || as_table(&cluster, &health))?;
         let Some(seconds) = watch else {
