@@ -113,6 +113,9 @@ pub(crate) fn partition_of(key: &str) -> Option<TopicPartition> {
 
 const PARTITIONS: &str = "p/";
 
+/// Pause before a record that changed meanwhile is read again; what else was compared may be on its way here.
+const RECORD_AGAIN: Duration = Duration::from_millis(20);
+
 /// How long a request waits for a partition that is being opened or handed over. Clients ask again.
 const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -310,11 +313,15 @@ impl Broker {
                 return Ok(());
             }
             let put = Op::Put(key.clone(), PartitionRecord { tail, ..record }.encode(), None);
-            let compare = Compare::Revision(key.clone(), found.revision);
-            let outcome = self.meta.txn(vec![compare], vec![put]).await.map_err(|e| metadata_error(&e))?;
+            let mut compare = vec![Compare::Revision(key.clone(), found.revision)];
+            if !self.is_alone() {
+                compare.push(self.own_session_is_active()?);
+            }
+            let outcome = self.meta.txn(compare, vec![put]).await.map_err(|e| metadata_error(&e))?;
             if outcome.is_committed() {
                 return Ok(());
             }
+            tokio::time::sleep(RECORD_AGAIN).await;
         }
     }
 

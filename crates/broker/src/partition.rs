@@ -285,9 +285,20 @@ impl Partition {
         upto != i64::MIN && self.shipped().0 >= upto
     }
 
-    /// The record names only what is needed.
-    pub(crate) fn forget_inheritance(&self) {
-        self.inherits_upto.store(i64::MIN, Ordering::Release);
+    /// See [`Partition::inherit_upto`].
+    pub(crate) fn inherits_upto(&self) -> i64 {
+        self.inherits_upto.load(Ordering::Acquire)
+    }
+
+    /// The record names only what is needed, unless something was added since `mark` was read.
+    pub(crate) fn forget_inheritance(&self, mark: i64) {
+        // Another value stays for the next look.
+        let _added = self.inherits_upto.compare_exchange(mark, i64::MIN, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Resolves when the partition closes.
+    pub(crate) fn closing(&self) -> Shutdown {
+        self.closed.clone()
     }
 
     /// The dedup state of the log below `offset`.

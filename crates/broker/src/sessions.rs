@@ -10,6 +10,7 @@ use runnel_api::{Error, ErrorKind};
 use runnel_format::meta::{Durability, SessionLane, SessionRecord, SessionState};
 use runnel_metastore::{Compare, Op, Versioned};
 use runnel_wal::object::{self, ObjectLaneIdentity, ObjectLog, ObjectOptions, SealedLane};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Broker;
@@ -26,6 +27,9 @@ pub(crate) const LANES_KNOWN: &str = "lanes-known";
 
 /// How often is looked for lanes that nothing needs, and for partitions whose topic's durability was changed.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How often a broker of a cluster looks for what its log holds and others have shipped.
+const RELEASE: Duration = Duration::from_secs(10);
 
 /// Pause before a lane that could not be made is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -221,6 +225,7 @@ impl Broker {
     /// Takes away inherited lanes once everything in them is shipped, and brings partitions to the durability that
     /// their topic has now.
     pub(crate) async fn tend_lanes(self: Arc<Self>) {
+        let mut looked = Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
@@ -233,6 +238,10 @@ impl Broker {
             }
             if self.member.is_some() {
                 self.shorten_tails().await;
+                if looked.elapsed() >= RELEASE {
+                    self.release_tails().await;
+                    looked = Instant::now();
+                }
             } else {
                 self.retire_lanes().await;
             }

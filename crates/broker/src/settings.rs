@@ -80,6 +80,14 @@ impl Broker {
         Ok(())
     }
 
+    /// Takes over what another broker has set.
+    pub(crate) async fn follow_settings(&self) {
+        let _changing = self.settings.changing.lock().await;
+        if let Err(error) = self.load_settings().await {
+            tracing::warn!(%error, "settings that another broker made are not in force here yet");
+        }
+    }
+
     /// Takes over what the bucket has. Nothing is concluded from an absence.
     pub(crate) async fn reconcile_settings(&self) -> Result<(), Error> {
         let _changing = self.settings.changing.lock().await;

@@ -233,7 +233,7 @@ impl Broker {
         Ok(())
     }
 
-    /// A later leader in the root means that this broker was replaced: it must end. A root that this disk cannot have
+    /// A later leader in the root means that this broker was replaced: a single node must end. A root that this disk cannot have
     /// written means that an old image of the disk came back: the partition must close.
     pub(crate) fn committed(
         &self,
@@ -242,7 +242,10 @@ impl Broker {
     ) -> Result<(), Error> {
         outcome.map_err(|error| {
             let told = segment_error(&error);
-            if error.kind() == runnel_segment::ErrorKind::Fenced {
+            if error.kind() == runnel_segment::ErrorKind::Fenced && !self.is_alone() {
+                // It was handed over while this was under way, or this session was ended, which shows elsewhere.
+                tracing::info!(partition = partition.label(), %error, "another broker leads a partition");
+            } else if error.kind() == runnel_segment::ErrorKind::Fenced {
                 self.fail(format!("{}: {error}", partition.label()));
             } else if matches!(error, runnel_segment::Error::OldDisk { .. }) {
                 tracing::error!(partition = partition.label(), %error, "closed a partition");

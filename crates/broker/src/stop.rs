@@ -40,10 +40,12 @@ impl Broker {
         }
         let open = self.ship_everything(until).await;
         let unshipped_partitions = open + self.unopened_and_unshipped().await;
+        let open = self.topics.open_partitions().into_iter().map(|(_, partition)| partition);
+        let shipped: Vec<_> = open.filter(|one| !one.is_blocked() && one.shipped() >= one.watermark.get()).collect();
         self.stop_signal.trigger();
         self.topics.all().iter().for_each(|topic| topic.open_partitions().for_each(|p| p.close()));
         self.log.close(until).await;
-        self.end_own_session(until).await;
+        self.end_own_session(&shipped, until).await;
         self.cold.cache.close().await;
         if self.is_alone() {
             self.meta.close().await;

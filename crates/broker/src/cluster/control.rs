@@ -18,6 +18,7 @@ use crate::Broker;
 use crate::error::metadata_error;
 use crate::open::partition_key;
 use crate::sessions;
+use crate::topics::{created_key, topic_key};
 
 /// How often the controller looks even if nothing changed.
 const LOOK: Duration = Duration::from_secs(1);
@@ -26,13 +27,13 @@ const LOOK: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_millis(20);
 
 /// Partitions that one transaction assigns or moves.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 40;
 
 /// How often is looked for sessions that nothing needs any more.
 const BURY: Duration = Duration::from_secs(5);
 
-/// What a transaction of the controller shall do to one key, and what must be as it was for that.
-type Change = (Compare, Op);
+/// What a transaction of the controller shall do to one key, and what must be as it was for that: at most three things.
+type Change = (Vec<Compare>, Op);
 
 impl Broker {
     /// Becomes the controller whenever there is none, and does its work. Ends with the broker.
@@ -70,6 +71,7 @@ impl Broker {
                 tracing::warn!(%error, "cannot carry out what the controller decided");
             }
             if buried.elapsed() >= BURY {
+                self.forget_orphans(token).await;
                 self.bury_sessions(token).await;
                 buried = Instant::now();
             }
@@ -127,20 +129,29 @@ impl Broker {
 
     async fn carry_out(&self, member: &Member, token: u64, steps: &[Step]) -> Result<(), Error> {
         for steps in steps.chunks(AT_ONCE) {
-            let (compare, then): (Vec<Compare>, Vec<Op>) = {
-                let view = member.view();
-                steps.iter().filter_map(|step| change(&view, step)).unzip()
-            };
-            let own = Compare::Created(CONTROLLER.to_owned(), token);
-            let outcome = self.meta.txn([vec![own], compare].concat(), then).await.map_err(|e| metadata_error(&e))?;
-            if !outcome.is_committed() {
-                // Something changed meanwhile; that is on its way here, and the next decision knows it.
-                tracing::debug!(steps = steps.len(), "the controller decided on an old state");
-                return Ok(());
+            if self.carry_out_at_once(member, token, steps).await? {
+                tell(steps);
+                continue;
             }
-            tell(steps);
+            // Something changed meanwhile, which is on its way here. What it did not touch need not wait for it.
+            for step in steps {
+                if self.carry_out_at_once(member, token, std::slice::from_ref(step)).await? {
+                    tell(std::slice::from_ref(step));
+                }
+            }
         }
         Ok(())
+    }
+
+    /// All of the steps or none; whether they were carried out.
+    async fn carry_out_at_once(&self, member: &Member, token: u64, steps: &[Step]) -> Result<bool, Error> {
+        let (mut compare, then): (Vec<Vec<Compare>>, Vec<Op>) = {
+            let view = member.view();
+            steps.iter().filter_map(|step| change(&view, step)).unzip()
+        };
+        compare.push(vec![Compare::Created(CONTROLLER.to_owned(), token)]);
+        let outcome = self.meta.txn(compare.concat(), then).await.map_err(|e| metadata_error(&e))?;
+        Ok(outcome.is_committed())
     }
 }
 
@@ -198,7 +209,7 @@ fn change(view: &View, step: &Step) -> Option<Change> {
             let at = view.sessions.get(&session)?;
             let (key, record) = (sessions::key(session), at.record.clone());
             let record = SessionRecord { state: SessionState::Fencing, ..record };
-            Some((Compare::Revision(key.clone(), at.revision), Op::Put(key, record.encode(), None)))
+            Some((vec![Compare::Revision(key.clone(), at.revision)], Op::Put(key, record.encode(), None)))
         }
         Step::Assign { tp, epoch, to } => {
             let leader = Some(Leadership { session: to, is_open: false, move_to: None });
@@ -207,10 +218,17 @@ fn change(view: &View, step: &Step) -> Option<Change> {
                 let never_shipped = view.created.contains(&tp.topic);
                 let (starts, last_root, tail) = (Vec::new(), None, Vec::new());
                 let record = PartitionRecord { epoch, leader, never_shipped, starts, last_root, tail };
-                return Some((Compare::Absent(key.clone()), Op::Put(key, record.encode(), None)));
+                let created = created_key(tp.topic);
+                let compare = vec![
+                    // A topic that is being deleted gets no new records.
+                    Compare::Present(topic_key(tp.topic)),
+                    if never_shipped { Compare::Present(created) } else { Compare::Absent(created) },
+                    Compare::Absent(key.clone()),
+                ];
+                return Some((compare, Op::Put(key, record.encode(), None)));
             };
             let record = PartitionRecord { epoch, leader, ..at.record.clone() };
-            Some((Compare::Revision(key.clone(), at.revision), Op::Put(key, record.encode(), None)))
+            Some((vec![Compare::Revision(key.clone(), at.revision)], Op::Put(key, record.encode(), None)))
         }
         Step::Move { tp, to, .. } => move_to(view, tp, Some(to)),
         Step::Unmove { tp } => move_to(view, tp, None),
@@ -221,5 +239,5 @@ fn move_to(view: &View, tp: TopicPartition, to: Option<u64>) -> Option<Change> {
     let (at, key) = (view.partitions.get(&tp)?, partition_key(tp));
     let leader = at.record.leader.map(|leader| Leadership { move_to: to, ..leader });
     let record = PartitionRecord { leader, ..at.record.clone() };
-    Some((Compare::Revision(key.clone(), at.revision), Op::Put(key, record.encode(), None)))
+    Some((vec![Compare::Revision(key.clone(), at.revision)], Op::Put(key, record.encode(), None)))
 }

@@ -8,12 +8,12 @@ use runnel_format::meta::{SessionState, TopicRecord};
 use runnel_metastore::{Change, Event, Snapshot, Versioned};
 use runnel_record::{TopicId, TopicPartition};
 
-use super::view::{Subject, live_key};
+use super::view::{Subject, drain_key, live_key};
 use crate::Broker;
 use crate::error::{damaged, metadata_error};
 use crate::open::partition_key;
 use crate::sessions;
-use crate::topics::topic_key;
+use crate::topics::{created_key, topic_key};
 
 /// Pause before a watch that failed is begun again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -63,7 +63,9 @@ impl Broker {
             let sessions = view.sessions.keys().map(|session| sessions::key(*session));
             let partitions = view.partitions.keys().map(|tp| partition_key(*tp));
             let controller = view.controller.iter().map(|_| super::view::CONTROLLER.to_owned());
-            brokers.chain(sessions).chain(partitions).chain(controller).collect()
+            let drained = view.drained.iter().map(|number| drain_key(*number));
+            let created = view.created.iter().map(|topic| created_key(*topic));
+            brokers.chain(sessions).chain(partitions).chain(controller).chain(drained).chain(created).collect()
         };
         let topics = self.topics.all().into_iter().map(|topic| topic_key(topic.id));
         let there: std::collections::BTreeSet<&str> = snapshot.entries.iter().map(|(key, _)| key.as_str()).collect();
@@ -94,7 +96,12 @@ impl Broker {
                 self.follow_leader(tp);
                 Ok(())
             }
-            Subject::Settings => self.load_settings().await,
+            Subject::Settings => {
+                // It waits for administrative work under way, which may wait for what comes after this.
+                let broker = Arc::clone(self);
+                tokio::spawn(async move { broker.follow_settings().await });
+                Ok(())
+            }
             Subject::Session(session) => {
                 self.follow_session(session);
                 Ok(())

@@ -1,21 +1,22 @@
 //! What sessions that are over have left, once nothing of it is needed: their records, and their lanes in the bucket.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use runnel_api::{Error, ErrorKind};
+use runnel_api::{Error, ErrorKind, TopicKey};
 use runnel_blob::Key;
 use runnel_format::manifest::Root;
 use runnel_format::meta::{Durability, PartitionRecord, SessionState, TailSession};
 use runnel_metastore::{Compare, Op};
-use runnel_record::{Offset, TopicPartition};
+use runnel_record::{Offset, TopicId, TopicPartition};
 use runnel_wal::object::{self, SealedLane};
 
 use super::Member;
 use super::view::CONTROLLER;
 use crate::Broker;
 use crate::error::{bucket_error, damaged, lane_error, metadata_error};
-use crate::open::partition_key;
+use crate::open::{partition_key, partitions_key, tail};
 use crate::partition::Partition;
 use crate::sessions;
 
@@ -44,6 +45,59 @@ impl Broker {
                 Err(error) => tracing::debug!(session, %error, "what an earlier session left stays for now"),
             }
         }
+    }
+
+    /// Deletes the records of partitions whose topic is gone: a deletion may have been cut off, or have crossed an
+    /// assignment. The controller's work.
+    pub(super) async fn forget_orphans(&self, token: u64) {
+        let Some(member) = &self.member else { return };
+        let known = |topic| self.topics.find(&TopicKey::Id(topic)).is_some();
+        let topics: BTreeSet<TopicId> =
+            member.view().partitions.keys().map(|tp| tp.topic).filter(|topic| !known(*topic)).collect();
+        for topic in topics {
+            let forgotten = async {
+                // That it is not known proves nothing.
+                if self.is_tombstoned(topic).await? { self.forget_records(topic, token).await } else { Ok(()) }
+            };
+            if let Err(error) = forgotten.await {
+                tracing::debug!(%topic, %error, "records of a deleted topic stay for now");
+            }
+        }
+    }
+
+    async fn forget_records(&self, topic: TopicId, token: u64) -> Result<(), Error> {
+        let found = self.meta.range(&partitions_key(topic)).await.map_err(|e| metadata_error(&e))?;
+        for some in found.chunks(AT_ONCE) {
+            let compare = vec![Compare::Created(CONTROLLER.to_owned(), token)];
+            let then = some.iter().map(|(key, _)| Op::Delete(key.clone())).collect();
+            self.meta.txn(compare, then).await.map_err(|e| metadata_error(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Gives back the log space of what this disk holds of partitions that others lead: it is in the bucket, or they would
+    /// wait for this disk.
+    pub(crate) async fn release_tails(&self) {
+        for tp in self.inherited.partitions().into_iter().filter(|tp| !self.leads(*tp) && !self.may_need_disk(*tp)) {
+            let Some(end) = tail::end(&self.inherited.tail(tp)) else { continue };
+            match self.check_shipped(tp, end).await {
+                Ok(()) => {
+                    self.inherited.taken(tp);
+                    self.log.shipped(tp, end);
+                }
+                Err(error) => {
+                    tracing::debug!(partition = %tp, %error, "what the log holds of a partition stays for now")
+                }
+            }
+        }
+    }
+
+    /// Whether the record of a partition names a disk, which may be this one.
+    fn may_need_disk(&self, tp: TopicPartition) -> bool {
+        let Some(member) = &self.member else { return true };
+        let view = member.view();
+        let tail = view.partitions.get(&tp).map(|at| at.record.tail.as_slice()).unwrap_or_default();
+        tail.iter().any(|part| part.durability == Durability::Local)
     }
 
     async fn bury_session(&self, session: u64, token: u64) -> Result<(), Error> {
@@ -85,7 +139,9 @@ impl Broker {
     pub(crate) async fn shorten_tails(&self) {
         let Some(member) = &self.member else { return };
         let open = self.topics.open_partitions().into_iter().map(|(_, partition)| partition);
-        let done: Vec<Arc<Partition>> = open.filter(|partition| partition.has_shipped_inheritance()).collect();
+        // A blocked one waits for those that its record names.
+        let done: Vec<Arc<Partition>> =
+            open.filter(|partition| partition.has_shipped_inheritance() && !partition.is_blocked()).collect();
         for partitions in done.chunks(AT_ONCE) {
             if let Err(error) = self.shorten(member, partitions).await {
                 tracing::debug!(%error, "records of partitions still name sessions that are shipped");
@@ -98,6 +154,7 @@ impl Broker {
         {
             let view = member.view();
             for partition in partitions {
+                let mark = partition.inherits_upto();
                 let Some(at) = view.partitions.get(&partition.tp) else { continue };
                 let needed = |part: &TailSession| {
                     part.session == self.home.session
@@ -105,7 +162,7 @@ impl Broker {
                 };
                 let tail: Vec<TailSession> = at.record.tail.iter().copied().filter(needed).collect();
                 if at.record.epoch != partition.epoch || tail == at.record.tail {
-                    partition.forget_inheritance();
+                    partition.forget_inheritance(mark);
                     continue;
                 }
                 let record = PartitionRecord { tail, ..at.record.clone() };

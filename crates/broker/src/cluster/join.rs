@@ -95,6 +95,7 @@ impl Broker {
         let member = Some(Member::new(view, lease, cluster));
         let agreed = Agreement::Agreed;
         let broker = Self::assemble(options, ports, home, bucket, meta, log, recovered, agreed, member).await?;
+        tokio::spawn(Arc::clone(&broker).stay_alive());
         broker.lanes_inherited.send_replace(true);
         broker.load_settings().await.map_err(refused)?;
         broker.load_topics().await.map_err(refused)?;
@@ -103,7 +104,6 @@ impl Broker {
         if let Err(error) = broker.forget_dead_topics().await {
             tracing::warn!(%error, "cannot look for topics that were deleted; their log space is given back later");
         }
-        tokio::spawn(Arc::clone(&broker).stay_alive());
         tokio::spawn(Arc::clone(&broker).follow(revision + 1));
         tokio::spawn(Arc::clone(&broker).control());
         tokio::spawn(Arc::clone(&broker).suspect_others());
@@ -296,7 +296,7 @@ async fn register(
     broker: &BrokerRecord,
     ttl: Duration,
 ) -> Result<runnel_metastore::LeaseId, StartError> {
-    let lease = meta.grant_lease(ttl).await?;
+    let mut lease = meta.grant_lease(ttl).await?;
     let (live, session) = (live_key(home.node_id), sessions::key(home.session));
     let record = SessionRecord {
         node_name: home.identity.node_name.clone(),
@@ -311,9 +311,14 @@ async fn register(
             None => compare.push(Compare::Absent(live.clone())),
             Some(found) => {
                 let holder = BrokerRecord::decode(&found.value)?;
-                // An answer that got lost.
                 if holder.session == home.session {
-                    return Ok(lease);
+                    // An answer that got lost: its lease is not this one.
+                    let compare = vec![Compare::Revision(live.clone(), found.revision)];
+                    let put = Op::Put(live.clone(), broker.encode(), Some(lease));
+                    if meta.txn(compare, vec![put]).await?.is_committed() {
+                        return Ok(lease);
+                    }
+                    continue;
                 }
                 if holder.disk_id != home.identity.disk_id {
                     if waited {
@@ -327,7 +332,7 @@ async fn register(
                         "waits for the lease of another broker"
                     );
                     wait_for_end(meta, &live, found.revision, ttl * 2).await;
-                    meta.keep_alive(lease).await?;
+                    lease = meta.grant_lease(ttl).await?;
                     continue;
                 }
                 // An earlier incarnation on this disk, which this process holds now. Nobody need wait for its lease.

@@ -13,6 +13,7 @@ use runnel_record::{LeaderEpoch, Offset, TimestampMs, TopicPartition};
 use tokio::time::Instant;
 
 use super::Member;
+use super::view::At;
 use crate::Broker;
 use crate::error::metadata_error;
 use crate::open::partition_key;
@@ -33,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(10);
 enum Turn {
     /// It is ours and not open.
     Open,
-    /// It is open and somebody else's.
+    /// It is open in an epoch that is over.
     Close,
     /// It is ours, and to become that of another session.
     HandOver(u64),
@@ -151,14 +152,13 @@ impl Broker {
             return Err(error);
         }
         slot.set(None);
-        if let Err(error) = self.give(&partition, to).await {
+        if let Err(error) = self.give(&partition, to).await
             // Whether it was given is not known: nothing is served before that is.
-            self.until_known(tp).await?;
-            if self.leads(tp) {
-                slot.set(Some(Arc::clone(&partition)));
-                partition.stay().await;
-                return Err(error);
-            }
+            && self.reclaim(&partition).await?
+        {
+            slot.set(Some(Arc::clone(&partition)));
+            partition.stay().await;
+            return Err(error);
         }
         self.let_go(&partition);
         let (took, paused) = (started.elapsed(), waiting.elapsed());
@@ -220,6 +220,33 @@ impl Broker {
         self.until_known(tp).await
     }
 
+    /// Makes sure that a partition stays here: what gave it away and got no answer may be on its way still, and must find
+    /// another revision of the record. False if it was given away.
+    async fn reclaim(&self, partition: &Partition) -> Result<bool, Error> {
+        let (tp, mut pause) = (partition.tp, BACKOFF.0);
+        loop {
+            self.until_known(tp).await?;
+            let at = self.member.as_ref().and_then(|member| member.view().partitions.get(&tp).cloned());
+            let own = |at: &At<PartitionRecord>| {
+                let session = at.record.leader.map(|leader| leader.session);
+                at.record.epoch == partition.epoch && session == Some(self.home.session)
+            };
+            let Some(at) = at.filter(own) else { return Ok(false) };
+            let key = partition_key(tp);
+            let put = Op::Put(key.clone(), at.record.encode(), None);
+            match self.meta.txn(vec![Compare::Revision(key, at.revision)], vec![put]).await {
+                Ok(outcome) if outcome.is_committed() => return Ok(true),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(partition = %tp, %error, "whether a partition stays here is not known"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop_signal.triggered() => return Ok(false),
+            }
+            pause = (pause * 2).min(BACKOFF.1);
+        }
+    }
+
     async fn until_known(&self, tp: TopicPartition) -> Result<(), Error> {
         let mut pause = BACKOFF.0;
         while let Err(error) = self.refresh(tp).await {
@@ -250,6 +277,8 @@ fn damaged_stays() -> Error {
 
 fn turn_of(open: Option<LeaderEpoch>, epoch: LeaderEpoch, leader: Option<Leadership>, own: u64) -> Option<Turn> {
     match (open, leader.filter(|leader| leader.session == own)) {
+        // It went away and came back.
+        (Some(open), Some(_)) if epoch > open => Some(Turn::Close),
         (None, Some(_)) => Some(Turn::Open),
         (Some(_), Some(leader)) => leader.move_to.filter(|to| *to != own).map(Turn::HandOver),
         // The news may be older than what is open.
@@ -271,6 +300,7 @@ mod tests {
         assert_eq!(turn_of(Some(e5), e5, of(1, Some(2)), 1), Some(Turn::HandOver(2)));
         assert_eq!(turn_of(Some(e5), e5, of(1, Some(1)), 1), None, "it is there already");
         assert_eq!(turn_of(Some(e4), e5, of(2, None), 1), Some(Turn::Close));
+        assert_eq!(turn_of(Some(e4), e5, of(1, None), 1), Some(Turn::Close), "it was led by others meanwhile");
         assert_eq!(turn_of(Some(e5), e4, of(2, None), 1), None, "old news");
         assert_eq!(turn_of(None, e5, of(2, None), 1), None);
         assert_eq!(turn_of(None, e5, None, 1), None);

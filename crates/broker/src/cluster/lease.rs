@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runnel_api::Error;
-use runnel_format::meta::SessionState;
+use runnel_format::meta::{BrokerRecord, SessionState};
 use runnel_metastore::{Compare, ErrorKind, LeaseId, Op};
 use runnel_wal::object;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::join::broker_record;
 use super::view::live_key;
 use crate::Broker;
-use crate::error::metadata_error;
+use crate::error::{damaged, metadata_error};
 use crate::sessions;
 
 /// Signs of life in one time to live.
@@ -119,9 +119,20 @@ impl Broker {
         let lease = self.meta.grant_lease(member.lease.ttl).await.map_err(|e| metadata_error(&e))?;
         let key = live_key(self.home.node_id);
         let active = Compare::Revision(sessions::key(session), found.revision);
+        let free = match self.meta.get(&key).await.map_err(|e| metadata_error(&e))? {
+            None => Compare::Absent(key.clone()),
+            // It may have come back already, and not have heard of it.
+            Some(live) => {
+                let holder = BrokerRecord::decode(&live.value).map_err(|e| damaged(&e))?;
+                if holder.session != session {
+                    return Ok(false);
+                }
+                Compare::Revision(key.clone(), live.revision)
+            }
+        };
         let broker = broker_record(&self.home, &self.options, &member.options, self.is_leaving());
-        let put = Op::Put(key.clone(), broker.encode(), Some(lease));
-        let outcome = self.meta.txn(vec![active, Compare::Absent(key)], vec![put]).await;
+        let put = Op::Put(key, broker.encode(), Some(lease));
+        let outcome = self.meta.txn(vec![active, free], vec![put]).await;
         let came_back = outcome.map_err(|e| metadata_error(&e))?.is_committed();
         if came_back {
             member.lease.replace(lease, asked);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use runnel_api::Error;
+use runnel_format::meta::PartitionRecord;
 use runnel_metastore::{Compare, Op};
 use tokio::time::Instant;
 
@@ -12,12 +13,25 @@ use super::view::live_key;
 use super::{Member, View};
 use crate::Broker;
 use crate::error::metadata_error;
+use crate::open::partition_key;
+use crate::partition::Partition;
+
+/// Records that one transaction changes.
+const AT_ONCE: usize = 60;
 
 impl Broker {
+    /// Gives what this broker leads to the others, for as long as a stop may take. Clients are served meanwhile. A part of
+    /// [`Broker::stop`], for those who have doors to close between the two.
+    pub async fn leave(self: &Arc<Self>) {
+        self.leave_cluster(Instant::now() + self.options.shutdown_timeout).await;
+    }
+
     /// Gives everything away, for as long as somebody may take it. Meanwhile clients are served.
     pub(crate) async fn leave_cluster(self: &Arc<Self>, until: Instant) {
         let Some(member) = &self.member else { return };
-        member.leaving.store(true, Ordering::Release);
+        if member.leaving.swap(true, Ordering::AcqRel) {
+            return;
+        }
         if let Err(error) = self.say_draining(member).await {
             tracing::warn!(%error, "cannot tell the others that this broker leaves");
             return;
@@ -43,19 +57,46 @@ impl Broker {
 
     async fn say_draining(&self, member: &Member) -> Result<(), Error> {
         let key = live_key(self.home.node_id);
-        let Some(at) = member.view().brokers.get(&self.home.node_id).cloned() else { return Ok(()) };
-        let record = broker_record(&self.home, &self.options, &member.options, true);
-        let put = Op::Put(key.clone(), record.encode(), Some(member.lease.id()));
-        let outcome = self.meta.txn(vec![Compare::Revision(key, at.revision)], vec![put]).await;
-        outcome.map_err(|e| metadata_error(&e))?;
+        loop {
+            let Some(found) = self.meta.get(&key).await.map_err(|e| metadata_error(&e))? else { return Ok(()) };
+            let record = broker_record(&self.home, &self.options, &member.options, true);
+            let put = Op::Put(key.clone(), record.encode(), Some(member.lease.id()));
+            let outcome = self.meta.txn(vec![Compare::Revision(key.clone(), found.revision)], vec![put]).await;
+            if outcome.map_err(|e| metadata_error(&e))?.is_committed() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Partitions that stay behind, with everything in the bucket, need nobody's lanes and no disk.
+    async fn empty_records(&self, member: &Member, partitions: &[Arc<Partition>]) -> Result<(), Error> {
+        for some in partitions.chunks(AT_ONCE) {
+            let (mut compare, mut then) = (Vec::new(), Vec::new());
+            {
+                let view = member.view();
+                for partition in some {
+                    let Some(at) = view.partitions.get(&partition.tp) else { continue };
+                    if at.record.epoch == partition.epoch && !at.record.tail.is_empty() {
+                        let key = partition_key(partition.tp);
+                        let record = PartitionRecord { tail: Vec::new(), ..at.record.clone() };
+                        compare.push(Compare::Revision(key.clone(), at.revision));
+                        then.push(Op::Put(key, record.encode(), None));
+                    }
+                }
+            }
+            if !then.is_empty() {
+                self.meta.txn(compare, then).await.map_err(|e| metadata_error(&e))?;
+            }
+        }
         Ok(())
     }
 
     /// The last words: the lanes are closed, so the session is over, and nobody need find that out.
-    pub(crate) async fn end_own_session(&self, until: Instant) {
+    pub(crate) async fn end_own_session(&self, shipped: &[Arc<Partition>], until: Instant) {
         let Some(member) = &self.member else { return };
         member.leaving.store(true, Ordering::Release);
         let ended = async {
+            self.empty_records(member, shipped).await?;
             self.end_session(self.home.session).await?;
             self.meta.revoke(member.lease.id()).await.map_err(|e| metadata_error(&e))
         };

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use runnel_api::{Error, ErrorKind};
-use runnel_format::meta::{Durability, Leadership, PartitionRecord, TailSession};
+use runnel_format::meta::{Durability, Leadership, PartitionRecord, SessionState, TailSession};
 use runnel_metastore::{Compare, Op, TxnOutcome, Versioned};
 use runnel_partition::{Options as MachineOptions, Partition as Machine, ProducerLimits, Start};
 use runnel_record::{LeaderEpoch, TopicPartition};
@@ -17,6 +17,7 @@ use crate::Broker;
 use crate::error::{damaged, machine_error, metadata_error, segment_error};
 use crate::open::{hidden_damage, known_epochs, partition_key, tail};
 use crate::partition::{Driver, Partition, spawn};
+use crate::sessions;
 use crate::topics::Topic;
 
 impl Broker {
@@ -60,6 +61,9 @@ impl Broker {
             commit.epochs = machine.epochs().to_vec();
         }
         manifest.commit(&commit).await.map_err(|e| segment_error(&e))?;
+        if manifest.root().log_start != start.log_start || manifest.root().end != shipped {
+            return Err(Error::new(ErrorKind::NotLeader, "the leader before changed the root at this moment: retry"));
+        }
         self.pass("open.root_taken")?;
         let mut durability = topic.config().durability;
         // What was acknowledged on this disk alone is shipped before the partition promises more (design §5).
@@ -74,7 +78,7 @@ impl Broker {
         }
         record.never_shipped = false;
         record.leader = record.leader.map(|leader| Leadership { is_open: true, ..leader });
-        self.replace_record(tp, &found, &record).await?;
+        self.replace_record_if(vec![self.own_session_is_active()?], tp, &found, &record).await?;
         self.pass("open.recorded")?;
         self.inherited.taken(tp);
         self.log.taken(tp);
@@ -95,7 +99,7 @@ impl Broker {
             failure: self.failure.clone(),
         };
         let partition = spawn(driver, &self.stop_signal);
-        if record.tail.iter().any(|part| part.session != own_session) {
+        if !partition.is_blocked() && record.tail.iter().any(|part| part.session != own_session) {
             // So that what is in the lanes of those who are gone is in the bucket soon, and they in no record.
             partition.inherit_upto(begins);
             partition.seal_upto(begins);
@@ -114,6 +118,19 @@ impl Broker {
         Ok((record, found))
     }
 
+    /// That this session has not been ended: compared by whoever names it in a record, since the lanes of one that is over
+    /// are deleted once no record names it.
+    pub(crate) fn own_session_is_active(&self) -> Result<Compare, Error> {
+        let session = self.home.session;
+        let at = self.member.as_ref().and_then(|member| member.view().sessions.get(&session).cloned());
+        match at {
+            Some(at) if at.record.state == SessionState::Active => {
+                Ok(Compare::Revision(sessions::key(session), at.revision))
+            }
+            _ => Err(Error::new(ErrorKind::NotLeader, "this session was ended by another broker")),
+        }
+    }
+
     /// Replaces the record of a partition.
     async fn replace_record(
         &self,
@@ -121,10 +138,20 @@ impl Broker {
         found: &Versioned,
         record: &PartitionRecord,
     ) -> Result<Versioned, Error> {
+        self.replace_record_if(Vec::new(), tp, found, record).await
+    }
+
+    async fn replace_record_if(
+        &self,
+        mut compare: Vec<Compare>,
+        tp: TopicPartition,
+        found: &Versioned,
+        record: &PartitionRecord,
+    ) -> Result<Versioned, Error> {
         let (key, value) = (partition_key(tp), record.encode());
-        let compare = Compare::Revision(key.clone(), found.revision);
+        compare.push(Compare::Revision(key.clone(), found.revision));
         let put = Op::Put(key.clone(), value.clone(), None);
-        let outcome = self.meta.txn(vec![compare], vec![put]).await.map_err(|e| metadata_error(&e))?;
+        let outcome = self.meta.txn(compare, vec![put]).await.map_err(|e| metadata_error(&e))?;
         let TxnOutcome::Committed(revision) = outcome else {
             return Err(Error::new(ErrorKind::NotLeader, "the partition's record changed at this moment: retry"));
         };

@@ -82,7 +82,8 @@ impl Broker {
     async fn report(&self, number: i32, session: u64) {
         let Some(member) = &self.member else { return };
         let at = member.view().brokers.get(&number).filter(|at| at.record.session == session).cloned();
-        let Some(at) = at else { return };
+        // One that leaves closes its doors before it is gone, and says so when it is.
+        let Some(at) = at.filter(|at| !at.record.is_draining) else { return };
         tracing::warn!(number, name = at.record.name, "the process of a broker is gone");
         let key = live_key(number);
         let (mut compare, mut gone) = (vec![Compare::Revision(key.clone(), at.revision)], vec![Op::Delete(key)]);

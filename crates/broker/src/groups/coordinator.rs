@@ -16,6 +16,7 @@ use super::live::{Checkpoint, Live};
 use super::write::{Write, Written};
 use super::{Asked, PATIENCE, slow};
 use crate::Broker;
+use crate::partition::Partition;
 use crate::topics::Topic;
 
 /// Bytes of records that may wait for the log; past it nothing more is taken on.
@@ -39,6 +40,8 @@ pub(super) struct Coordinator {
     pub(super) topic: Arc<Topic>,
     pub(super) partition: i32,
     pub(super) shard: Shard,
+    /// What it was loaded from, and writes to: once that closes, another coordinator may know more.
+    pub(super) home: Option<Arc<Partition>>,
     /// The settings that it looked at last.
     settings: Arc<ClusterSettings>,
     /// What the groups took when they were weighed last.
@@ -67,6 +70,7 @@ impl Coordinator {
             topic,
             partition,
             shard,
+            home: None,
             settings: Arc::default(),
             weight: Weight::default(),
             started: Instant::now(),
@@ -91,6 +95,7 @@ impl Coordinator {
             loaded = load_answering(self.load(), &mut mailbox) => if !loaded { return },
             () = stop.triggered() => return,
         }
+        let Some(closing) = self.home.as_ref().map(|home| home.closing()) else { return };
         loop {
             let next_tick = self.started + self.shard.next_tick();
             let written = async {
@@ -102,6 +107,7 @@ impl Coordinator {
             tokio::select! {
                 biased;
                 () = stop.triggered() => return,
+                () = closing.triggered() => return,
                 written = written => if !self.on_written(written) { return },
                 () = tokio::time::sleep_until(next_tick) => {
                     let mut effects = Vec::new();
@@ -238,12 +244,12 @@ impl Coordinator {
     /// gathers what comes meanwhile.
     fn write_on(&mut self) {
         self.checkpoint_if_due();
-        if self.writing.is_some() || self.unwritten.is_empty() {
+        let Some(home) = self.home.as_ref().filter(|_| self.writing.is_none() && !self.unwritten.is_empty()) else {
             return;
-        }
+        };
         let write = Write::take(&mut self.unwritten, self.broker.ports.clock.now_ms());
         self.unwritten_bytes = self.unwritten_bytes.saturating_sub(write.bytes);
-        self.writing = Some(Box::pin(write.run(Arc::clone(&self.broker), Arc::clone(&self.topic), self.partition)));
+        self.writing = Some(Box::pin(write.run(Arc::clone(&self.broker), Arc::clone(home))));
     }
 }
 

@@ -63,6 +63,7 @@ impl Coordinator {
                 records += self.load_batch(batch)?;
             }
         }
+        self.home = Some(partition);
         self.look_around();
         self.shard.loaded(self.now());
         self.look_around();

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use crate::Broker;
 use crate::error::record_error;
 use crate::partition::Partition;
-use crate::topics::Topic;
 
 /// Bytes of records that go into one batch; a larger record is one by itself.
 const BATCH_BYTES: usize = 1 << 20;
@@ -55,13 +54,13 @@ impl Write {
 
     /// Resolves once the records are durable. A log that takes nothing for the moment is asked again
     /// for as long as it takes: the coordinator believes them already.
-    pub(super) async fn run(self, broker: Arc<Broker>, topic: Arc<Topic>, partition: i32) -> Result<Written, Error> {
+    pub(super) async fn run(self, broker: Arc<Broker>, partition: Arc<Partition>) -> Result<Written, Error> {
         let batch = self.batch?;
         loop {
-            match broker.append_own(&topic, partition, batch.clone()).await {
-                Ok((partition, base)) => return Ok(Written { partition, base, records: self.records }),
+            match broker.append_own(&partition, batch.clone()).await {
+                Ok(base) => return Ok(Written { partition, base, records: self.records }),
                 Err(error) if is_passing(error.kind) => {
-                    tracing::debug!(partition, %error, "a coordinator waits for its log")
+                    tracing::debug!(partition = partition.label(), %error, "a coordinator waits for its log");
                 }
                 Err(error) => return Err(error),
             }
@@ -84,19 +83,12 @@ fn is_passing(kind: ErrorKind) -> bool {
 }
 
 impl Broker {
-    /// Appends a batch of ours to an internal topic; resolves when it is durable.
-    async fn append_own(
-        &self,
-        topic: &Arc<Topic>,
-        partition: i32,
-        batch: Batch,
-    ) -> Result<(Arc<Partition>, Offset), Error> {
+    /// Appends a batch of ours to a partition of an internal topic; resolves when it is durable.
+    async fn append_own(&self, target: &Partition, batch: Batch) -> Result<Offset, Error> {
         let _admitted = self.admit()?;
         let deadline = Instant::now() + NO_DEADLINE;
-        let target = self.open_in(topic, partition).await?;
         let terms = Terms { log_append_time: false, expected_offset: None };
         let pending = target.enqueue(batch, terms, deadline).await?;
-        let appended = target.outcome(pending, deadline).await?;
-        Ok((target, appended.base_offset))
+        Ok(target.outcome(pending, deadline).await?.base_offset)
     }
 }

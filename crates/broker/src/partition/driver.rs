@@ -269,6 +269,8 @@ impl Task {
     fn change_durability(&mut self, to: Durability) {
         if self.durability == to {
             self.change = None;
+            // The record may name the other class since this was asked for first.
+            self.handle.inherit_upto(Offset::ZERO);
             self.retry_parked();
         } else if self.change.as_ref().is_none_or(|change| change.to != to) {
             self.change = Some(Change { to, after: self.machine.log_end(), appends_wait: false });

@@ -28,7 +28,7 @@ impl Broker {
         self.check_free(&wanted.name)?;
         let (partitions, replication_factor) = self.shape(wanted)?;
         let set = configs::validate_new(&wanted.configs, super::is_internal(&wanted.name))?;
-        let _changing = self.topics.changing.lock().await;
+        let changing = self.topics.changing.lock().await;
         self.check_free(&wanted.name)?;
         let created = |id| CreatedTopic {
             id,
@@ -49,11 +49,14 @@ impl Broker {
             configs: set.clone(),
             created_ms: self.ports.clock.now_ms(),
         };
-        let record = self.store_topic(record).await?;
-        self.pass("topic.stored")?;
+        // First: whoever finds the topic in the bucket must find this too.
         let created_here = Op::Put(created_key(record.id), Bytes::new(), None);
         self.meta.txn(Vec::new(), vec![created_here]).await.map_err(|e| metadata_error(&e))?;
+        let record = self.store_topic(record).await?;
+        self.pass("topic.stored")?;
         let topic = self.remember_topic(record).await?;
+        // Others may be created meanwhile.
+        drop(changing);
         self.wait_for_leaders(&topic).await;
         let keeps = topic.record().configs.get("retention.ms").map_or("for ever by default", String::as_str).to_owned();
         tracing::info!(topic = topic.name, id = %topic.id, partitions, retention_ms = keeps, "created a topic");

@@ -206,7 +206,8 @@ fn a_broker_that_was_replaced_acknowledges_nothing() {
     let new = 1 - old;
     eventually("the other one leads", || cluster.node(new).produce("t", 0, batch_of("b")).ok());
     let error = cluster.node(old).produce("t", 0, batch_of("c")).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::NotLeader, "{error}");
+    // Its lane may have told it before.
+    assert!(matches!(error.kind, ErrorKind::NotLeader | ErrorKind::ShuttingDown), "{error}");
     eventually("it knows that it is over", || cluster.node(old).has_failed().then_some(()));
     assert_eq!(cluster.node(new).read_values("t", 0), expected(&["a", "b"]));
     cluster.machines[old].store.set(Way::Open);

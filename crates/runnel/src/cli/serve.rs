@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use runnel_broker::{Broker, ClusterOptions, HostPort, Ports};
@@ -17,6 +18,9 @@ use tracing::{info, warn};
 use super::Settings;
 use crate::config::{Config, MetadataStore};
 use crate::{open_files, telemetry};
+
+/// Pause before a broker that could not go on starts again: what is wrong may last.
+const COME_BACK: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
@@ -36,7 +40,8 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     // What was taken for dead can come back as a new session, and nobody need be called for that.
     warn!(reason, "starts again");
-    drop(runtime);
+    runtime.shutdown_background();
+    std::thread::sleep(COME_BACK);
     let error = Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).exec();
     Err(error).context(reason)
 }
@@ -98,6 +103,10 @@ async fn serve(config: &Config) -> anyhow::Result<Option<String>> {
         reason = broker.failed() => Some(reason),
     };
     info!("stopping: new writes are refused, what is committed is shipped to the bucket");
+    if failed.is_none() {
+        // While clients are still served.
+        broker.leave().await;
+    }
     sessions.trigger();
     let report = broker.stop().await;
     doors.trigger();
