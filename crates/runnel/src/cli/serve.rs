@@ -40,8 +40,8 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     // What was taken for dead can come back as a new session, and nobody need be called for that.
     warn!(reason, "starts again");
+    runtime.block_on(tokio::time::sleep(COME_BACK));
     runtime.shutdown_background();
-    std::thread::sleep(COME_BACK);
     let error = Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).exec();
     Err(error).context(reason)
 }
