@@ -40,7 +40,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     // What was taken for dead can come back as a new session, and nobody need be called for that.
     warn!(reason, "starts again");
-    runtime.block_on(tokio::time::sleep(COME_BACK));
+    runtime.block_on(async { tokio::time::sleep(COME_BACK).await });
     runtime.shutdown_background();
     let error = Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).exec();
     Err(error).context(reason)
