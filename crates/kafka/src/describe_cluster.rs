@@ -36,7 +36,7 @@ pub(crate) async fn handle(
     let operations = request.include_cluster_authorized_operations;
     DescribeClusterResponse::default()
         .with_cluster_id(topics::text(&cluster.cluster_id))
-        .with_controller_id(BrokerId(cluster.controller.unwrap_or(-1)))
+        .with_controller_id(BrokerId(cluster.controller.unwrap_or(cluster.this_node)))
         .with_brokers(brokers.collect())
         .with_cluster_authorized_operations(if operations { ALL_CLUSTER_OPERATIONS } else { NO_OPERATIONS })
 }

@@ -40,6 +40,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: MetadataReq
         _ => ctx.broker.list_topics().await.into_iter().map(found).collect::<Vec<_>>(),
     };
     let topics = topics.into_iter().map(|topic| topic.with_topic_authorized_operations(operations)).collect();
+    // Any broker does administration: while there is no controller, the one that answers is as good.
     let cluster = ctx.broker.describe_cluster().await;
     let brokers = cluster.nodes.iter().map(|node| {
         MetadataResponseBroker::default()
@@ -52,7 +53,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, version: i16, request: MetadataReq
     MetadataResponse::default()
         .with_brokers(brokers.collect())
         .with_cluster_id(Some(topics::text(&cluster.cluster_id)))
-        .with_controller_id(cluster.controller.map_or(NO_BROKER, BrokerId))
+        .with_controller_id(BrokerId(cluster.controller.unwrap_or(cluster.this_node)))
         .with_topics(topics)
         .with_cluster_authorized_operations(if with_cluster_operations {
             ALL_CLUSTER_OPERATIONS

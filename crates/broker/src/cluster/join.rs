@@ -176,8 +176,9 @@ where
 /// The cluster that bucket and metadata store agree on; a new one if both are empty.
 async fn agree(bucket: &Bucket, meta: &dyn MetaStore) -> Result<ClusterRecord, StartError> {
     patiently(|| async {
-        let in_bucket = home::read_cluster(bucket).await?.map(|(record, _)| record);
+        // In this order: whoever makes the cluster at this moment writes to the bucket first.
         let in_store = meta.get(CLUSTER).await?.map(|found| ClusterRecord::decode(&found.value)).transpose()?;
+        let in_bucket = home::read_cluster(bucket).await?.map(|(record, _)| record);
         match (in_bucket, in_store) {
             (Some(record), _) if record.session.is_some() => Err(StartError::Refused(format!(
                 "the bucket belongs to cluster {}, a single node without a shared metadata store: point storage.url at an \
