@@ -197,10 +197,7 @@ impl Broker {
             epochs: known_epochs(root, record.as_ref()),
             producers: self.producers_at_end(&manifest).await?,
         };
-        let expiration = self.options.topics.producer_expiration;
-        let producers = ProducerLimits { expiration, ..ProducerLimits::default() };
-        let options = MachineOptions { segment: topic.config().segment_limits(), producers };
-        let machine = Machine::open(options, &start, facts).map_err(|e| machine_error(&e))?;
+        let machine = self.machine(topic, &start, facts)?;
         // An epoch that begins at damage is not recorded as a part of the log: it would replace what lies behind the
         // damage for ever, also once the disk is mended or the loss accepted.
         let starts = match (&blocked, &record) {
@@ -226,11 +223,36 @@ impl Broker {
             partition = topic.label(tp), %epoch, shipped = %root.end,
             high_watermark = %machine.high_watermark(), "opened a partition"
         );
+        let inherited_end = machine.high_watermark();
+        let partition = self.serve(topic, machine, manifest, durability, blocked);
+        if !in_bucket.is_empty() {
+            // So that the lane of the earlier session can go.
+            partition.seal_upto(inherited_end);
+        }
+        Ok(partition)
+    }
+
+    pub(crate) fn machine(&self, topic: &Topic, start: &Start, tail: Vec<BatchFacts>) -> Result<Machine, Error> {
+        let expiration = self.options.topics.producer_expiration;
+        let producers = ProducerLimits { expiration, ..ProducerLimits::default() };
+        let options = MachineOptions { segment: topic.config().segment_limits(), producers };
+        Machine::open(options, start, tail).map_err(|e| machine_error(&e))
+    }
+
+    /// Starts the task of a partition whose opening is recorded.
+    pub(crate) fn serve(
+        &self,
+        topic: &Topic,
+        machine: Machine,
+        manifest: Manifest,
+        durability: Durability,
+        blocked: Option<Error>,
+    ) -> Arc<Partition> {
         let driver = Driver {
             machine,
-            manifest,
             topic_name: topic.name.clone(),
-            tp,
+            tp: manifest.root().tp,
+            manifest,
             log: self.log.clone(),
             durability,
             clock: Arc::clone(&self.ports.clock),
@@ -238,13 +260,7 @@ impl Broker {
             blocked,
             failure: self.failure.clone(),
         };
-        let inherited_end = driver.machine.high_watermark();
-        let partition = spawn(driver, &self.stop_signal);
-        if !in_bucket.is_empty() {
-            // So that the lane of the earlier session can go.
-            partition.seal_upto(inherited_end);
-        }
-        Ok(partition)
+        spawn(driver, &self.stop_signal)
     }
 
     /// A partition whose newest records may be in a lane in the bucket does not open before that is known.

@@ -142,38 +142,49 @@ impl Broker {
         // A blocked one waits for those that its record names.
         let done: Vec<Arc<Partition>> =
             open.filter(|partition| partition.has_shipped_inheritance() && !partition.is_blocked()).collect();
-        for partitions in done.chunks(AT_ONCE) {
-            if let Err(error) = self.shorten(member, partitions).await {
-                tracing::debug!(%error, "records of partitions still name sessions that are shipped");
+        let needed = |partition: &Partition, record: &PartitionRecord| {
+            let mark = partition.inherits_upto();
+            let needed = |part: &TailSession| {
+                part.session == self.home.session
+                    && (partition.changes_durability() || part.durability == partition.durability())
+            };
+            let tail: Vec<TailSession> = record.tail.iter().copied().filter(needed).collect();
+            if tail == record.tail {
+                partition.forget_inheritance(mark);
             }
+            tail
+        };
+        if let Err(error) = self.replace_tails(member, &done, needed).await {
+            tracing::debug!(%error, "records of partitions still name sessions that are shipped");
         }
     }
 
-    async fn shorten(&self, member: &Member, partitions: &[Arc<Partition>]) -> Result<(), Error> {
-        let (mut compare, mut then) = (Vec::new(), Vec::new());
-        {
-            let view = member.view();
-            for partition in partitions {
-                let mark = partition.inherits_upto();
-                let Some(at) = view.partitions.get(&partition.tp) else { continue };
-                let needed = |part: &TailSession| {
-                    part.session == self.home.session
-                        && (partition.changes_durability() || part.durability == partition.durability())
-                };
-                let tail: Vec<TailSession> = at.record.tail.iter().copied().filter(needed).collect();
-                if at.record.epoch != partition.epoch || tail == at.record.tail {
-                    partition.forget_inheritance(mark);
-                    continue;
+    /// Gives the records of partitions that this session leads the tails that `tail` says. What it wrote comes back with the
+    /// watch, and what changed meanwhile too.
+    pub(super) async fn replace_tails(
+        &self,
+        member: &Member,
+        partitions: &[Arc<Partition>],
+        tail: impl Fn(&Partition, &PartitionRecord) -> Vec<TailSession>,
+    ) -> Result<(), Error> {
+        for some in partitions.chunks(AT_ONCE) {
+            let (mut compare, mut then) = (Vec::new(), Vec::new());
+            {
+                let view = member.view();
+                let led = some.iter().filter_map(|partition| Some((partition, view.partitions.get(&partition.tp)?)));
+                for (partition, at) in led.filter(|(partition, at)| at.record.epoch == partition.epoch) {
+                    let tail = tail(partition, &at.record);
+                    if tail != at.record.tail {
+                        let key = partition_key(partition.tp);
+                        compare.push(Compare::Revision(key.clone(), at.revision));
+                        let record = PartitionRecord { tail, ..at.record.clone() };
+                        then.push(Op::Put(key, record.encode(), None));
+                    }
                 }
-                let record = PartitionRecord { tail, ..at.record.clone() };
-                let key = partition_key(partition.tp);
-                compare.push(Compare::Revision(key.clone(), at.revision));
-                then.push(Op::Put(key, record.encode(), None));
             }
-        }
-        if !then.is_empty() {
-            // What it wrote comes back with the watch; what changed meanwhile too.
-            self.meta.txn(compare, then).await.map_err(|e| metadata_error(&e))?;
+            if !then.is_empty() {
+                self.meta.txn(compare, then).await.map_err(|e| metadata_error(&e))?;
+            }
         }
         Ok(())
     }

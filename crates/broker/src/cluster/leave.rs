@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use runnel_api::Error;
-use runnel_format::meta::PartitionRecord;
 use runnel_metastore::{Compare, Op};
 use tokio::time::Instant;
 
@@ -13,11 +12,7 @@ use super::view::live_key;
 use super::{Member, View};
 use crate::Broker;
 use crate::error::metadata_error;
-use crate::open::partition_key;
 use crate::partition::Partition;
-
-/// Records that one transaction changes.
-const AT_ONCE: usize = 60;
 
 impl Broker {
     /// Gives what this broker leads to the others, for as long as a stop may take. Clients are served meanwhile. A part of
@@ -68,35 +63,13 @@ impl Broker {
         }
     }
 
-    /// Partitions that stay behind, with everything in the bucket, need nobody's lanes and no disk.
-    async fn empty_records(&self, member: &Member, partitions: &[Arc<Partition>]) -> Result<(), Error> {
-        for some in partitions.chunks(AT_ONCE) {
-            let (mut compare, mut then) = (Vec::new(), Vec::new());
-            {
-                let view = member.view();
-                for partition in some {
-                    let Some(at) = view.partitions.get(&partition.tp) else { continue };
-                    if at.record.epoch == partition.epoch && !at.record.tail.is_empty() {
-                        let key = partition_key(partition.tp);
-                        let record = PartitionRecord { tail: Vec::new(), ..at.record.clone() };
-                        compare.push(Compare::Revision(key.clone(), at.revision));
-                        then.push(Op::Put(key, record.encode(), None));
-                    }
-                }
-            }
-            if !then.is_empty() {
-                self.meta.txn(compare, then).await.map_err(|e| metadata_error(&e))?;
-            }
-        }
-        Ok(())
-    }
-
     /// The last words: the lanes are closed, so the session is over, and nobody need find that out.
     pub(crate) async fn end_own_session(&self, shipped: &[Arc<Partition>], until: Instant) {
         let Some(member) = &self.member else { return };
         member.leaving.store(true, Ordering::Release);
         let ended = async {
-            self.empty_records(member, shipped).await?;
+            // With everything in the bucket, those that stay behind need nobody's lanes and no disk.
+            self.replace_tails(member, shipped, |_, _| Vec::new()).await?;
             self.end_session(self.home.session).await?;
             self.meta.revoke(member.lease.id()).await.map_err(|e| metadata_error(&e))
         };

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use runnel_api::{Error, ErrorKind};
 use runnel_format::meta::{Durability, Leadership, PartitionRecord, SessionState, TailSession};
 use runnel_metastore::{Compare, Op, TxnOutcome, Versioned};
-use runnel_partition::{Options as MachineOptions, Partition as Machine, ProducerLimits, Start};
+use runnel_partition::Start;
 use runnel_record::{LeaderEpoch, TopicPartition};
 use runnel_segment::manifest::{Commit, IfAbsent, Manifest};
 
 use crate::Broker;
-use crate::error::{damaged, machine_error, metadata_error, segment_error};
+use crate::error::{damaged, metadata_error, segment_error};
 use crate::open::{hidden_damage, known_epochs, partition_key, tail};
-use crate::partition::{Driver, Partition, spawn};
+use crate::partition::Partition;
 use crate::sessions;
 use crate::topics::Topic;
 
@@ -52,10 +52,7 @@ impl Broker {
             epochs: known_epochs(manifest.root(), Some(&record)),
             producers: self.producers_at_end(&manifest).await?,
         };
-        let expiration = self.options.topics.producer_expiration;
-        let producers = ProducerLimits { expiration, ..ProducerLimits::default() };
-        let options = MachineOptions { segment: topic.config().segment_limits(), producers };
-        let machine = Machine::open(options, &start, facts).map_err(|e| machine_error(&e))?;
+        let machine = self.machine(topic, &start, facts)?;
         let mut commit = Commit::trim(record.epoch, manifest.root(), manifest.root().log_start);
         if blocked.is_none() {
             commit.epochs = machine.epochs().to_vec();
@@ -86,19 +83,7 @@ impl Broker {
         tracing::debug!(
             partition = topic.label(tp), epoch = %record.epoch, %shipped, high_watermark = %begins, "leads a partition"
         );
-        let driver = Driver {
-            machine,
-            manifest,
-            topic_name: topic.name.clone(),
-            tp,
-            log: self.log.clone(),
-            durability,
-            clock: Arc::clone(&self.ports.clock),
-            tails: Arc::clone(&self.tails),
-            blocked,
-            failure: self.failure.clone(),
-        };
-        let partition = spawn(driver, &self.stop_signal);
+        let partition = self.serve(topic, machine, manifest, durability, blocked);
         if !partition.is_blocked() && record.tail.iter().any(|part| part.session != own_session) {
             // So that what is in the lanes of those who are gone is in the bucket soon, and they in no record.
             partition.inherit_upto(begins);
