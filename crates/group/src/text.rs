@@ -68,7 +68,7 @@ mod tests {
     fn bytes_and_ids_survive_text() {
         let bytes = Bytes::from_static(b"\xff\0any");
         check(&Synced { protocol_type: None, protocol: None, assignment: bytes.clone() }, "/wBhbnk=");
-        let members = vec![JoinedMember { member_id: "m".to_owned(), instance_id: None, metadata: bytes.clone() }];
+        let members = vec![JoinedMember { member_id: "m".to_owned(), instance_id: None, metadata: bytes }];
         let joined = Joined {
             generation: 3,
             protocol_type: "consumer".to_owned(),

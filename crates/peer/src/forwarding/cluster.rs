@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use runnel_api::error::Result;
-use runnel_api::{Cluster, ClusterDescription, Health, Node, TopicDescription, TopicKey};
+use runnel_api::{Cluster, ClusterDescription, ClusterStatus, Health, Node, TopicDescription, TopicKey};
 use runnel_record::LeaderEpoch;
 
 use super::Forwarding;
@@ -16,6 +16,14 @@ impl Cluster for Forwarding {
     async fn describe_cluster(&self) -> ClusterDescription {
         let cluster = self.local.describe_cluster().await;
         if self.as_one { one_node(cluster) } else { cluster }
+    }
+
+    async fn cluster_status(&self) -> ClusterStatus {
+        self.local.cluster_status().await
+    }
+
+    async fn drain(&self, broker: i32, drain: bool) -> Result<()> {
+        self.local.drain(broker, drain).await
     }
 
     async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)> {

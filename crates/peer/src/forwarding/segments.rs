@@ -1,6 +1,5 @@
 //! What is done with stored records: the leader does it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,10 +48,10 @@ impl Segments for Forwarding {
 
 /// Places of the same name as one: the bucket is that of all brokers.
 fn together(dirs: impl Iterator<Item = LogDir>) -> Vec<LogDir> {
-    let mut by_path: BTreeMap<String, LogDir> = BTreeMap::new();
+    let mut all: Vec<LogDir> = Vec::new();
     for dir in dirs {
-        match by_path.get_mut(&dir.path) {
-            None => drop(by_path.insert(dir.path.clone(), dir)),
+        match all.iter_mut().find(|known| known.path == dir.path) {
+            None => all.push(dir),
             Some(known) => {
                 known.partitions.extend(dir.partitions);
                 known.partitions.sort();
@@ -61,7 +60,7 @@ fn together(dirs: impl Iterator<Item = LogDir>) -> Vec<LogDir> {
             }
         }
     }
-    by_path.into_values().collect()
+    all
 }
 
 #[cfg(test)]
@@ -78,7 +77,7 @@ mod tests {
         let all = [dir("s3://b", None, 1), dir("/wal", Some(5), 1), dir("s3://b", None, 0), dir("/wal", Some(3), 0)];
         let found = together(all.into_iter());
         assert_eq!(found.len(), 2);
-        assert_eq!((found[0].path.as_str(), found[0].usable_bytes), ("/wal", Some(3)));
-        assert_eq!(found[1].partitions, [("t".to_owned(), 0, 10), ("t".to_owned(), 1, 10)]);
+        assert_eq!((found[1].path.as_str(), found[1].usable_bytes), ("/wal", Some(3)));
+        assert_eq!(found[0].partitions, [("t".to_owned(), 0, 10), ("t".to_owned(), 1, 10)]);
     }
 }

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::Settings;
-use crate::config::{Config, MetadataStore};
+use crate::config::{AdvertiseMode, Config, MetadataStore};
 use crate::{open_files, telemetry};
 
 /// Pause before a broker that could not go on starts again: what is wrong may last.
@@ -129,12 +129,16 @@ impl Asked {
     /// Clients of gRPC ask whichever broker they reach. So do those of Kafka where they see one address; else they are told
     /// who leads.
     fn of(config: &Config, broker: &Arc<Broker>) -> Self {
-        if config.is_alone() {
-            return Self { by_kafka: Arc::clone(broker) as _, by_grpc: Arc::clone(broker) as _, by_brokers: None };
-        }
         let peers = Arc::new(Connections::default());
+        let by_kafka = match config.kafka.advertise_mode {
+            AdvertiseMode::Broker => Arc::clone(broker) as Arc<dyn runnel_api::Broker>,
+            AdvertiseMode::Single => Arc::new(Forwarding::as_one(Arc::clone(broker), Arc::clone(&peers) as _)),
+        };
+        if config.is_alone() {
+            return Self { by_kafka, by_grpc: Arc::clone(broker) as _, by_brokers: None };
+        }
         let by_grpc = Arc::new(Forwarding::new(Arc::clone(broker), peers));
-        Self { by_kafka: Arc::clone(broker) as _, by_grpc, by_brokers: Some(Arc::clone(broker) as _) }
+        Self { by_kafka, by_grpc, by_brokers: Some(Arc::clone(broker) as _) }
     }
 }
 
