@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
+/// What brokers say to each other.
+const INTERNAL: &str = "runnel.peer.v1";
+
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
@@ -13,8 +16,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
     let descriptors = protox::compile(files, [&root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    // For server reflection.
-    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    // For server reflection: what clients may know.
+    let mut public = descriptors.clone();
+    public.file.retain(|file| file.package() != INTERNAL);
+    std::fs::write(out.join("descriptors.bin"), public.encode_to_vec())?;
     tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
     Ok(())
 }

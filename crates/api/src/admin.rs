@@ -1,10 +1,9 @@
 //! Changing topics and their configuration.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use runnel_record::{Offset, TopicId};
+use runnel_record::TopicId;
 
 use crate::TopicKey;
 use crate::error::Result;
@@ -141,17 +140,6 @@ pub struct NewPartitions {
     pub assignments: Option<Vec<Vec<i32>>>,
 }
 
-/// A place where records are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogDir {
-    /// Where it is.
-    pub path: String,
-    /// Bytes that are free there, if that is known.
-    pub usable_bytes: Option<u64>,
-    /// What it holds: topic, partition, bytes. By topic and partition.
-    pub partitions: Vec<(String, i32, u64)>,
-}
-
 /// Whom a quota concerns: a name for each of its types (`user`, `client-id`, `ip`), `None` for the default one.
 pub type QuotaEntity = BTreeMap<String, Option<String>>;
 
@@ -184,19 +172,6 @@ pub trait Admin: Send + Sync + 'static {
 
     /// Adds partitions to a topic; durable once it resolves with `Ok`.
     async fn create_partitions(&self, wanted: &NewPartitions, validate_only: bool) -> Result<()>;
-
-    /// Gives up the records of a partition below `before` (`None`: all that are committed) and returns the first offset
-    /// that it still has; durable once it resolves with `Ok`. Waits at most `wait`.
-    async fn delete_records(
-        &self,
-        topic: &TopicKey,
-        partition: i32,
-        before: Option<Offset>,
-        wait: Duration,
-    ) -> Result<Offset>;
-
-    /// Where the records of the topics named (`None`: of all topics) are kept, and how many bytes they take.
-    async fn log_dirs(&self, topics: Option<&[String]>) -> Vec<LogDir>;
 
     /// The entries of a resource; with `names` only those.
     async fn describe_configs(&self, resource: &ConfigResource, names: Option<&[String]>) -> Result<Vec<ConfigEntry>>;

@@ -24,7 +24,7 @@ pub struct Node {
 }
 
 /// An address to be dialled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
     /// A name or an address.
     pub host: String,

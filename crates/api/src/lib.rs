@@ -19,7 +19,7 @@ pub mod segments;
 
 pub use admin::{
     Admin, AlterConfigOp, ClientQuota, ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigType,
-    CreateTopic, Created, CreatedTopic, LogDir, NewPartitions, QuotaChange, QuotaEntity,
+    CreateTopic, Created, CreatedTopic, NewPartitions, QuotaChange, QuotaEntity,
 };
 pub use cluster::{
     Cluster, ClusterDescription, ClusterStatus, Endpoint, Health, Node, PartitionDescription, Session, SessionState,
@@ -33,7 +33,7 @@ pub use produce::{
     Acks, ActiveProducer, Durability, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition,
     ProducerIdentity,
 };
-pub use segments::{Sealed, Segments};
+pub use segments::{LogDir, Sealed, Segments};
 
 use runnel_record::TopicId;
 

@@ -1,13 +1,11 @@
 //! Changing topics, and the configuration of topics, brokers and groups.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use runnel_api::{
     Admin, ClientQuota, ConfigChange, ConfigEntry, ConfigResource, ConfigSource, ConfigType, CreateTopic, Created,
-    Error, ErrorKind, LogDir, NewPartitions, QuotaChange, TopicKey,
+    Error, ErrorKind, NewPartitions, QuotaChange, TopicKey,
 };
-use runnel_record::{Offset, TopicId};
+use runnel_record::TopicId;
 
 use crate::Broker;
 use crate::configs::{self, Of};
@@ -38,22 +36,6 @@ impl Admin for Broker {
             "which partition has a group follows from their number",
         )?;
         self.grow(&wanted.topic, wanted.count, wanted.assignments.as_deref(), validate_only).await
-    }
-
-    async fn delete_records(
-        &self,
-        topic: &TopicKey,
-        partition: i32,
-        before: Option<Offset>,
-        wait: Duration,
-    ) -> Result<Offset, Error> {
-        self.refuse_when_stopping()?;
-        self.refuse_internal(topic, ErrorKind::InvalidTopicName, "delete groups or their offsets instead")?;
-        self.trim(topic, partition, before, wait).await
-    }
-
-    async fn log_dirs(&self, topics: Option<&[String]>) -> Vec<LogDir> {
-        self.measure(topics).await
     }
 
     async fn describe_configs(
@@ -137,7 +119,7 @@ fn only(names: Option<&[String]>, mut entries: Vec<ConfigEntry>) -> Vec<ConfigEn
 
 impl Broker {
     /// The topics of coordinators are not for clients to cut down.
-    fn refuse_internal(&self, topic: &TopicKey, kind: ErrorKind, instead: &str) -> Result<(), Error> {
+    pub(crate) fn refuse_internal(&self, topic: &TopicKey, kind: ErrorKind, instead: &str) -> Result<(), Error> {
         if self.topics.find(topic).is_some_and(|found| is_internal(&found.name)) {
             let what = format!("the topic holds the offsets and members of every consumer group: {instead}");
             return Err(Error::new(kind, what));

@@ -1,9 +1,9 @@
-//! Shipping on request, before size or age make it due.
+//! What is asked for by request: to ship before size or age make it due, to give records up, to say where they are.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use runnel_api::{Error, ErrorKind, Sealed, Segments, TopicKey};
+use runnel_api::{Error, ErrorKind, LogDir, Sealed, Segments, TopicKey};
 use runnel_record::Offset;
 use tokio::time::Instant;
 
@@ -20,6 +20,22 @@ impl Segments for Broker {
         let waited = tokio::time::timeout_at(Instant::now() + wait, partition.wait_shipped(sealed)).await;
         waited.unwrap_or(Ok(()))?;
         Ok(Sealed { sealed, shipped: partition.shipped() })
+    }
+
+    async fn delete_records(
+        &self,
+        topic: &TopicKey,
+        partition: i32,
+        before: Option<Offset>,
+        wait: Duration,
+    ) -> Result<Offset, Error> {
+        self.refuse_when_stopping()?;
+        self.refuse_internal(topic, ErrorKind::InvalidTopicName, "delete groups or their offsets instead")?;
+        self.trim(topic, partition, before, wait).await
+    }
+
+    async fn log_dirs(&self, topics: Option<&[String]>) -> Vec<LogDir> {
+        self.measure(topics).await
     }
 }
 

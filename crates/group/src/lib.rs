@@ -32,6 +32,7 @@ mod partitions;
 mod pattern;
 mod requests;
 mod shard;
+mod text;
 mod topics;
 mod weight;
 

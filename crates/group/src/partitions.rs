@@ -3,10 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use runnel_record::TopicId;
+use serde::{Deserialize, Serialize};
 
-/// Partitions of topics.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Partitions of topics. As text: a list of topics, each with its partitions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<(String, Vec<i32>)>", try_from = "Vec<(String, Vec<i32>)>")]
 pub struct Partitions(BTreeMap<TopicId, BTreeSet<i32>>);
+
+impl From<Partitions> for Vec<(String, Vec<i32>)> {
+    fn from(partitions: Partitions) -> Self {
+        partitions.topics().map(|(topic, partitions)| (topic.to_string(), partitions)).collect()
+    }
+}
+
+impl TryFrom<Vec<(String, Vec<i32>)>> for Partitions {
+    type Error = String;
+
+    fn try_from(topics: Vec<(String, Vec<i32>)>) -> Result<Self, String> {
+        let mut all = Self::default();
+        for (topic, partitions) in topics {
+            let topic: TopicId = topic.parse().map_err(|_| format!("`{topic}` is no topic id"))?;
+            partitions.into_iter().for_each(|partition| all.insert(topic, partition));
+        }
+        Ok(all)
+    }
+}
 
 impl Partitions {
     /// Whether there are none.

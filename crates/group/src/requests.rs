@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use runnel_record::TopicId;
 
 use crate::Error;
 use crate::partitions::Partitions;
+use crate::text;
 
 /// Asks to become, or to stay, a member.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinGroup {
     /// The group.
     pub group: String,
@@ -29,6 +31,7 @@ pub struct JoinGroup {
     /// `consumer`, `connect`, ...
     pub protocol_type: String,
     /// What the member supports, best first: name and metadata.
+    #[serde(with = "text::named_bytes")]
     pub protocols: Vec<(String, Bytes)>,
     /// Why it joins (KIP-800).
     pub reason: Option<String>,
@@ -39,7 +42,7 @@ pub struct JoinGroup {
 }
 
 /// The answer to [`JoinGroup`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JoinOutcome {
     /// The member is in a new generation.
     Joined(Joined),
@@ -48,7 +51,7 @@ pub enum JoinOutcome {
 }
 
 /// A member's place in a generation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joined {
     /// The generation.
     pub generation: i32,
@@ -67,18 +70,19 @@ pub struct Joined {
 }
 
 /// A member as the leader sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinedMember {
     /// Member id.
     pub member_id: String,
     /// `group.instance.id`.
     pub instance_id: Option<String>,
     /// Its metadata for the chosen protocol.
+    #[serde(with = "text::bytes")]
     pub metadata: Bytes,
 }
 
 /// Who a member says that it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
     /// The generation that it is in.
     pub generation: i32,
@@ -89,7 +93,7 @@ pub struct Membership {
 }
 
 /// Asks for the member's assignment; the leader brings everyone's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncGroup {
     /// The group.
     pub group: String,
@@ -100,22 +104,24 @@ pub struct SyncGroup {
     /// Protocol that the member believes in, if it says so.
     pub protocol: Option<String>,
     /// Member ids and their assignments; empty but from the leader.
+    #[serde(with = "text::named_bytes")]
     pub assignments: Vec<(String, Bytes)>,
 }
 
 /// The answer to [`SyncGroup`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Synced {
     /// Protocol type of the group.
     pub protocol_type: Option<String>,
     /// Its protocol.
     pub protocol: Option<String>,
     /// What is assigned to the member.
+    #[serde(with = "text::bytes")]
     pub assignment: Bytes,
 }
 
 /// A sign of life.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The group.
     pub group: String,
@@ -124,7 +130,7 @@ pub struct Heartbeat {
 }
 
 /// Removes members.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaveGroup {
     /// The group.
     pub group: String,
@@ -133,7 +139,7 @@ pub struct LeaveGroup {
 }
 
 /// A member that leaves, or is removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leaving {
     /// Its id; may be empty where the instance id is given.
     pub member_id: String,
@@ -144,7 +150,7 @@ pub struct Leaving {
 }
 
 /// Commits offsets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitOffsets {
     /// The group.
     pub group: String,
@@ -159,7 +165,7 @@ pub struct CommitOffsets {
 }
 
 /// One offset to commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitOffset {
     /// Topic name.
     pub topic: String,
@@ -174,7 +180,7 @@ pub struct CommitOffset {
 }
 
 /// Asks for committed offsets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchOffsets {
     /// The group.
     pub group: String,
@@ -185,7 +191,7 @@ pub struct FetchOffsets {
 }
 
 /// A committed offset.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommittedOffset {
     /// Topic name.
     pub topic: String,
@@ -200,7 +206,7 @@ pub struct CommittedOffset {
 }
 
 /// Deletes committed offsets (KIP-496).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteOffsets {
     /// The group.
     pub group: String,
@@ -209,7 +215,7 @@ pub struct DeleteOffsets {
 }
 
 /// The protocol that a group's members speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupType {
     /// Members agree among themselves (JoinGroup, SyncGroup).
     Classic,
@@ -228,7 +234,7 @@ impl GroupType {
 }
 
 /// The state of a group in the classic protocol. A group that is not there is *Dead* in Kafka's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupState {
     /// No members.
     Empty,
@@ -253,7 +259,7 @@ impl GroupState {
 }
 
 /// The state of a group in the consumer protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConsumerGroupState {
     /// No members.
     Empty,
@@ -278,7 +284,7 @@ impl ConsumerGroupState {
 }
 
 /// The state of a group in either protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ListedState {
     /// In the classic protocol.
     Classic(GroupState),
@@ -305,7 +311,7 @@ impl ListedState {
 }
 
 /// A group in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedGroup {
     /// The group.
     pub group: String,
@@ -318,7 +324,7 @@ pub struct ListedGroup {
 }
 
 /// A group and its members.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedGroup {
     /// The group.
     pub group: String,
@@ -333,7 +339,7 @@ pub struct DescribedGroup {
 }
 
 /// A member as tools see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedMember {
     /// Member id.
     pub member_id: String,
@@ -344,13 +350,15 @@ pub struct DescribedMember {
     /// Where the client is.
     pub client_host: String,
     /// Its metadata; empty unless the group is stable.
+    #[serde(with = "text::bytes")]
     pub metadata: Bytes,
     /// Its assignment; empty unless the group is stable.
+    #[serde(with = "text::bytes")]
     pub assignment: Bytes,
 }
 
 /// A sign of life in the consumer protocol, by which a member also joins and leaves. What is `None` is as it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsumerHeartbeat {
     /// The group.
     pub group: String,
@@ -388,7 +396,7 @@ pub const LEAVE: i32 = -1;
 pub const LEAVE_FOR_NOW: i32 = -2;
 
 /// The answer to [`ConsumerHeartbeat`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsumerBeat {
     /// The member's id.
     pub member_id: String,
@@ -401,7 +409,7 @@ pub struct ConsumerBeat {
 }
 
 /// A group of the consumer protocol and its members.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedConsumerGroup {
     /// The group.
     pub group: String,
@@ -418,9 +426,10 @@ pub struct DescribedConsumerGroup {
 }
 
 /// Partitions of one topic, as tools see them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedPartitions {
     /// The incarnation.
+    #[serde(with = "text::topic_id")]
     pub id: TopicId,
     /// Its name.
     pub name: String,
@@ -429,7 +438,7 @@ pub struct NamedPartitions {
 }
 
 /// A member of the consumer protocol as tools see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedConsumer {
     /// Member id.
     pub member_id: String,

@@ -156,7 +156,7 @@ impl Session {
             Err(failure) => return refused(failure),
         };
         let mut appending = append(&self.door, prepared, self.timeout);
-        match futures::poll!(&mut appending) {
+        match futures::poll!(tokio::task::unconstrained(&mut appending)) {
             Poll::Ready(outcomes) => Started::Done(outcomes),
             // As a task of its own: it must go on while the client takes no replies, or it would hold up others who
             // append to the partition.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use runnel_api::Broker;
+use runnel_peer::Peer;
 use runnel_runtime::{Clock, Shutdown};
 
 use crate::budget::Budget;
@@ -14,6 +15,8 @@ use crate::options::Options;
 pub(crate) struct Door {
     /// Who does the work.
     pub(crate) broker: Arc<dyn Broker>,
+    /// What this broker answers to others; nothing if it has none.
+    pub(crate) own: Option<Arc<dyn Peer>>,
     /// For records that bring no timestamp.
     pub(crate) clock: Arc<dyn Clock>,
     /// The settings.
@@ -29,12 +32,13 @@ pub(crate) struct Door {
 impl Door {
     pub(crate) fn new(
         broker: Arc<dyn Broker>,
+        own: Option<Arc<dyn Peer>>,
         clock: Arc<dyn Clock>,
         options: Options,
         draining: Shutdown,
     ) -> Arc<Self> {
         let budget = Budget::new(options.max_inflight_bytes);
-        Arc::new(Self { broker, clock, options, draining, budget, turn: AtomicU32::new(0) })
+        Arc::new(Self { broker, own, clock, options, draining, budget, turn: AtomicU32::new(0) })
     }
 
     /// A partition for what has no key, another one each time.

@@ -39,6 +39,7 @@ mod health;
 mod init_producer;
 mod list_offsets;
 mod page;
+mod peer;
 mod position;
 mod produce;
 mod read_session;

@@ -72,8 +72,12 @@ where
 }
 
 impl<S> Observed<S> {
-    /// The request with a body that is counted as it comes.
+    /// The request with a body that is counted as it comes. What other brokers send is counted where it came from: were it
+    /// to wait here for room that clients have, whose requests wait there, nobody would get on.
     fn metered(&self, mut request: Request<Body>, method: &str, lease: Arc<Lease>) -> Request<Body> {
+        if services::is_of_peers(method) {
+            return request;
+        }
         let options = &self.door.options;
         request.extensions_mut().insert(Arc::clone(&lease));
         let (path, max) = services::limits(method, options);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use runnel_api::Broker;
+use runnel_peer::Peer;
 use runnel_runtime::{Clock, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -33,13 +34,16 @@ const FAREWELL_BYTES: u64 = 64 << 10;
 
 /// Serves the gRPC interface on `listener` until `shutdown`. Then sessions are told to drain, calls under way are
 /// answered, and all connections are closed within `drain_grace` and a little before this returns. Raise `shutdown`
-/// before the broker stops: it goes on answering meanwhile.
+/// before a broker stops that is alone: it goes on answering meanwhile.
+///
+/// `broker` is whom clients ask, `own` who answers other brokers, which must be that broker alone.
 ///
 /// # Errors
 /// Settings that cannot work, or a listener that is of no use.
 pub async fn serve(
     listener: TcpListener,
     broker: Arc<dyn Broker>,
+    own: Option<Arc<dyn Peer>>,
     clock: Arc<dyn Clock>,
     options: Options,
     shutdown: Shutdown,
@@ -48,7 +52,7 @@ pub async fn serve(
     let local = listener.local_addr().map_err(Error::Listener)?;
     tracing::info!(%local, "serving gRPC");
     let grace = options.drain_grace + LAST_WORDS;
-    let door = Door::new(broker, clock, options, shutdown.clone());
+    let door = Door::new(broker, own, clock, options, shutdown.clone());
     let (accepted, incoming) = mpsc::channel(16);
     let cut = Shutdown::new();
     let router = services::router(&door)?;

@@ -43,8 +43,8 @@ use crate::observe::Observe;
 use crate::options::Options;
 use crate::socket::Caller;
 use crate::{
-    append_session, cluster, configs, fetch, group_session, groups, init_producer, list_offsets, produce, read_session,
-    segments, topics, trim,
+    append_session, cluster, configs, fetch, group_session, groups, init_producer, list_offsets, peer, produce,
+    read_session, segments, topics, trim,
 };
 
 /// Largest request of the services that take no records: what they decode to is larger than their bytes.
@@ -82,6 +82,15 @@ const METHODS: &[&str] = &[
     "/runnel.cluster.v1.ClusterService/GetCluster",
     "/runnel.cluster.v1.ClusterService/DrainBroker",
     "/runnel.cluster.v1.ClusterService/GetHealth",
+    "/runnel.peer.v1.PeerService/Produce",
+    "/runnel.peer.v1.PeerService/Fetch",
+    "/runnel.peer.v1.PeerService/ListOffset",
+    "/runnel.peer.v1.PeerService/EpochEnd",
+    "/runnel.peer.v1.PeerService/ActiveProducers",
+    "/runnel.peer.v1.PeerService/Seal",
+    "/runnel.peer.v1.PeerService/DeleteRecords",
+    "/runnel.peer.v1.PeerService/LogDirs",
+    "/runnel.peer.v1.PeerService/Group",
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -93,6 +102,11 @@ const METHODS: &[&str] = &[
 pub(crate) fn method(path: &str) -> &'static str {
     let known = METHODS.iter().find(|known| **known == path);
     known.and_then(|known| known.rsplit_once('.')).map_or("other", |(_, name)| name)
+}
+
+/// Whether a method of that name is for other brokers.
+pub(crate) fn is_of_peers(method: &str) -> bool {
+    method.starts_with("PeerService/")
 }
 
 /// Where the messages of a method of that name have records, and how large they may be.
@@ -128,6 +142,7 @@ pub(crate) fn router(door: &Arc<Door>) -> Result<Router<Stack<Observe, Identity>
         .add_service(GroupServiceServer::new(served.clone()))
         .add_service(SegmentServiceServer::new(served.clone()))
         .add_service(ClusterServiceServer::new(served))
+        .add_optional_service(peer::service(door))
         .add_service(HealthServer::new(Health(Arc::clone(door))))
         .add_service(reflection().build_v1().map_err(Error::Reflection)?)
         // What the clients of several languages still ask for.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use runnel_api::{Admin, TopicKey};
+use runnel_api::{Segments, TopicKey};
 use runnel_proto::admin::v1::{TrimTopicRequest, TrimTopicResponse, trim_topic_response::TrimmedPartition};
 use runnel_record::Offset;
 
@@ -24,7 +24,7 @@ pub(crate) async fn trim(door: &Door, request: TrimTopicRequest) -> Result<TrimT
     let trimmed = partitions.into_iter().map(|partition| {
         let topic = &topic;
         async move {
-            match Admin::delete_records(&*door.broker, topic, partition, before, wait).await {
+            match Segments::delete_records(&*door.broker, topic, partition, before, wait).await {
                 Ok(log_start) => TrimmedPartition { partition, log_start_offset: log_start.0, error: None },
                 Err(error) => {
                     let error = Some(Failure::from(error).into_proto());

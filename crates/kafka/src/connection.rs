@@ -169,7 +169,8 @@ async fn start(ctx: &Arc<Context>, frame: Frame, late: &Arc<Semaphore>) -> Resul
         }
         .instrument(tracing::debug_span!("request", api)),
     );
-    if let std::task::Poll::Ready(reply) = futures::poll!(&mut request) {
+    // Without the limit on what a task does at a time: it would send an append away that has no place in the log yet.
+    if let std::task::Poll::Ready(reply) = futures::poll!(tokio::task::unconstrained(&mut request)) {
         return Ok(Started::Done(reply));
     }
     if in_turn {

@@ -19,8 +19,9 @@ package!(admin, "runnel.admin.v1");
 package!(cluster, "runnel.cluster.v1");
 package!(consume, "runnel.consume.v1");
 package!(error, "runnel.error.v1");
+package!(peer, "runnel.peer.v1");
 package!(produce, "runnel.produce.v1");
 package!(record, "runnel.record.v1");
 
-/// The compiled descriptors of every file, for server reflection.
+/// The compiled descriptors of every file that clients may know, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

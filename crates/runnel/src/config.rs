@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Value};
+use runnel_peer::THE_ONE;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use docs::{SETTINGS, Setting};
@@ -55,12 +56,22 @@ pub(crate) struct Kafka {
     pub(crate) listen: SocketAddr,
     #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
     pub(crate) advertise: Option<String>,
-    pub(crate) advertise_mode: String,
+    pub(crate) advertise_mode: AdvertiseMode,
     pub(crate) max_frame: ByteSize,
     pub(crate) max_inflight: ByteSize,
     #[serde(deserialize_with = "lenient")]
     pub(crate) max_connections: usize,
     pub(crate) idle_timeout: Span,
+}
+
+/// Whom Kafka clients are told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AdvertiseMode {
+    /// Every broker, and who leads what.
+    Broker,
+    /// One broker that leads everything.
+    Single,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -222,7 +233,7 @@ impl Default for Config {
             kafka: Kafka {
                 listen: local(9092),
                 advertise: None,
-                advertise_mode: "broker".into(),
+                advertise_mode: AdvertiseMode::Broker,
                 max_frame: ByteSize(100 << 20),
                 max_inflight: ByteSize(512 << 20),
                 max_connections: 20_000,
@@ -338,8 +349,11 @@ impl Config {
         if self.metadata.lease_ttl.0.as_secs() < 1 {
             bail!("metadata.lease_ttl = {}: expected at least 1s", self.metadata.lease_ttl);
         }
-        if self.kafka.advertise_mode != "broker" {
-            bail!("kafka.advertise_mode = `{}`: this release knows `broker` only", self.kafka.advertise_mode);
+        if self.kafka.advertise_mode == AdvertiseMode::Single && self.kafka.advertise.is_none() {
+            bail!(
+                "kafka.advertise_mode = `single` needs kafka.advertise: the host:port, of a load balancer say, under which \
+                 clients reach all brokers"
+            );
         }
         if !matches!(self.durability(), "local" | "object") {
             bail!("wal.durability = `{}`: expected `local` or `object`", self.durability());
@@ -402,8 +416,8 @@ impl Config {
         if self.node.id.is_empty() {
             bail!("node.id is empty");
         }
-        if let Some(number) = self.node.number.filter(|number| *number < 0) {
-            bail!("node.number = {number}: expected 0 or more");
+        if let Some(number) = self.node.number.filter(|number| !(0..THE_ONE).contains(number)) {
+            bail!("node.number = {number}: expected 0 to {}", THE_ONE - 1);
         }
         crate::telemetry::filter(&self.log)?;
         crate::telemetry::check(&self.telemetry)?;

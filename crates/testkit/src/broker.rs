@@ -227,6 +227,32 @@ impl Segments for MemoryBroker {
         let end = self.state().log(topic, partition)?.end();
         Ok(Sealed { sealed: end, shipped: end })
     }
+
+    /// The log start stays where it is: only the answer is right.
+    async fn delete_records(
+        &self,
+        topic: &TopicKey,
+        partition: i32,
+        before: Option<Offset>,
+        _wait: Duration,
+    ) -> Result<Offset, Error> {
+        let end = self.state().log(topic, partition)?.end();
+        match before.unwrap_or(end) {
+            before if before < Offset::ZERO || before > end => {
+                Err(Error::new(ErrorKind::OffsetOutOfRange, format!("offset {before} is not in the log")))
+            }
+            before => Ok(before),
+        }
+    }
+
+    async fn log_dirs(&self, topics: Option<&[String]>) -> Vec<LogDir> {
+        let state = self.state();
+        let wanted = state.topics.iter().filter(|(name, _)| topics.is_none_or(|topics| topics.contains(name)));
+        let partitions = wanted.flat_map(|(name, topic)| {
+            (0..).zip(&topic.partitions).map(|(partition, log)| (name.clone(), partition, log.bytes()))
+        });
+        vec![LogDir { path: "memory".to_owned(), usable_bytes: None, partitions: partitions.collect() }]
+    }
 }
 
 #[async_trait]
@@ -290,32 +316,6 @@ impl Admin for MemoryBroker {
             topic.partitions.resize_with(count, Log::default);
         }
         Ok(())
-    }
-
-    /// The log start stays where it is: only the answer is right.
-    async fn delete_records(
-        &self,
-        topic: &TopicKey,
-        partition: i32,
-        before: Option<Offset>,
-        _wait: Duration,
-    ) -> Result<Offset, Error> {
-        let end = self.state().log(topic, partition)?.end();
-        match before.unwrap_or(end) {
-            before if before < Offset::ZERO || before > end => {
-                Err(Error::new(ErrorKind::OffsetOutOfRange, format!("offset {before} is not in the log")))
-            }
-            before => Ok(before),
-        }
-    }
-
-    async fn log_dirs(&self, topics: Option<&[String]>) -> Vec<LogDir> {
-        let state = self.state();
-        let wanted = state.topics.iter().filter(|(name, _)| topics.is_none_or(|topics| topics.contains(name)));
-        let partitions = wanted.flat_map(|(name, topic)| {
-            (0..).zip(&topic.partitions).map(|(partition, log)| (name.clone(), partition, log.bytes()))
-        });
-        vec![LogDir { path: "memory".to_owned(), usable_bytes: None, partitions: partitions.collect() }]
     }
 
     async fn describe_configs(

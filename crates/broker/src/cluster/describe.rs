@@ -91,7 +91,7 @@ impl Cluster for Broker {
 
     async fn health(&self) -> Health {
         let mut checks = vec![self.metadata_check(), self.bucket_check(), self.wal_check()];
-        if self.stopping() {
+        if self.stopping() || self.is_leaving() {
             checks.push(("draining".to_owned(), false, "the broker is stopping".to_owned()));
         }
         Health { ready: checks.iter().all(|(_, passed, _)| *passed), checks }

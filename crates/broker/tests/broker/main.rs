@@ -9,6 +9,7 @@ mod consumer_groups;
 mod corruption;
 mod crash;
 mod fetch;
+mod forwarding;
 mod groups;
 mod identity;
 mod limits;

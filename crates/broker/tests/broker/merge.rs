@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use runnel_api::{Admin, AlterConfigOp, ConfigChange, ConfigResource};
+use runnel_api::{Admin, AlterConfigOp, ConfigChange, ConfigResource, Segments};
 use runnel_blob::Key;
 use runnel_blob::testing::{Fault, Op};
 use runnel_record::{Offset, TopicId};

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use runnel_api::{Admin, AlterConfigOp, ConfigChange, ConfigResource, Error, ErrorKind, NewPartitions, OffsetSpec};
+use runnel_api::{
+    Admin, AlterConfigOp, ConfigChange, ConfigResource, Error, ErrorKind, NewPartitions, OffsetSpec, Segments,
+};
 use runnel_blob::Key;
 use runnel_blob::testing::{Fault, Op};
 use runnel_record::{Codec, Offset, TopicId};

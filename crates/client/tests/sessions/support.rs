@@ -31,7 +31,7 @@ impl Server {
         let options =
             runnel_grpc::Options { drain_grace: Duration::from_millis(200), ..runnel_grpc::Options::default() };
         let broker = Arc::clone(broker) as Arc<dyn runnel_api::Broker>;
-        let serving = runnel_grpc::serve(listener, broker, Arc::new(SystemClock), options, shutdown.clone());
+        let serving = runnel_grpc::serve(listener, broker, None, Arc::new(SystemClock), options, shutdown.clone());
         Self { address, shutdown, serving: tokio::spawn(serving) }
     }
 

@@ -8,5 +8,6 @@ mod exchange;
 mod group_session;
 mod groups;
 mod hostile;
+mod peer;
 mod read_session;
 mod support;

@@ -40,7 +40,7 @@ pub(crate) async fn start(broker: &Arc<MemoryBroker>, options: Options) -> Serve
     let shutdown = Shutdown::new();
     let broker: Arc<dyn runnel_api::Broker> = Arc::<MemoryBroker>::clone(broker);
     let clock = Arc::new(ManualClock::new(NOW));
-    let serving = tokio::spawn(runnel_grpc::serve(listener, broker, clock, options, shutdown.clone()));
+    let serving = tokio::spawn(runnel_grpc::serve(listener, broker, None, clock, options, shutdown.clone()));
     Server { address, shutdown, serving }
 }
 

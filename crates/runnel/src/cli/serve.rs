@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use runnel_broker::{Broker, ClusterOptions, HostPort, Ports};
 use runnel_metastore::Etcd;
+use runnel_peer::{Connections, Forwarding, Peer};
 use runnel_runtime::disk::StdDisk;
 use runnel_runtime::{FailPoints, Shutdown, SystemClock};
 use tokio::net::TcpListener;
@@ -16,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::Settings;
-use crate::config::{Config, MetadataStore};
+use crate::config::{AdvertiseMode, Config, MetadataStore};
 use crate::{open_files, telemetry};
 
 /// Pause before a broker that could not go on starts again: what is wrong may last.
@@ -71,20 +72,17 @@ async fn serve(config: &Config) -> anyhow::Result<Option<String>> {
         _ = interrupt.recv() => return Ok(None),
     };
 
+    let asked = Asked::of(config, &broker);
     let doors = Shutdown::new();
     // Sessions are told to drain while the broker still ships.
     let sessions = doors.child();
     let mut kafka_options = config.kafka_options(Some(grpc_at), Some(http_at))?;
     kafka_options.max_connections = open_files::leave_room(kafka_options.max_connections);
-    let kafka = tokio::spawn(runnel_kafka::serve(
-        kafka_listener,
-        Arc::clone(&broker) as Arc<dyn runnel_api::Broker>,
-        kafka_options,
-        doors.clone(),
-    ));
+    let kafka = tokio::spawn(runnel_kafka::serve(kafka_listener, asked.by_kafka, kafka_options, doors.clone()));
     let grpc = tokio::spawn(runnel_grpc::serve(
         grpc_listener,
-        Arc::clone(&broker) as _,
+        asked.by_grpc,
+        asked.by_brokers,
         Arc::new(SystemClock),
         config.grpc_options(Some(kafka_at), Some(http_at))?,
         sessions.clone(),
@@ -104,7 +102,7 @@ async fn serve(config: &Config) -> anyhow::Result<Option<String>> {
     };
     info!("stopping: new writes are refused, what is committed is shipped to the bucket");
     if failed.is_none() {
-        // While clients are still served.
+        // While clients are still served, and others reach what it leads through its gRPC listener.
         broker.leave().await;
     }
     sessions.trigger();
@@ -117,6 +115,31 @@ async fn serve(config: &Config) -> anyhow::Result<Option<String>> {
         info!(unshipped_partitions = report.unshipped_partitions, "stopped");
     }
     Ok(failed)
+}
+
+/// Whom requests are put to.
+struct Asked {
+    by_kafka: Arc<dyn runnel_api::Broker>,
+    by_grpc: Arc<dyn runnel_api::Broker>,
+    /// The broker alone; nobody if it has no others.
+    by_brokers: Option<Arc<dyn Peer>>,
+}
+
+impl Asked {
+    /// Clients of gRPC ask whichever broker they reach. So do those of Kafka where they see one address; else they are told
+    /// who leads.
+    fn of(config: &Config, broker: &Arc<Broker>) -> Self {
+        let peers = Arc::new(Connections::default());
+        let by_kafka = match config.kafka.advertise_mode {
+            AdvertiseMode::Broker => Arc::clone(broker) as Arc<dyn runnel_api::Broker>,
+            AdvertiseMode::Single => Arc::new(Forwarding::as_one(Arc::clone(broker), Arc::clone(&peers) as _)),
+        };
+        if config.is_alone() {
+            return Self { by_kafka, by_grpc: Arc::clone(broker) as _, by_brokers: None };
+        }
+        let by_grpc = Arc::new(Forwarding::new(Arc::clone(broker), peers));
+        Self { by_kafka, by_grpc, by_brokers: Some(Arc::clone(broker) as _) }
+    }
 }
 
 /// Starts the broker, alone or as one of several.

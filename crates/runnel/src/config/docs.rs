@@ -23,11 +23,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("kafka.listen", "Address of the Kafka listener. Beyond loopback it needs `security.insecure = true`."),
     s(
         "kafka.advertise",
-        "host:port that clients are told to use. Default: the listener; for a wildcard listener the address that the client dialled. Needed for a wildcard listener where brokers share an etcd.",
+        "host:port that clients are told to use. Default: the listener; for a wildcard listener the address that the client dialled. Needed for a wildcard listener where brokers share an etcd, and where `kafka.advertise_mode` is `single`.",
     ),
     s(
         "kafka.advertise_mode",
-        "`broker`: clients are sent to the leader. (`single`, one address for a whole cluster, comes with clusters.)",
+        "`broker`: clients are told of every broker and sent to the leader. `single`: they see one broker, at `kafka.advertise`, that leads everything; whichever they reach there asks the leader. The same for all brokers of a cluster.",
     ),
     s("kafka.max_frame", "Largest request frame accepted."),
     s("kafka.max_inflight", "Bytes of requests that may be in memory at once, over all connections."),
@@ -36,7 +36,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     s("grpc.listen", "Address of the gRPC listener. Beyond loopback it needs `security.insecure = true`."),
     s(
         "grpc.advertise",
-        "host:port under which other brokers tell clients of this one. Default: the listener. Needed for a wildcard listener where brokers share an etcd.",
+        "host:port under which other brokers reach this one, and tell clients of it; never that of a load balancer. Default: the listener. Needed for a wildcard listener where brokers share an etcd.",
     ),
     s("grpc.max_message", "Largest request message accepted by the producer service; the others take 1MiB."),
     s(

@@ -93,6 +93,7 @@ fn refuses_what_cannot_work() {
         "grpc.max_message=1",
         "grpc.max_streams=0",
         "node.number=-1",
+        "node.number=1000000000",
         "node.number=one",
         "metadata.url=zookeeper",
         "metadata.lease_ttl=999ms",
@@ -105,6 +106,8 @@ fn refuses_what_cannot_work() {
         "wal.max_unflushed=0",
         "wal.max_unshipped=1KiB",
         "kafka.advertise=foo",
+        "kafka.advertise_mode=single",
+        "kafka.advertise_mode=double",
         "kafka.max_frame=1",
         "kafka.max_connections=0",
         "log.level=loud",
@@ -121,6 +124,7 @@ fn refuses_what_cannot_work() {
         assert!(load(&[], &[set]).is_err(), "{set}");
     }
     load(&[], &["kafka.listen=0.0.0.0:9092", "security.insecure=true"]).unwrap();
+    load(&[], &["kafka.advertise_mode=single", "kafka.advertise=lb.example:9092"]).unwrap();
 }
 
 #[test]

@@ -43,11 +43,12 @@ pub(crate) const JAVA_CLIENTS: [Need; 1] =
     [Need { program: "javac", probe: &["-version"], package: "openjdk-17-jdk-headless" }];
 
 /// What the test suites need.
-pub(crate) const TESTS: [Need; 4] = [
+pub(crate) const TESTS: [Need; 5] = [
     VENV,
     Need { program: "kcat", probe: &["-V"], package: "kcat" },
     Need { program: "java", probe: &["-version"], package: "openjdk-17-jdk-headless" },
     Need { program: "mvn", probe: &["-v"], package: "maven" },
+    Need { program: "haproxy", probe: &["-v"], package: "haproxy" },
 ];
 
 /// Installs the packages of those that do not run.

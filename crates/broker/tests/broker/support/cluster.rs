@@ -19,6 +19,11 @@ use super::{Node, World, eventually, make_durable_dir};
 /// After so long without a sign of life a broker is taken for dead.
 pub(crate) const TTL: Duration = Duration::from_millis(1_000);
 
+/// Where the others find a broker. Nobody listens there.
+pub(crate) fn grpc_port(number: i32) -> u16 {
+    2 + u16::try_from(number).unwrap()
+}
+
 /// A machine for a broker.
 pub(crate) struct Machine {
     pub(crate) disk: SimDisk,
@@ -67,7 +72,8 @@ impl Cluster {
     pub(crate) fn try_start_one(&mut self, at: usize) -> Result<(), StartError> {
         let machine = &mut self.machines[at];
         let nowhere = |port| HostPort { host: "localhost".to_owned(), port };
-        let cluster = ClusterOptions { lease_ttl: TTL, kafka: nowhere(1), grpc: nowhere(2) };
+        let grpc = nowhere(grpc_port(machine.options.node_number.unwrap()));
+        let cluster = ClusterOptions { lease_ttl: TTL, kafka: nowhere(1), grpc };
         let ports = Ports { disk: Arc::new(machine.disk.clone()), fail: machine.fail.clone(), ..self.world.ports() };
         let bucket = self.world.bucket.behind(&machine.faults);
         let join = Broker::join_on(bucket, Arc::new(machine.store.clone()), machine.options.clone(), cluster, ports);

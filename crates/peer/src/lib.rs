@@ -1,0 +1,38 @@
+//! Requests between brokers: any broker answers every request, by asking whoever leads (design §10, "Forwarding").
+//!
+//! Owns: which broker is asked ([`Forwarding`]), how an answer is put together from those of several, what is said on the
+//! wire ([`wire`]) and over which connections ([`Connections`]). Deliberately not here: who leads what (the broker knows),
+//! and the service that answers (the gRPC front door, which has the listener).
+//!
+//! Invariants:
+//! - Nothing is forwarded twice: a broker that is asked by another answers for itself alone.
+//! - Appends of one partition arrive in the order in which they were begun, and are never repeated here: whether one that
+//!   failed was stored is for its producer to find out.
+//! - Records travel as they are stored.
+
+pub mod wire;
+
+mod forwarding;
+mod metrics;
+mod remote;
+
+use std::sync::Arc;
+
+use runnel_api::{Endpoint, Fetch, Groups, Offsets, Produce, Segments};
+
+pub use forwarding::{Forwarding, THE_ONE};
+pub use remote::Connections;
+
+/// What only the leader of a partition or the coordinator of a group can do. Another broker is asked for nothing else; it
+/// refuses with [`runnel_api::ErrorKind::NotLeader`] what it does not lead. The calls that any broker can answer
+/// (`init_producer_id`, `find_coordinator`) are not supported.
+pub trait Peer: Produce + Fetch + Offsets + Groups + Segments {}
+
+impl<T: Produce + Fetch + Offsets + Groups + Segments> Peer for T {}
+
+/// Reaches other brokers.
+pub trait Peers: Send + Sync + 'static {
+    /// The broker at an address. Connects when it is asked something. What fails because it is not reached, or does not
+    /// answer in time, is [`runnel_api::ErrorKind::NotLeader`]: it may have been done.
+    fn at(&self, address: &Endpoint) -> Arc<dyn Peer>;
+}
