@@ -114,7 +114,7 @@ impl Folder {
     fn lock_slot(&self, slot: usize) -> std::io::Result<File> {
         let folder = self.root.join("cluster");
         create_folders(&folder)?;
-        let path = folder.join(format!("lock#{slot}"));
+        let path = folder.join(format!("{}#{slot}", staged::LOCK));
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         file.lock()?;
         Ok(file)

@@ -5,10 +5,14 @@ use std::io::{Result, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
+/// The stem of the files by which processes keep each other from one group of objects. A deleted one would let two in.
+pub(super) const LOCK: &str = "lock";
+
 /// Whether a file is a staged one: those end in `#digits`, here as in the library, and no listing shows them.
 fn is_staged(name: &str) -> bool {
-    let number = name.rsplit_once('#').map(|(_, number)| number);
-    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    name.rsplit_once('#').is_some_and(|(stem, number)| {
+        stem != LOCK && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// The time now as the file system of an open file tells it, which may be another machine's.
@@ -52,7 +56,7 @@ mod tests {
             let file = File::create(deep.join(name)).unwrap();
             file.set_times(FileTimes::new().set_modified(at)).unwrap();
         };
-        for name in ["old.parquet#1", "old#20", "kept", "kept#", "kept#1a", "1"] {
+        for name in ["old.parquet#1", "old#20", "kept", "kept#", "kept#1a", "1", "lock#20"] {
             write(name, held - second);
         }
         write("new.parquet#1", held);
@@ -60,6 +64,6 @@ mod tests {
         let mut left: Vec<_> =
             std::fs::read_dir(&deep).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         left.sort();
-        assert_eq!(left, ["1", "kept", "kept#", "kept#1a", "new.parquet#1"]);
+        assert_eq!(left, ["1", "kept", "kept#", "kept#1a", "lock#20", "new.parquet#1"]);
     }
 }
