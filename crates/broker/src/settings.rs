@@ -8,7 +8,6 @@ use runnel_api::{ConfigChange, Error, ErrorKind};
 use runnel_blob::{CasOutcome, Key};
 use runnel_format::meta::ClusterSettings;
 use runnel_group::GroupTimes;
-use runnel_metastore::Op;
 
 use crate::Broker;
 use crate::configs::{self, Defaults, Of};
@@ -91,11 +90,7 @@ impl Broker {
     /// Takes over what the bucket has. Nothing is concluded from an absence.
     pub(crate) async fn reconcile_settings(&self) -> Result<(), Error> {
         let _changing = self.settings.changing.lock().await;
-        let found = self.bucket.read_register(&Key::Settings).await.map_err(|e| bucket_error(&e))?;
-        match found {
-            Some(found) => self.keep_settings(ClusterSettings::decode(&found.payload).map_err(|e| damaged(&e))?).await,
-            None => Ok(()),
-        }
+        self.copy_settings().await
     }
 
     /// Changes what is set on one entity: bucket first, then metadata store, then memory.
@@ -130,7 +125,7 @@ impl Broker {
             match outcome.map_err(|e| bucket_error(&e))? {
                 CasOutcome::Done(_) => {
                     self.pass("settings.changed")?;
-                    return self.keep_settings(settings).await;
+                    return self.copy_settings().await;
                 }
                 CasOutcome::Conflict(now) => found = now,
             }
@@ -148,11 +143,19 @@ impl Broker {
         self.change_settings(entity, |set| configs::apply(of, &set, changes), validate_only).await
     }
 
-    async fn keep_settings(&self, settings: ClusterSettings) -> Result<(), Error> {
-        let put = Op::Put(SETTINGS.to_owned(), settings.encode(), None);
-        self.meta.txn(Vec::new(), vec![put]).await.map_err(|e| metadata_error(&e))?;
-        self.show_settings(settings).await;
-        Ok(())
+    /// Brings the metadata store's copy, and what is in force here, to what the bucket has. The last copy is of the last
+    /// change, as with topics.
+    async fn copy_settings(&self) -> Result<(), Error> {
+        loop {
+            let copy = self.meta.get(SETTINGS).await.map_err(|e| metadata_error(&e))?;
+            let found = self.bucket.read_register(&Key::Settings).await.map_err(|e| bucket_error(&e))?;
+            let Some(found) = found else { return Ok(()) };
+            let settings = ClusterSettings::decode(&found.payload).map_err(|e| damaged(&e))?;
+            if self.replace_copy(SETTINGS, copy, settings.encode()).await?.is_some() {
+                self.show_settings(settings).await;
+                return Ok(());
+            }
+        }
     }
 
     async fn show_settings(&self, settings: ClusterSettings) {

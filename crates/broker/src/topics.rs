@@ -59,8 +59,24 @@ pub(crate) const TOPIC_PREFIX: &str = "topic/";
 pub(crate) struct Topic {
     pub(crate) id: TopicId,
     pub(crate) name: String,
-    settings: RwLock<(TopicRecord, Arc<TopicConfig>)>,
+    shown: RwLock<Shown>,
     partitions: Vec<Arc<Slot>>,
+}
+
+/// What a topic is set to.
+#[derive(Debug)]
+struct Shown {
+    record: TopicRecord,
+    /// The revision of the metadata store that has the record.
+    revision: u64,
+    config: Arc<TopicConfig>,
+}
+
+impl Shown {
+    fn new(record: TopicRecord, revision: u64, defaults: &Defaults) -> Self {
+        let config = Arc::new(TopicConfig::new(&record.configs, defaults));
+        Self { record, revision, config }
+    }
 }
 
 /// The place of a partition, open or not.
@@ -86,27 +102,26 @@ impl Slot {
 }
 
 impl Topic {
-    fn new(record: TopicRecord, defaults: &Defaults) -> Arc<Self> {
-        let config = Arc::new(TopicConfig::new(&record.configs, defaults));
-        let partitions = (0..record.partitions).map(|_| Arc::default()).collect();
-        Arc::new(Self { id: record.id, name: record.name.clone(), settings: RwLock::new((record, config)), partitions })
+    fn new(shown: Shown) -> Arc<Self> {
+        let partitions = (0..shown.record.partitions).map(|_| Arc::default()).collect();
+        let (id, name) = (shown.record.id, shown.record.name.clone());
+        Arc::new(Self { id, name, shown: RwLock::new(shown), partitions })
     }
 
-    /// The same topic with the partitions of `record`, which are not fewer: those that there are stay the same.
-    fn grown(&self, record: TopicRecord, defaults: &Defaults) -> Arc<Self> {
-        let config = Arc::new(TopicConfig::new(&record.configs, defaults));
-        let wanted = usize::try_from(record.partitions).unwrap_or(0).max(self.partitions.len());
+    /// The same topic with the partitions of the record, which are not fewer: those that there are stay the same.
+    fn grown(&self, shown: Shown) -> Arc<Self> {
+        let wanted = usize::try_from(shown.record.partitions).unwrap_or(0).max(self.partitions.len());
         let mut partitions = self.partitions.clone();
         partitions.resize_with(wanted, Arc::default);
-        Arc::new(Self { id: self.id, name: self.name.clone(), settings: RwLock::new((record, config)), partitions })
+        Arc::new(Self { id: self.id, name: self.name.clone(), shown: RwLock::new(shown), partitions })
     }
 
     pub(crate) fn record(&self) -> TopicRecord {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).record.clone()
     }
 
     pub(crate) fn config(&self) -> Arc<TopicConfig> {
-        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner).1)
+        Arc::clone(&self.shown.read().unwrap_or_else(PoisonError::into_inner).config)
     }
 
     pub(crate) fn partition_count(&self) -> usize {
@@ -143,9 +158,17 @@ impl Topic {
         TopicPartition { topic: self.id, partition }
     }
 
-    fn set(&self, record: TopicRecord, defaults: &Defaults) {
-        let config = Arc::new(TopicConfig::new(&record.configs, defaults));
-        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = (record, config);
+    /// What comes late changes nothing: an answer and the news of a later change may cross.
+    fn set(&self, record: TopicRecord, revision: u64, defaults: &Defaults) {
+        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+        if revision >= shown.revision {
+            *shown = Shown::new(record, revision, defaults);
+        }
+    }
+
+    fn set_defaults(&self, defaults: &Defaults) {
+        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+        shown.config = Arc::new(TopicConfig::new(&shown.record.configs, defaults));
     }
 }
 
@@ -188,13 +211,18 @@ impl Topics {
         let _changing = self.changing.lock().await;
         *self.defaults.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(defaults);
         for topic in self.all() {
-            self.apply(&topic, topic.record()).await;
+            topic.set_defaults(&self.defaults());
+            self.limit(&topic).await;
         }
     }
 
-    /// Shows a topic's settings to everybody, its open partitions included.
-    pub(crate) async fn apply(&self, topic: &Topic, record: TopicRecord) {
-        topic.set(record, &self.defaults());
+    /// Shows a topic's settings of a revision of the metadata store to everybody, its open partitions included.
+    pub(crate) async fn apply(&self, topic: &Topic, record: TopicRecord, revision: u64) {
+        topic.set(record, revision, &self.defaults());
+        self.limit(topic).await;
+    }
+
+    async fn limit(&self, topic: &Topic) {
         let limits = topic.config().segment_limits();
         for partition in topic.open_partitions() {
             // A partition that closed meanwhile reads the new limits when it opens again.
@@ -251,19 +279,24 @@ impl Topics {
 
     /// The topic of a record, and whether it was not known before. One that is known has the record's partitions after
     /// this, and its settings as they were.
-    pub(crate) fn learn(&self, record: TopicRecord) -> (Arc<Topic>, bool) {
+    pub(crate) fn learn(&self, record: TopicRecord, revision: u64) -> (Arc<Topic>, bool) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let found = known.by_id.get(&record.id).cloned();
         let is_new = found.is_none();
+        let wanted = usize::try_from(record.partitions).unwrap_or(0);
+        let shown = |record| Shown::new(record, revision, &self.defaults());
         let topic = match found {
-            None => Topic::new(record, &self.defaults()),
-            Some(found) if usize::try_from(record.partitions).is_ok_and(|wanted| wanted > found.partition_count()) => {
-                found.grown(record, &self.defaults())
-            }
+            None => Topic::new(shown(record)),
+            Some(found) if wanted > found.partition_count() => found.grown(shown(record)),
             Some(found) => return (found, is_new),
         };
         known.version += 1;
-        known.by_name.insert(topic.name.clone(), Arc::clone(&topic));
+        // An earlier incarnation, which is about to go, does not get its name back.
+        let named = known.by_name.get(&topic.name).map(|named| named.record());
+        let is_later = |named: &TopicRecord| named.id != topic.id && named.created_ms > topic.record().created_ms;
+        if !named.as_ref().is_some_and(is_later) {
+            known.by_name.insert(topic.name.clone(), Arc::clone(&topic));
+        }
         known.by_id.insert(topic.id, Arc::clone(&topic));
         (topic, is_new)
     }

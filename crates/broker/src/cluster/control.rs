@@ -10,7 +10,6 @@ use runnel_format::meta::{ControllerRecord, Durability, Leadership, PartitionRec
 use runnel_metastore::{Compare, Op};
 use runnel_plan::{BrokerView, Decision, Led, Limits, PartitionView, SessionView, Step, decide};
 use runnel_record::TopicPartition;
-use tokio::time::Instant;
 
 use super::Member;
 use super::view::{At, CONTROLLER, View, live_key};
@@ -29,9 +28,6 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// Partitions that one transaction assigns or moves.
 const AT_ONCE: usize = 40;
 
-/// How often is looked for sessions that nothing needs any more.
-const BURY: Duration = Duration::from_secs(5);
-
 /// What a transaction of the controller shall do to one key, and what must be as it was for that: at most three things.
 type Change = (Vec<Compare>, Op);
 
@@ -40,7 +36,7 @@ impl Broker {
     pub(super) async fn control(self: Arc<Self>) {
         let Some(member) = &self.member else { return };
         let mut changes = member.changes.subscribe();
-        let (mut repaired, mut buried, mut waiting) = (None, Instant::now(), BTreeSet::new());
+        let (mut known, mut waiting) = (None, BTreeSet::new());
         loop {
             tokio::select! {
                 _ = changes.changed() => {}
@@ -57,23 +53,13 @@ impl Broker {
                     continue;
                 }
             };
-            if repaired != Some(token) {
+            if known.replace(token) != Some(token) {
                 tracing::info!(token, "this broker is the controller");
-                match self.repair().await {
-                    Ok(()) => repaired = Some(token),
-                    // Those who are known can be led all the same.
-                    Err(error) => tracing::warn!(%error, "cannot compare the metadata store with the bucket yet"),
-                }
             }
             let decision = self.decide(member);
             self.tell_waiting(&decision, &mut waiting);
             if let Err(error) = self.carry_out(member, token, &decision.steps).await {
                 tracing::warn!(%error, "cannot carry out what the controller decided");
-            }
-            if buried.elapsed() >= BURY {
-                self.forget_orphans(token).await;
-                self.bury_sessions(token).await;
-                buried = Instant::now();
             }
         }
     }
@@ -100,12 +86,6 @@ impl Broker {
         self.note(CONTROLLER, found.as_ref())?;
         let own = member.view().controller.filter(|(controller, _)| controller.session == self.home.session);
         Ok(own.map(|(_, token)| token))
-    }
-
-    /// What a broker that died in the middle of an administrative change left behind.
-    async fn repair(&self) -> Result<(), Error> {
-        self.reconcile_settings().await?;
-        self.reconcile_topics().await
     }
 
     fn decide(&self, member: &Member) -> Decision {

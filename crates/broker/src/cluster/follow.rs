@@ -132,9 +132,9 @@ impl Broker {
             return Ok(());
         };
         let record = TopicRecord::decode(&value.value).map_err(|e| damaged(&e))?;
-        let (topic, is_new) = self.topics.learn(record.clone());
+        let (topic, is_new) = self.topics.learn(record.clone(), value.revision);
         if !is_new && topic.record() != record {
-            self.topics.apply(&topic, record).await;
+            self.topics.apply(&topic, record, value.revision).await;
         }
         // Its partitions may have been assigned before it was known here.
         for partition in topic.partition_numbers() {

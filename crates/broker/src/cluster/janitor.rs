@@ -1,7 +1,9 @@
-//! What sessions that are over have left, once nothing of it is needed: their records, and their lanes in the bucket.
+//! What sessions that are over have left, once nothing of it is needed: their records, and their lanes in the bucket; and
+//! what a broker left that died in the middle of an administrative change.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use runnel_api::{Error, ErrorKind, TopicKey};
@@ -11,6 +13,7 @@ use runnel_format::meta::{Durability, PartitionRecord, SessionState, TailSession
 use runnel_metastore::{Compare, Op};
 use runnel_record::{Offset, TopicId, TopicPartition};
 use runnel_wal::object::{self, SealedLane};
+use tokio::time::Instant;
 
 use super::Member;
 use super::view::CONTROLLER;
@@ -26,7 +29,45 @@ const ROOTS_AT_ONCE: usize = 16;
 /// Records that one transaction shortens.
 const AT_ONCE: usize = 60;
 
+/// How often the controller tidies up.
+const TIDY: Duration = Duration::from_secs(5);
+
+/// How often is looked whether this broker has become the controller.
+const LOOK: Duration = Duration::from_secs(1);
+
 impl Broker {
+    /// Tidies up while this broker is the controller. The bucket may take its time, which the controller's decisions must
+    /// not wait for. Ends with the broker.
+    pub(super) async fn tidy_up(self: Arc<Self>) {
+        let Some(member) = &self.member else { return };
+        let (mut repaired, mut tidied) = (None, Instant::now());
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.stop_signal.triggered() => return,
+            }
+            let own = member.view().controller.filter(|(controller, _)| controller.session == self.home.session);
+            let Some((_, token)) = own else { continue };
+            let is_new = repaired != Some(token);
+            if !is_new && tidied.elapsed() < TIDY {
+                continue;
+            }
+            tidied = Instant::now();
+            let changes = if is_new { self.repair().await } else { self.settle_changes().await };
+            match changes {
+                Ok(()) => repaired = Some(token),
+                Err(error) => tracing::warn!(%error, "cannot compare the metadata store with the bucket yet"),
+            }
+            self.forget_orphans(token).await;
+            self.bury_sessions(token).await;
+        }
+    }
+
+    async fn repair(&self) -> Result<(), Error> {
+        self.reconcile_settings().await?;
+        self.reconcile_topics().await
+    }
+
     /// Deletes the lanes and records of sessions that no partition names any more. The controller's work.
     pub(super) async fn bury_sessions(&self, token: u64) {
         let Some(member) = &self.member else { return };

@@ -106,6 +106,7 @@ impl Broker {
         }
         tokio::spawn(Arc::clone(&broker).follow(revision + 1));
         tokio::spawn(Arc::clone(&broker).control());
+        tokio::spawn(Arc::clone(&broker).tidy_up());
         tokio::spawn(Arc::clone(&broker).suspect_others());
         broker.start_tasks();
         Ok(broker)

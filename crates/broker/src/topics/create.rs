@@ -8,7 +8,7 @@ use bytes::Bytes;
 use runnel_api::{CreateTopic, Created, CreatedTopic, Error, ErrorKind};
 use runnel_blob::{CasOutcome, Key, Register};
 use runnel_format::meta::{NameClaim, TopicRecord};
-use runnel_metastore::Op;
+use runnel_metastore::{Compare, Op, TxnOutcome};
 use runnel_record::TopicId;
 use uuid::Uuid;
 
@@ -180,9 +180,13 @@ impl Broker {
         }
     }
 
+    /// Tells the metadata store of a topic that it should not know yet.
     pub(super) async fn remember_topic(&self, record: TopicRecord) -> Result<Arc<Topic>, Error> {
-        let put = Op::Put(topic_key(record.id), record.encode(), None);
-        self.meta.txn(Vec::new(), vec![put]).await.map_err(|e| metadata_error(&e))?;
-        Ok(self.topics.learn(record).0)
+        let key = topic_key(record.id);
+        let put = Op::Put(key.clone(), record.encode(), None);
+        match self.meta.txn(vec![Compare::Absent(key)], vec![put]).await.map_err(|e| metadata_error(&e))? {
+            TxnOutcome::Committed(revision) => Ok(self.topics.learn(record, revision).0),
+            TxnOutcome::Refused => self.copy_topic(record.id).await,
+        }
     }
 }

@@ -4,11 +4,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use runnel_api::{ConfigChange, Error, ErrorKind, TopicKey};
 use runnel_blob::{CasOutcome, Key};
 use runnel_format::meta::{Tombstone, TopicRecord};
-use runnel_metastore::Op;
+use runnel_metastore::{Op, TxnOutcome};
 use runnel_record::TopicId;
 
 use super::{Topic, changing_key, created_key, topic_key};
@@ -123,19 +122,23 @@ impl Broker {
         change: impl Fn(TopicRecord) -> Result<TopicRecord, Error>,
     ) -> Result<(), Error> {
         // Noted first: after a crash, or an answer that got lost, the bucket is asked what became of it.
-        let note = Op::Put(changing_key(topic.id), Bytes::new(), None);
-        self.meta.txn(Vec::new(), vec![note]).await.map_err(|e| metadata_error(&e))?;
+        let note = Op::Put(changing_key(topic.id), self.home.session.to_be_bytes().to_vec().into(), None);
+        let noted = self.meta.txn(Vec::new(), vec![note]).await.map_err(|e| metadata_error(&e))?;
         self.pass("topic.noted")?;
-        let record = self.change_in_bucket(topic, change).await?;
+        self.change_in_bucket(topic, change).await?;
         self.pass("topic.changed")?;
-        self.take_over_settings(topic, record).await
+        self.copy_topic(topic.id).await?;
+        match noted {
+            TxnOutcome::Committed(revision) => self.forget_note(topic.id, revision).await,
+            TxnOutcome::Refused => Ok(()),
+        }
     }
 
     async fn change_in_bucket(
         &self,
         topic: &Topic,
         change: impl Fn(TopicRecord) -> Result<TopicRecord, Error>,
-    ) -> Result<TopicRecord, Error> {
+    ) -> Result<(), Error> {
         let key = Key::Topic(topic.id);
         let mut found = self.bucket.read_register(&key).await.map_err(|e| bucket_error(&e))?;
         loop {
@@ -149,18 +152,9 @@ impl Broker {
             let record = change(stored)?;
             let outcome = self.bucket.replace_register(&key, &register.version, record.encode()).await;
             match outcome.map_err(|e| bucket_error(&e))? {
-                CasOutcome::Done(_) => return Ok(record),
+                CasOutcome::Done(_) => return Ok(()),
                 CasOutcome::Conflict(now) => found = now,
             }
         }
-    }
-
-    /// A change that is in the bucket: into the metadata store, into memory, to the open partitions.
-    pub(super) async fn take_over_settings(&self, topic: &Arc<Topic>, record: TopicRecord) -> Result<(), Error> {
-        let done = vec![Op::Put(topic_key(topic.id), record.encode(), None), Op::Delete(changing_key(topic.id))];
-        self.meta.txn(Vec::new(), done).await.map_err(|e| metadata_error(&e))?;
-        let (topic, _) = self.topics.learn(record.clone());
-        self.topics.apply(&topic, record).await;
-        Ok(())
     }
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod cluster;
+mod cluster_admin;
 mod consumer_groups;
 mod corruption;
 mod crash;

@@ -72,7 +72,7 @@ impl Cluster {
     pub(crate) fn try_start_one(&mut self, at: usize) -> Result<(), StartError> {
         let machine = &mut self.machines[at];
         let nowhere = |port| HostPort { host: "localhost".to_owned(), port };
-        let grpc = nowhere(grpc_port(machine.options.node_number.unwrap()));
+        let grpc = nowhere(machine.options.node_number.map_or(1, grpc_port));
         let cluster = ClusterOptions { lease_ttl: TTL, kafka: nowhere(1), grpc };
         let ports = Ports { disk: Arc::new(machine.disk.clone()), fail: machine.fail.clone(), ..self.world.ports() };
         let bucket = self.world.bucket.behind(&machine.faults);

@@ -24,16 +24,48 @@ pub(crate) enum Way {
 pub(crate) struct Store {
     shared: Arc<Embedded>,
     way: watch::Sender<Way>,
+    held: watch::Sender<Held>,
     leases: Arc<Mutex<Vec<LeaseId>>>,
+}
+
+/// Changes that are on their way for longer than usual.
+#[derive(Debug, Default)]
+struct Held {
+    /// Those of keys that begin with this.
+    prefix: Option<&'static str>,
+    /// How many there were.
+    changes: usize,
 }
 
 impl Store {
     pub(crate) fn new(shared: Arc<Embedded>) -> Self {
-        Self { shared, way: watch::Sender::new(Way::Open), leases: Arc::default() }
+        Self { shared, way: watch::Sender::new(Way::Open), held: watch::Sender::default(), leases: Arc::default() }
     }
 
     pub(crate) fn set(&self, way: Way) {
         self.way.send_replace(way);
+    }
+
+    /// Changes of keys that begin with `prefix` arrive when [`release`](Self::release) says so, not before.
+    pub(crate) fn hold(&self, prefix: &'static str) {
+        self.held.send_replace(Held { prefix: Some(prefix), changes: 0 });
+    }
+
+    pub(crate) fn holds(&self) -> usize {
+        self.held.borrow().changes
+    }
+
+    pub(crate) fn release(&self) {
+        self.held.send_replace(Held::default());
+    }
+
+    async fn wait_if_held(&self, then: &[Op]) {
+        let concerned =
+            |held: &Held| held.prefix.is_some_and(|prefix| then.iter().any(|op| op.key().starts_with(prefix)));
+        if concerned(&self.held.borrow()) {
+            self.held.send_modify(|held| held.changes += 1);
+            drop(self.held.subscribe().wait_for(|held| !concerned(held)).await);
+        }
     }
 
     /// The time of everything that was leased this way is over.
@@ -72,6 +104,7 @@ impl MetaStore for Store {
 
     async fn txn(&self, compare: Vec<Compare>, then: Vec<Op>) -> Result<TxnOutcome, Error> {
         self.before()?;
+        self.wait_if_held(&then).await;
         let outcome = self.shared.txn(compare, then).await?;
         self.after(outcome)
     }
