@@ -48,8 +48,15 @@ class S3Server:
 
     def create_bucket(self, name):
         """A bucket must be made through the API; one signed request needs no library."""
-        request = urllib.request.Request(f"{self.endpoint}/{name}", method="PUT",
-                                         headers=self._signed("PUT", f"/{name}"))
+        self._put(f"/{name}", b"")
+
+    def put(self, bucket, key, body):
+        """Writes an object."""
+        self._put(f"/{bucket}/{key}", body)
+
+    def _put(self, path, body):
+        request = urllib.request.Request(self.endpoint + path, data=body, method="PUT",
+                                         headers=self._signed("PUT", path, body))
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
 
@@ -59,13 +66,13 @@ class S3Server:
                 "STORAGE__ACCESS_KEY_ID": ACCESS, "STORAGE__SECRET_ACCESS_KEY": SECRET,
                 "STORAGE__ALLOW_HTTP": "true"}
 
-    def _signed(self, method, path):
-        """The headers of AWS signature version 4 for a request without body or query."""
+    def _signed(self, method, path, body):
+        """The headers of AWS signature version 4 for a request without a query."""
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-        day, empty = now[:8], hashlib.sha256(b"").hexdigest()
-        headers = {"host": f"127.0.0.1:{self.port}", "x-amz-content-sha256": empty, "x-amz-date": now}
+        day, digest = now[:8], hashlib.sha256(body).hexdigest()
+        headers = {"host": f"127.0.0.1:{self.port}", "x-amz-content-sha256": digest, "x-amz-date": now}
         names = ";".join(headers)
-        canonical = "\n".join([method, path, "", *(f"{k}:{v}" for k, v in headers.items()), "", names, empty])
+        canonical = "\n".join([method, path, "", *(f"{k}:{v}" for k, v in headers.items()), "", names, digest])
         scope = f"{day}/{REGION}/s3/aws4_request"
         text = "\n".join(["AWS4-HMAC-SHA256", now, scope, hashlib.sha256(canonical.encode()).hexdigest()])
         key = f"AWS4{SECRET}".encode()

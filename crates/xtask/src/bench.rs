@@ -4,6 +4,7 @@
 //! cores. Every case runs in pairs, the order within a pair alternating, so that a machine whose speed drifts treats
 //! both alike. The tables in `docs/performance.md` are written from the results; the text around them is not touched.
 
+mod cluster;
 mod groups;
 mod kafka;
 mod latency;
@@ -61,6 +62,8 @@ enum Case {
     Groups,
     /// 10,000 partitions: made, idle, and after a kill
     Partitions,
+    /// Three brokers: failover, acknowledgements from the bucket, forwarding
+    Cluster,
 }
 
 /// What all cases share.
@@ -109,6 +112,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Case::Latency => ("latency", latency::run(&bench)?),
             Case::Groups => ("groups", groups::run(&bench)?),
             Case::Partitions => ("partitions", partitions::run(&bench)?),
+            Case::Cluster => ("cluster", cluster::run(&bench)?),
         });
     }
     fs::remove_dir_all(&bench.dir).with_context(|| format!("cannot remove {}", bench.dir.display()))?;

@@ -52,6 +52,8 @@ pub(crate) fn for_cluster() -> Result<()> {
 pub(crate) fn for_bench() -> Result<PathBuf> {
     system::install(&system::TESTS)?;
     python::install()?;
+    s3::install()?;
+    etcd::install()?;
     kafka::install_broker()
 }
 

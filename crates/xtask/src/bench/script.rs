@@ -1,18 +1,35 @@
 //! Clients in Python: the scripts of `tests/bench`, which print what they found as JSON.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 
 use super::stats::{Series, row};
-use crate::{process, workspace};
+use crate::{install, process, workspace};
 
 /// Runs a script to its end.
 pub(super) fn run<T: DeserializeOwned>(name: &str, args: &[&str]) -> Result<T> {
-    let script = workspace::root().join("tests/bench").join(name).with_extension("py");
-    let said = process::output(Command::new(workspace::python()?).arg(script).args(args))?;
+    output(name, command(name, args)?)
+}
+
+/// Runs a script that starts brokers and what they need by itself.
+pub(super) fn run_with_servers<T: DeserializeOwned>(name: &str, args: &[&str], binary: &Path) -> Result<T> {
+    let mut command = command(name, args)?;
+    command.env("RUNNEL_BIN", binary).env("VERSITYGW_BIN", install::versitygw()?).env("ETCD_BIN", install::etcd()?);
+    output(name, command)
+}
+
+fn command(name: &str, args: &[&str]) -> Result<Command> {
+    let mut command = Command::new(workspace::python()?);
+    command.arg(workspace::root().join("tests/bench").join(name).with_extension("py")).args(args);
+    Ok(command)
+}
+
+fn output<T: DeserializeOwned>(name: &str, mut command: Command) -> Result<T> {
+    let said = process::output(&mut command)?;
     serde_json::from_str(&said).with_context(|| format!("the script {name} said: {said}"))
 }
 
@@ -40,6 +57,13 @@ pub(super) fn rows(rows: &[Row], ours: &Figures, theirs: &Figures) -> String {
     rows.iter()
         .map(|(figure, name, unit, decimals)| row(name, unit, *decimals, &ours.get(figure), &theirs.get(figure)))
         .collect()
+}
+
+/// The same of a table that has no peer.
+pub(super) fn own_rows(rows: &[Row], ours: &Figures) -> String {
+    let row =
+        |(figure, name, unit, decimals): &Row| format!("| {name} | {unit} | {} |\n", ours.get(figure).show(*decimals));
+    rows.iter().map(row).collect()
 }
 
 #[cfg(test)]

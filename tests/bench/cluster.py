@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""cluster.py PART DIRECTORY [--quick]: three brokers, etcd and an S3 server, as JSON; run by `cargo xtask bench`.
+
+PART is `failover`, `acks` or `forwarding`; each starts a cluster of its own in DIRECTORY, which is emptied.
+"""
+import argparse
+import json
+import pathlib
+import re
+import shutil
+import sys
+import time
+import urllib.request
+
+import broker
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from harness.cluster import BUCKET, Cluster  # noqa: E402
+from harness.process import wait_until  # noqa: E402
+
+PATIENCE = 120
+INTERVAL_MS = 50
+
+
+def create(cluster, topic, partitions):
+    """Until every partition takes a record."""
+    client = AdminClient({"bootstrap.servers": cluster.bootstrap()})
+    client.create_topics([NewTopic(topic, partitions, -1)])[topic].result(PATIENCE)
+    Acks(cluster, topic, range(partitions)).wait()
+
+
+def leaders(cluster, topic):
+    """The leader of each partition."""
+    client = AdminClient({"bootstrap.servers": cluster.bootstrap()})
+    found = client.list_topics(topic, timeout=PATIENCE).topics[topic].partitions
+    return {number: partition.leader for number, partition in found.items()}
+
+
+class Acks:
+    """One record for each partition, and when it was acknowledged. The client is librdkafka as it comes: it asks again by
+    itself, for as long as it takes."""
+
+    def __init__(self, cluster, topic, partitions):
+        settings = {"bootstrap.servers": cluster.bootstrap(), "enable.idempotence": True}
+        self.producer, self.topic, self.left, self.at = Producer(settings), topic, set(partitions), {}
+        for partition in partitions:
+            self.send(partition)
+
+    def send(self, partition):
+        def told(error, _message):
+            assert error is None, f"partition {partition}: {error}"
+            self.at.setdefault(partition, time.monotonic())
+        self.producer.produce(self.topic, b"x" * 100, partition=partition, on_delivery=told)
+
+    def wait(self):
+        assert self.producer.flush(PATIENCE) == 0, "some partitions take no records"
+        return self.at
+
+
+def quantile(values, share):
+    """Of a list that is not empty."""
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+def etcd_revision(cluster):
+    """How many changes there were."""
+    request = urllib.request.Request(f"http://{cluster.etcd.address}/v3/maintenance/status", data=b"{}")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return int(json.load(answer)["header"]["revision"])
+
+
+def failover(directory, quick):
+    """A broker is killed that leads a third of many partitions; then one is drained."""
+    partitions = 100 if quick else 1000
+    cluster = Cluster(directory).start_all()
+    try:
+        create(cluster, "t", partitions)
+        time.sleep(3)  # what openings leave to do
+        begun, before = time.monotonic(), etcd_revision(cluster)
+        time.sleep(5 if quick else 20)
+        writes = (etcd_revision(cluster) - before) / (time.monotonic() - begun)
+        lost = [partition for partition, leader in leaders(cluster, "t").items() if leader == 0]
+        warm = Acks(cluster, "t", range(partitions))  # knows all leaders
+        warm.wait()
+        warm.at.clear()
+        killed = time.monotonic()
+        cluster.kill(0)
+        for partition in lost:
+            warm.send(partition)
+        took = [at - killed for at in warm.wait().values()]
+        cluster.brokers[1].cli("cluster", "drain", "1", "--bootstrap", cluster.brokers[2].grpc_address)
+        wait_until(lambda: 1 not in leaders(cluster, "t").values(), "drained", PATIENCE)
+        pauses = moves(cluster.brokers[1])
+        return {"failover_first_s": min(took), "failover_p99_s": quantile(took, 0.99), "failover_last_s": max(took),
+                "etcd_writes": writes} | pauses
+    finally:
+        cluster.close()
+
+
+def moves(moved):
+    """How long producers had to wait while a broker handed partitions over, by its own account: bounds of its buckets."""
+    pattern = r'runnel_move_pause_seconds_bucket\{le="([^"]+)"\} (\d+)'
+    buckets = [(float(le), int(count)) for le, count in re.findall(pattern, moved.http("/metrics")[1])]
+    bound = lambda share: next(le for le, count in buckets if count >= share * buckets[-1][1]) * 1e3
+    return {"move_p50_ms": bound(0.5), "move_p99_ms": bound(0.99)}
+
+
+def puts_alone(cluster, size, count):
+    """Milliseconds that the S3 server takes for objects of a size, one after the other."""
+    body, took = b"x" * size, []
+    for number in range(count):
+        begun = time.monotonic()
+        cluster.s3.put(BUCKET, f"alone/{number}", body)
+        took.append((time.monotonic() - begun) * 1e3)
+    return took
+
+
+def acks(directory, quick):
+    """How long an acknowledgement takes that waits for the bucket, beside what the S3 server needs for an object."""
+    rate, seconds = 200, 5 if quick else 20
+    cluster = Cluster(directory, settings={"WAL__OBJECT__INTERVAL": f"{INTERVAL_MS}ms"}).start_all()
+    try:
+        create(cluster, "t", 12)
+        producer = Producer({"bootstrap.servers": cluster.bootstrap(), "linger.ms": 0, "enable.idempotence": True})
+        took, before = [], slots(cluster)
+        start = time.monotonic() + 0.5
+        for number in range(rate * seconds):
+            due = start + number / rate
+            while (wait := due - time.monotonic()) > 0:
+                producer.poll(wait)
+
+            def told(error, _message, due=due):
+                assert error is None, error
+                took.append((time.monotonic() - due) * 1e3)
+            producer.produce("t", b"x" * 1000, partition=number % 12, on_delivery=told)
+        assert producer.flush(PATIENCE) == 0
+        puts = slots(cluster) - before
+        alone = puts_alone(cluster, rate * seconds * 1000 // int(puts), 200)
+        wide = many(cluster, rate, seconds)
+        return {"ack_p50_ms": quantile(took, 0.5), "ack_p99_ms": quantile(took, 0.99),
+                "put_p50_ms": quantile(alone, 0.5), "put_p99_ms": quantile(alone, 0.99),
+                "puts": puts / seconds, "puts_wide": wide / seconds}
+    finally:
+        cluster.close()
+
+
+def many(cluster, rate, seconds):
+    """Objects put for the same records, spread over many partitions."""
+    create(cluster, "wide", 600)
+    producer = Producer({"bootstrap.servers": cluster.bootstrap(), "linger.ms": 0, "enable.idempotence": True})
+    before, start = slots(cluster), time.monotonic()
+    for number in range(rate * seconds):
+        while (wait := start + number / rate - time.monotonic()) > 0:
+            producer.poll(wait)
+        producer.produce("wide", b"x" * 1000, partition=number % 600)
+    assert producer.flush(PATIENCE) == 0
+    return slots(cluster) - before
+
+
+def slots(cluster):
+    """Objects of the write-ahead log put so far."""
+    return sum(one.metric("runnel_wal_slots_total") or 0 for one in cluster.brokers)
+
+
+def forwarding(directory, quick):
+    """Processor time of all brokers for the same bytes, shipping included: sent to the leaders, and to a broker that leads
+    nothing."""
+    mib = 50 if quick else 400
+    direct = processor_time(directory, mib, None)
+    forwarded = processor_time(directory, mib, 0)
+    return {"direct_cpu": direct, "forwarded_cpu": forwarded, "forwarded_ratio": forwarded / direct}
+
+
+def processor_time(directory, mib, through):
+    """CPU seconds per GB; `through` is the broker that all traffic goes to, and which leads nothing."""
+    shutil.rmtree(directory, ignore_errors=True)
+    cluster = Cluster(directory)
+    if through is not None:
+        for one in cluster.brokers:
+            one.settings |= {"KAFKA__ADVERTISE_MODE": "single", "KAFKA__ADVERTISE": cluster.brokers[through].address}
+    cluster.start_all()
+    try:
+        entrance = cluster.brokers[through or 0]
+        if through is not None:
+            entrance.cli("cluster", "drain", str(through), "--bootstrap", entrance.grpc_address)
+        create(cluster, "t", 12)
+        meters = [broker.Meter(broker.Process(one.process.pid)) for one in cluster.brokers]
+        producer = Producer({"bootstrap.servers": entrance.address, "linger.ms": 20, "batch.size": 1 << 20,
+                             "enable.idempotence": True, "queue.buffering.max.kbytes": 1 << 17})
+        value = bytes(range(256)) * 4
+        for number in range(mib * 1024):
+            while True:
+                try:
+                    producer.produce("t", value, partition=number % 12)
+                    break
+                except BufferError:
+                    producer.poll(0.05)
+        assert producer.flush(PATIENCE) == 0
+        for one in cluster.brokers:
+            one.cli("segment", "seal", "t", "--bootstrap", one.grpc_address)
+        return sum(meter.cpu() for meter in meters) / (mib / 1024 * 1.073741824)
+    finally:
+        cluster.close()
+
+
+def main():
+    """One of the parts."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("part", choices=["failover", "acks", "forwarding"])
+    options.add_argument("directory", type=pathlib.Path)
+    options.add_argument("--quick", action="store_true")
+    args = options.parse_args()
+    shutil.rmtree(args.directory, ignore_errors=True)
+    part = {"failover": failover, "acks": acks, "forwarding": forwarding}[args.part]
+    print(json.dumps(part(args.directory, args.quick)))
+
+
+if __name__ == "__main__":
+    main()
