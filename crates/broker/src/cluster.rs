@@ -32,8 +32,11 @@ use crate::options::ClusterOptions;
 use crate::topics::Topic;
 use lease::Lease;
 
-/// Partitions that one broker opens, and hands over, at once.
-const TURN_AT_ONCE: usize = 32;
+/// Partitions that one broker opens at once.
+const OPEN_AT_ONCE: usize = 32;
+
+/// Partitions that one broker hands over at once. Fewer: producers wait for each while it is under way.
+const HAND_OVER_AT_ONCE: usize = 8;
 
 /// Partitions whose orphans are looked for at once.
 const SWEEP_AT_ONCE: usize = 2;
@@ -49,7 +52,8 @@ pub(crate) struct Member {
     ended: Mutex<BTreeMap<u64, Arc<tokio::sync::Mutex<bool>>>>,
     /// Partitions that a task is opening or handing over.
     turning: Mutex<BTreeSet<TopicPartition>>,
-    turns: Semaphore,
+    opens: Semaphore,
+    hand_overs: Semaphore,
     sweeps: Semaphore,
     /// This broker is to lead nothing any more.
     leaving: AtomicBool,
@@ -64,7 +68,8 @@ impl Member {
             options,
             ended: Mutex::default(),
             turning: Mutex::default(),
-            turns: Semaphore::new(TURN_AT_ONCE),
+            opens: Semaphore::new(OPEN_AT_ONCE),
+            hand_overs: Semaphore::new(HAND_OVER_AT_ONCE),
             sweeps: Semaphore::new(SWEEP_AT_ONCE),
             leaving: AtomicBool::new(false),
         }
@@ -76,6 +81,11 @@ impl Member {
 
     fn view_mut(&self) -> RwLockWriteGuard<'_, View> {
         self.view.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether partitions are being opened, or wait for that, at this moment.
+    fn is_opening(&self) -> bool {
+        self.opens.available_permits() < OPEN_AT_ONCE
     }
 
     /// The gate of a session that may have to be ended.

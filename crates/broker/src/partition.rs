@@ -279,6 +279,12 @@ impl Partition {
         self.inherits_upto.fetch_max(upto.0, Ordering::AcqRel);
     }
 
+    /// Up to where the lanes of other sessions hold something that is not shipped, if they do.
+    pub(crate) fn unshipped_inheritance(&self) -> Option<Offset> {
+        let upto = self.inherits_upto.load(Ordering::Acquire);
+        (upto != i64::MIN && self.shipped().0 < upto).then_some(Offset(upto))
+    }
+
     /// Whether the record names lanes that are not needed any more.
     pub(crate) fn has_shipped_inheritance(&self) -> bool {
         let upto = self.inherits_upto.load(Ordering::Acquire);

@@ -237,6 +237,7 @@ impl Broker {
                 }
             }
             if self.member.is_some() {
+                self.ship_inherited();
                 self.shorten_tails().await;
                 if looked.elapsed() >= RELEASE {
                     self.release_tails().await;

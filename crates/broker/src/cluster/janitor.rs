@@ -175,6 +175,19 @@ impl Broker {
         Err(Error::new(ErrorKind::Corrupt, format!("{tp} is not in the bucket up to {end}")))
     }
 
+    /// Ships what lies in the lanes of those who are gone, so that no record names them any more. Partitions that are still
+    /// to be opened come first: the bucket does one thing or the other.
+    pub(crate) fn ship_inherited(&self) {
+        if self.member.as_ref().is_some_and(Member::is_opening) {
+            return;
+        }
+        for (_, partition) in self.topics.open_partitions() {
+            if let Some(upto) = partition.unshipped_inheritance() {
+                partition.seal_upto(upto);
+            }
+        }
+    }
+
     /// Takes sessions, and classes of lanes, out of the records of partitions that have nothing unshipped there any more
     /// (protocol §6, 9). The caller is the one who changes classes, so none is being changed meanwhile.
     pub(crate) async fn shorten_tails(&self) {

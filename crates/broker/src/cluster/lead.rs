@@ -66,8 +66,9 @@ impl Broker {
         let mut pause = BACKOFF.0;
         loop {
             if let Some(turn) = self.next_turn(member, tp) {
-                let done = match member.turns.acquire().await {
-                    Ok(_turn) => self.take_turn(tp, turn).await,
+                let at_once = if matches!(turn, Turn::HandOver(_)) { &member.hand_overs } else { &member.opens };
+                let done = match at_once.acquire().await {
+                    Ok(_permit) => self.take_turn(tp, turn).await,
                     Err(_) => return,
                 };
                 match done {

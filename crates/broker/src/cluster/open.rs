@@ -85,9 +85,7 @@ impl Broker {
         );
         let partition = self.serve(topic, machine, manifest, durability, blocked);
         if !partition.is_blocked() && record.tail.iter().any(|part| part.session != own_session) {
-            // So that what is in the lanes of those who are gone is in the bucket soon, and they in no record.
             partition.inherit_upto(begins);
-            partition.seal_upto(begins);
         }
         Ok(partition)
     }
