@@ -1,4 +1,5 @@
 """What the documents say can be done is done here, as they print it; only paths, ports and topics are put in."""
+import json
 import os
 import pathlib
 import re
@@ -125,6 +126,14 @@ def test_the_messages_that_operators_look_up_exist(page):
     assert len(quoted) > 3 or page.stem != "README"
     for text in quoted:
         assert all(part.strip() in source for part in text.split("…")), text
+
+
+def test_the_rules_for_the_bucket_are_json_and_know_every_prefix():
+    for block in blocks("docs/operations/bucket.md", "json"):
+        json.loads(block)
+    kept = re.findall(r"^\| `(\w+)/", (ROOT / "docs/formats/bucket-layout.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| ((?:`\w+/`(?:, )?)+) \|", (ROOT / "docs/operations/bucket.md").read_text(), re.MULTILINE)
+    assert set(kept) == {name for row in rows for name in re.findall(r"`(\w+)/`", row)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
