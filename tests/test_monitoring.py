@@ -108,6 +108,52 @@ def test_the_dashboards_name_what_brokers_expose(exposed, board):
     assert legends <= set().union(*exposed.values()) | OF_PROMETHEUS
 
 
+MINUTES_20 = 80  # scrapes
+STILL, GROWS, FALLS_SILENT = [7.0] * MINUTES_20, [10.0 * n for n in range(MINUTES_20)], [10.0 * min(n, 20) for n in range(MINUTES_20)]
+
+
+def series(name, values, **labels):
+    return {"labels": {"__name__": name, "job": "runnel", "instance": "a:9094"} | labels, "values": values}
+
+
+def slow(seconds):
+    """A histogram whose requests all take as long."""
+    return [series("runnel_kafka_request_seconds_bucket", GROWS if float(le) >= seconds else [0.0] * MINUTES_20, api="Produce", le=le)
+            for le in ("0.1", "0.5", "1", "2.5", "+Inf")]
+
+
+HEALTHY = [series("up", [1.0] * MINUTES_20), series("runnel_cluster_waiting_partitions", [0.0] * MINUTES_20),
+           series("runnel_objstore_requests_total", GROWS, op="create", code="ok"),
+           series("runnel_objstore_requests_total", GROWS, op="create", code="conflict"),
+           series("runnel_wal_object_unflushed_bytes", STILL), series("runnel_wal_slots_total", GROWS),
+           series("runnel_wal_unshipped_bytes", [1e6] * MINUTES_20), series("runnel_ship_total", GROWS, outcome="ok"),
+           series("runnel_ship_total", GROWS, outcome="failed"), *slow(0.3),
+           series("runnel_group_lag_records", [200_000.0] * MINUTES_20, group="g", topic="t"),
+           series("runnel_build_info", [1.0] * MINUTES_20, version="0.1.0")]
+SICK = {
+    "RunnelBrokerDown": [series("up", [0.0] * MINUTES_20)],
+    "RunnelAllBrokersDown": [series("up", [0.0] * MINUTES_20)],
+    "RunnelPartitionsWaitForDisk": [series("runnel_cluster_waiting_partitions", [2.0] * MINUTES_20)],
+    "RunnelBucketFails": [series("runnel_objstore_requests_total", GROWS, op="create", code="unavailable")],
+    "RunnelObjectLaneStalls": [series("runnel_wal_object_unflushed_bytes", STILL), series("runnel_wal_slots_total", FALLS_SILENT)],
+    "RunnelUnshipped": [series("runnel_wal_object_unshipped_bytes", [3e9] * MINUTES_20)],
+    "RunnelShippingFails": [series("runnel_ship_total", FALLS_SILENT, outcome="ok"),
+                            series("runnel_ship_total", GROWS, outcome="failed")],
+    "RunnelProduceSlow": slow(2.0),
+    "RunnelGroupFallsBehind": [series("runnel_group_lag_records", [1e6 + n for n in GROWS], group="g", topic="t")],
+    "RunnelInvariantViolated": [series("runnel_partition_invariant_violations_total", [1.0 + (n > 40) for n in range(MINUTES_20)])],
+    "RunnelVersionsDiffer": [series("runnel_build_info", [1.0] * MINUTES_20, version="0.1.0"),
+                             series("runnel_build_info", [1.0] * MINUTES_20, version="0.2.0", instance="b:9094")],
+}
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_is_raised_when_it_should_be(rule):
+    healthy, sick = check("--evaluate", given="".join(
+        json.dumps({"expr": rule["expr"], "series": scraped}) for scraped in (HEALTHY, SICK[rule["alert"]])))
+    assert healthy == 0 and sick > 0
+
+
 def test_what_tests_cannot_see_is_counted_somewhere():
     source = "".join(file.read_text() for file in sorted(ROOT.glob("crates/*/src/**/*.rs")))
     assert all(f'"{name}"' in source for name in NEVER_SEEN)

@@ -2,6 +2,7 @@
 //
 //	prometheus-check RULES.yaml...   exits with 1 and says why if a file of rules is not valid
 //	prometheus-check < EXPRESSIONS   for each line prints what it selects, a line of JSON
+//	prometheus-check --evaluate < QUESTIONS   for each line, JSON, prints how many series the expression has
 package main
 
 import (
@@ -28,6 +29,10 @@ type selected struct {
 
 func main() {
 	promql := parser.NewParser(parser.Options{})
+	if len(os.Args) == 2 && os.Args[1] == "--evaluate" {
+		answer(promql)
+		return
+	}
 	failed := false
 	for _, file := range os.Args[1:] {
 		_, errs := rulefmt.ParseFile(file, false, model.UTF8Validation, promql, slog.Default())
@@ -51,6 +56,23 @@ func main() {
 	}
 	if failed {
 		os.Exit(1)
+	}
+}
+
+func answer(promql parser.Parser) {
+	questions := json.NewDecoder(os.Stdin)
+	for questions.More() {
+		var q question
+		err := questions.Decode(&q)
+		count := 0
+		if err == nil {
+			count, err = evaluate(promql, q)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println(count)
 	}
 }
 

@@ -36,13 +36,18 @@ pub(crate) fn install() -> Result<()> {
     build("prometheus", &prometheus_check()?)
 }
 
-/// Builds a program of `tests/checkers`. Its versions are in the module file.
+/// Builds a program of `tests/checkers`, anew whenever its files change.
 fn build(name: &str, binary: &Path) -> Result<()> {
     let sources = workspace::root().join("tests/checkers").join(name);
+    let unreadable = || format!("cannot read {}", sources.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&sources).with_context(unreadable)? {
+        files.push(entry.with_context(unreadable)?.path());
+    }
+    files.sort();
     let mut recipe = String::new();
-    for file in ["go.mod", "main.go"] {
-        let path = sources.join(file);
-        recipe += &std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    for file in files {
+        recipe += &std::fs::read_to_string(file).with_context(unreadable)?;
     }
     unless_built(binary, &recipe, || {
         process::run(Command::new("go").current_dir(&sources).args(["build", "-trimpath", "-o"]).arg(binary))
