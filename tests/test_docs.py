@@ -1,4 +1,5 @@
 """What the documents say can be done is done here, as they print it; only paths, ports and topics are put in."""
+import json
 import os
 import pathlib
 import re
@@ -116,14 +117,23 @@ def test_the_settings_file_shows_every_setting_and_its_default(make_broker):
     assert shown == {line.split()[0] for line in broker.cli("config", "docs").splitlines()}
 
 
-def test_the_messages_that_operators_look_up_exist():
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/operations").glob("*.md")), ids=lambda page: page.stem)
+def test_the_messages_that_operators_look_up_exist(page):
     source = "".join(file.read_text() for file in sorted(ROOT.glob("crates/*/src/**/*.rs")))
     source = re.sub(r"\\\n\s*", "", source)
-    table = (ROOT / "docs/operations.md").read_text().split("| you see |")[1]
-    quoted = [text for row in table.splitlines() for text in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
-    assert len(quoted) > 3
+    rows = [row for table in page.read_text().split("| you see |")[1:] for row in table.split("\n\n")[0].splitlines()[2:]]
+    quoted = [text for row in rows for text in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+    assert len(quoted) > 3 or page.stem != "README"
     for text in quoted:
         assert all(part.strip() in source for part in text.split("…")), text
+
+
+def test_the_rules_for_the_bucket_are_json_and_know_every_prefix():
+    for block in blocks("docs/operations/bucket.md", "json"):
+        json.loads(block)
+    kept = re.findall(r"^\| `(\w+)/", (ROOT / "docs/formats/bucket-layout.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| ((?:`\w+/`(?:, )?)+) \|", (ROOT / "docs/operations/bucket.md").read_text(), re.MULTILINE)
+    assert set(kept) == {name for row in rows for name in re.findall(r"`(\w+)/`", row)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

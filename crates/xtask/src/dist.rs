@@ -31,7 +31,7 @@ const FILES: [(&str, &str); 4] = [
     ("LICENSE", "LICENSE"),
     ("README.md", "README.md"),
     ("config/runnel.toml", "runnel.toml"),
-    ("deploy/runnel.service", "runnel.service"),
+    ("deploy/systemd/runnel.service", "runnel.service"),
 ];
 
 /// Shells, and what their completion files are called.

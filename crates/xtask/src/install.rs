@@ -1,9 +1,10 @@
-//! Installs what the tests and the demo need: system packages, a Python environment, an S3 server, etcd, Kafka's tools, and
-//! the client libraries under test.
+//! Installs what the tests and the demo need: system packages, a Python environment, an S3 server, etcd, Kafka's tools, the
+//! client libraries under test, and what judges the files in `deploy/`.
 //!
 //! Idempotent, and quick where all is there. Everything but system packages goes to the user's cache folder.
 //! What a folder was made from is written beside it (a stamp), last, so that an interrupted installation is redone.
 
+mod checkers;
 mod clients;
 mod etcd;
 mod kafka;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+pub(crate) use checkers::{helm, kubernetes_check, prometheus_check};
 pub(crate) use clients::dir as client_drivers;
 pub(crate) use etcd::etcd;
 pub(crate) use kafka::{VERSION as KAFKA_VERSION, libs as kafka_libs};
@@ -28,6 +30,7 @@ pub(crate) fn all() -> Result<()> {
     s3::install()?;
     etcd::install()?;
     kafka::install()?;
+    checkers::install()?;
     clients::install()
 }
 

@@ -94,6 +94,9 @@ fn black_box(long: bool) -> Result<()> {
         .env("RUNNEL_BIN", debug_binary()?)
         .env("VERSITYGW_BIN", install::versitygw()?)
         .env("ETCD_BIN", install::etcd()?)
+        .env("HELM_BIN", install::helm()?)
+        .env("KUBERNETES_CHECK_BIN", install::kubernetes_check()?)
+        .env("PROMETHEUS_CHECK_BIN", install::prometheus_check()?)
         .env("KAFKA_LIBS", install::kafka_libs()?)
         .env("CLIENT_DRIVERS", install::client_drivers()?)
         .env("PYTHONDONTWRITEBYTECODE", "1");

@@ -26,6 +26,9 @@ pub(crate) const S3: [Need; 1] = [GO];
 /// What etcd is built with.
 pub(crate) const ETCD: [Need; 1] = [GO];
 
+/// What the programs that judge `deploy/` are built with.
+pub(crate) const CHECKERS: [Need; 1] = [GO];
+
 /// What the drivers of Go clients are built with.
 pub(crate) const GO_CLIENTS: [Need; 1] = [GO];
 
