@@ -141,3 +141,15 @@ def test_links_lead_somewhere(page):
     targets = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text())]
     missing = [t for t in targets if t and "://" not in t and not (page.parent / t).exists()]
     assert not missing
+
+
+def test_the_tests_that_check_the_rules_of_a_cluster_exist():
+    table = (ROOT / "docs/protocols/cluster.md").read_text()
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if re.match(r"\| [A-Z§]", line)]
+    assert len(rows) > 25
+    sources = [*ROOT.glob("crates/*/src/**/*.rs"), *ROOT.glob("crates/*/tests/**/*.rs"), *ROOT.glob("tests/*.py")]
+    there = {name for file in sources for name in re.findall(r"\b(?:fn|def) (\w+)\(", file.read_text())}
+    for rule, _, tests in rows:
+        named = set(re.findall(r"`(\w+)`", tests))
+        assert named, f"nothing checks rule {rule}"
+        assert named <= there, f"rule {rule} is checked by tests that are not there: {named - there}"

@@ -1,6 +1,7 @@
 //! Several brokers: who leads what, and what happens to it when brokers come, go and die.
 
 use runnel_api::{Admin as _, Cluster as _, CreateTopic, Durability, ErrorKind, ProducerIdentity};
+use runnel_blob::Key;
 use runnel_record::ProducerId;
 use tokio::time::Instant;
 
@@ -269,5 +270,34 @@ fn numbers_and_buckets_are_not_shared() {
     // A single node has no business in the bucket of a cluster.
     let error = cluster.world.try_start().map(drop).unwrap_err().to_string();
     assert!(error.contains("cluster"), "{error}");
+    cluster.stop_all();
+}
+
+#[test]
+fn what_somebody_deleted_from_a_lane_is_missed_and_not_taken_for_its_end() {
+    let mut cluster = Cluster::start(2);
+    cluster.create("t", 1, &[]);
+    for n in 0..20 {
+        cluster.append("t", 0, &batch_of(&n.to_string()));
+    }
+    let leader = cluster.leader("t", 0);
+    let (node, bucket) = (cluster.node(leader), &cluster.world.bucket);
+    let listed = node.run(bucket.list("wal/")).unwrap();
+    let keys =
+        listed.iter().filter(|object| object.bytes > 112).filter_map(|object| Key::parse_lane_object(&object.path));
+    for key in keys.filter(|key| matches!(key, Key::Slot { slot: 1, .. })) {
+        node.run(bucket.delete(&key)).unwrap();
+    }
+    cluster.kill(leader);
+    let error = eventually("the damage is reported", || {
+        let produced = cluster.node(cluster.leader("t", 0)).produce("t", 0, batch_of("x"));
+        produced.err().filter(|error| error.kind == ErrorKind::Corrupt)
+    });
+    assert!(error.message.contains("from offset 3 on"), "{error}");
+    assert_eq!(cluster.read_values("t", 0), expected(&["0"]), "what lies in front of it is there");
+    let sessions = cluster.keys("s/").len();
+    cluster.create("another", 1, &[]);
+    cluster.append("another", 0, &batch_of("a"));
+    assert_eq!(cluster.keys("s/").len(), sessions, "what is left of the lane stays");
     cluster.stop_all();
 }

@@ -13,7 +13,7 @@ use super::event::{Effect, Input, Placed, Trimmed};
 use super::index::Index;
 #[cfg(test)]
 use super::options::Mutant;
-use super::options::ObjectOptions;
+use super::options::{ObjectOptions, WINDOW};
 use super::trim::Trim;
 use crate::entry::{Entry, LaneSeq, Listener, Pressure};
 use crate::error::Error;
@@ -161,7 +161,8 @@ impl Lane {
 
     /// When the next slot is due; `None` while nothing waits or too much is in flight.
     fn flush_at(&self) -> Option<Instant> {
-        let first = self.pending.front().filter(|_| self.unresolved < self.options.in_flight)?;
+        let has_room = self.unresolved < self.options.in_flight && self.flights.len() < WINDOW;
+        let first = self.pending.front().filter(|_| has_room)?;
         let full = self.pending_bytes >= self.options.max_bytes;
         Some(if full || matches!(self.state, State::Closing) { first.at } else { first.at + self.options.interval })
     }

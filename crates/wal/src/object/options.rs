@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+/// Slots from the first that is not known to be there to the last that was begun, at most. A part of the protocol: sealers
+/// conclude from it that a slot was there once.
+pub(crate) const WINDOW: usize = 16;
+
 /// Settings of an object lane (`wal.object.*` and `wal.max_*`).
 #[derive(Debug, Clone)]
 pub struct ObjectOptions {

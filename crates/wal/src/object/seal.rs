@@ -3,6 +3,11 @@
 //! A SEAL is put, if absent, into the first absent slot. Its writer never skips a slot and acknowledges the contiguous
 //! prefix only, so nothing behind that slot was or will be acknowledged. The one trap is a slot that is absent because
 //! it was trimmed: so the header is read again after the SEAL is there, and a SEAL below the trim pointer is void.
+//!
+//! A slot that is absent although one [`WINDOW`] behind it is there was acknowledged, and somebody else has deleted it.
+//! It counts as damaged, and the lane goes on behind it.
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use runnel_blob::{Bucket, Created, Key, lane_prefix};
@@ -11,6 +16,7 @@ use runnel_runtime::FailPoints;
 use uuid::Uuid;
 
 use super::header;
+use super::options::WINDOW;
 use crate::Error;
 
 /// Names of one listing.
@@ -27,12 +33,22 @@ const PAGE: usize = 1000;
 pub async fn seal(bucket: &Bucket, lane: Uuid, session: u64, fail: &FailPoints) -> Result<u64, Error> {
     let unwritten =
         |found: Option<&LaneHeader>| found.is_none().then_some(LaneHeader { lane, session: 0, trim: 0, end: Some(0) });
-    let trim = match header::update(bucket, lane, unwritten).await? {
+    let mut trim = match header::update(bucket, lane, unwritten).await? {
         Some(LaneHeader { end: Some(end), .. }) => return Ok(end),
         found => found.map_or(0, |header| header.trim),
     };
-    let first = first_gap(bucket, lane, trim).await.unwrap_or(trim);
-    seal_from(bucket, lane, session, first, fail).await
+    loop {
+        let listed = look(bucket, lane, trim).await?;
+        // What was trimmed while it was listed is not missing: the pointer had moved before.
+        let trimmed = header::load(bucket, lane).await?.map_or(trim, |header| header.trim);
+        if trimmed == trim {
+            if listed.missing > 0 {
+                tracing::error!(%lane, slots = listed.missing, "slots of an object lane are gone that had been acknowledged");
+            }
+            return seal_from(bucket, lane, session, listed.gap, fail).await;
+        }
+        trim = trimmed;
+    }
 }
 
 /// Whether a lane has ended. Of one that has not when this is asked, nobody else goes on with what its owner leads: whoever
@@ -87,22 +103,40 @@ pub(crate) async fn place(bucket: &Bucket, mut seal: SlotHeader) -> Result<u64, 
     }
 }
 
-/// The first slot from `from` on that the listing does not show with data in it. A hint that saves requests: a slot
-/// in front of it is there, or has been trimmed since.
-async fn first_gap(bucket: &Bucket, lane: Uuid, from: u64) -> Result<u64, Error> {
-    let mut next = from;
+/// What a listing says of the slots of a lane.
+struct Listed {
+    /// The first slot that may never have been acknowledged. Those in front of it were all there.
+    gap: u64,
+    /// How many of those are not there now.
+    missing: u64,
+}
+
+/// Looks at the slots from `trim` on.
+async fn look(bucket: &Bucket, lane: Uuid, trim: u64) -> Result<Listed, Error> {
+    let mut after = trim.checked_sub(1).map_or_else(String::new, |slot| Key::Slot { lane, slot }.path());
+    // The last ones with data in them, as many as the window may hold, and the number of those before.
+    let (mut last, mut before) = (VecDeque::with_capacity(WINDOW + 1), 0);
     loop {
-        let after = next.checked_sub(1).map_or_else(String::new, |slot| Key::Slot { lane, slot }.path());
         let page = bucket.list_after(&lane_prefix(lane), &after, PAGE).await?;
-        let full = page.len() == PAGE;
-        for listed in page {
-            match Key::parse_lane_object(&listed.path) {
-                Some(Key::Slot { slot, .. }) if slot == next && listed.bytes > SLOT_HEADER_LEN as u64 => next += 1,
-                _ => return Ok(next),
+        for listed in &page {
+            if let Some(Key::Slot { slot, .. }) = Key::parse_lane_object(&listed.path)
+                && slot >= trim
+                && listed.bytes > SLOT_HEADER_LEN as u64
+            {
+                last.push_back(slot);
+                if last.len() > WINDOW {
+                    last.pop_front();
+                    before += 1;
+                }
             }
         }
-        if !full {
-            return Ok(next);
+        match page.last() {
+            Some(listed) if page.len() == PAGE => after.clone_from(&listed.path),
+            _ => break,
         }
     }
+    let window = last.back().map_or(trim, |last| trim.max((last + 1).saturating_sub(WINDOW as u64)));
+    let in_front = before + last.iter().filter(|slot| **slot < window).count() as u64;
+    let gap = (window..).find(|slot| !last.contains(slot)).unwrap_or(window);
+    Ok(Listed { gap, missing: window - trim - in_front })
 }

@@ -11,7 +11,7 @@ use super::rig::{Ears, LANE, identity};
 use crate::object::draft::Draft;
 use crate::object::event::{Effect, Input, Placed, Trimmed};
 use crate::object::lane::Lane;
-use crate::object::options::ObjectOptions;
+use crate::object::options::{ObjectOptions, WINDOW};
 use crate::tests::rig::{Heard, entry, tp};
 use crate::{Error, ErrorKind, Listener};
 
@@ -115,6 +115,22 @@ async fn no_more_than_a_few_slots_are_in_flight() {
     rig.ours(2);
     assert_eq!(rig.slots(), [0, 1, 2, 3, 4], "its outcome is known, so another may go");
     assert_eq!(rig.durable(), 0);
+}
+
+#[tokio::test]
+async fn slots_do_not_run_far_ahead_of_one_whose_outcome_is_open() {
+    let mut rig = Rig::new(each());
+    for base in 0..100 {
+        rig.append(0, base).unwrap();
+    }
+    let mut told = 1;
+    while rig.slots().len() as u64 > told {
+        rig.ours(told);
+        told += 1;
+    }
+    assert_eq!((rig.slots().len(), rig.durable()), (WINDOW, 0));
+    rig.ours(0);
+    assert_eq!(rig.slots().len(), WINDOW + 4);
 }
 
 #[tokio::test]

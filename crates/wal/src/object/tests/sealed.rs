@@ -98,12 +98,30 @@ async fn a_lane_ends_at_its_first_hole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listing_is_a_hint_only() {
+async fn nothing_is_sealed_without_a_listing() {
     let bucket = store();
     let _owner = lane_of(&bucket, 5).await;
     let (blind, faults) = behind(&bucket);
     faults.always(Op::List, "", Fault::FailBefore);
-    assert_eq!(seal(&blind, LANE, 8, &FailPoints::default()).await.unwrap(), 5);
+    let error = seal(&blind, LANE, 8, &FailPoints::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert_eq!(seal(&bucket, LANE, 8, &FailPoints::default()).await.unwrap(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_and_is_gone_is_damage_and_no_end() {
+    let bucket = store();
+    let _owner = lane_of(&bucket, 20).await;
+    for slot in [0, 3] {
+        bucket.delete(&Key::Slot { lane: LANE, slot }).await.unwrap();
+    }
+    assert_eq!(seal(&bucket, LANE, 8, &FailPoints::default()).await.unwrap(), 20);
+    assert_eq!(SealedLane::open(&bucket, LANE).await.unwrap().damaged(), [0, 3]);
+    // The first of the window is one that might never have been there.
+    let bucket = store();
+    let _owner = lane_of(&bucket, 20).await;
+    bucket.delete(&Key::Slot { lane: LANE, slot: 4 }).await.unwrap();
+    assert_eq!(seal(&bucket, LANE, 8, &FailPoints::default()).await.unwrap(), 4);
 }
 
 #[tokio::test(start_paused = true)]
