@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use runnel_api::{Error, ErrorKind};
+use runnel_api::{Error, ErrorKind, SessionState};
 use runnel_record::TopicPartition;
 use tokio::sync::{Semaphore, watch};
 
@@ -81,6 +81,21 @@ impl Member {
 
     fn view_mut(&self) -> RwLockWriteGuard<'_, View> {
         self.view.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the state of the cluster, as this broker sees it.
+    fn measure(&self, number: i32, session: u64) {
+        let (status, is_controller) = {
+            let view = self.view();
+            (view.status(), view.controller.is_some_and(|(controller, _)| controller.session == session))
+        };
+        let over = status.sessions.iter().filter(|session| session.state != SessionState::Active).count();
+        metrics::gauge!("runnel_cluster_brokers").set(status.leads.len() as f64);
+        metrics::gauge!("runnel_cluster_is_controller").set(f64::from(u8::from(is_controller)));
+        metrics::gauge!("runnel_cluster_led_partitions").set(status.leads.get(&number).copied().unwrap_or(0) as f64);
+        metrics::gauge!("runnel_cluster_leaderless_partitions").set(status.leaderless as f64);
+        metrics::gauge!("runnel_cluster_unshipped_sessions").set(over as f64);
+        metrics::gauge!("runnel_cluster_lease_valid").set(f64::from(u8::from(self.lease.is_valid())));
     }
 
     /// Whether partitions are being opened, or wait for that, at this moment.

@@ -18,14 +18,25 @@ impl Client {
         partitions: Vec<i32>,
         position: consume::Position,
     ) -> Result<Vec<consume::list_offsets_response::PartitionOffset>> {
-        let request = consume::ListOffsetsRequest { topic: topic.to_owned(), partitions, position: Some(position) };
-        let reply = self.call(|c| async { ConsumerServiceClient::new(c).list_offsets(request).await }).await?;
-        let mut offsets = reply.offsets;
-        offsets.sort_by_key(|offset| offset.partition);
+        let mut offsets = self.list_offsets_of_each(topic, partitions, position).await?;
         match offsets.iter_mut().find_map(|offset| offset.error.take()) {
             Some(error) => Err(Error::from(error)),
             None => Ok(offsets),
         }
+    }
+
+    /// As [`Client::list_offsets`]; what fails of a partition is in its answer.
+    pub async fn list_offsets_of_each(
+        &self,
+        topic: &str,
+        partitions: Vec<i32>,
+        position: consume::Position,
+    ) -> Result<Vec<consume::list_offsets_response::PartitionOffset>> {
+        let request = consume::ListOffsetsRequest { topic: topic.to_owned(), partitions, position: Some(position) };
+        let reply = self.call(|c| async { ConsumerServiceClient::new(c).list_offsets(request).await }).await?;
+        let mut offsets = reply.offsets;
+        offsets.sort_by_key(|offset| offset.partition);
+        Ok(offsets)
     }
 
     /// Reads from one position once.

@@ -46,6 +46,7 @@ impl Broker {
                 () = tokio::time::sleep(LOOK) => {}
                 () = self.stop_signal.triggered() => return,
             }
+            member.measure(self.home.node_id, self.home.session);
             let own = member.view().controller.filter(|(controller, _)| controller.session == self.home.session);
             let Some((_, token)) = own else { continue };
             let is_new = repaired != Some(token);

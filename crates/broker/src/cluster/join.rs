@@ -26,7 +26,7 @@ use crate::{Broker, Ports, sessions};
 const CLUSTER: &str = "cluster";
 
 /// Prefix of the keys of numbers that were given to disks.
-const NUMBERS: &str = "numbers/";
+pub(super) const NUMBERS: &str = "numbers/";
 
 /// Version of the layout of the bucket.
 const FORMAT: u32 = 1;

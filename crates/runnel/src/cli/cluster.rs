@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use super::output::{self, Output, Table};
 use super::remote::Remote;
 
+/// Pause after a question that nobody answered.
+const AGAIN: Duration = Duration::from_millis(500);
+
 #[derive(Debug, Args)]
 pub(crate) struct ClusterArgs {
     #[command(subcommand)]
@@ -48,9 +51,20 @@ pub(crate) fn run(args: &ClusterArgs, remote: &Remote) -> anyhow::Result<()> {
 }
 
 async fn status(client: Client, watch: Option<u64>, output: Output) -> anyhow::Result<()> {
+    let mut shown = false;
     loop {
-        let cluster = client.cluster().await?;
-        let health = client.health().await?;
+        let answer = async { Ok::<_, anyhow::Error>((client.cluster().await?, client.health().await?)) };
+        let (cluster, health) = match answer.await {
+            Ok(answer) => answer,
+            // Brokers that die are what one watches for. Another of those that were named may answer next.
+            Err(error) if shown => {
+                eprintln!("no answer now: {error:#}");
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        shown = true;
         if watch.is_some() && output == Output::Table && std::io::stdout().is_terminal() {
             // Clears the screen.
             write!(std::io::stdout(), "\x1b[2J\x1b[H")?;

@@ -33,7 +33,7 @@ struct Row<'a> {
 pub(super) async fn run(args: &DescribeArgs, client: Client) -> anyhow::Result<()> {
     let topic = client.topic(&args.name).await?;
     let latest = Position { position: Some(At::Latest(Latest {})) };
-    let offsets = client.list_offsets(&args.name, Vec::new(), latest).await?;
+    let offsets = client.list_offsets_of_each(&args.name, Vec::new(), latest).await?;
     let mut configs = client.topic_configs(&args.name).await?;
     configs.retain(|config| args.all_configs || config.source() == ConfigSource::Topic);
     let offsets: BTreeMap<_, _> = offsets.iter().map(|offset| (offset.partition, offset)).collect();
