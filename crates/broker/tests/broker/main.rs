@@ -4,6 +4,7 @@
 //! old incarnation reaches it any more, and drops the runtime then.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod adopt;
 mod cluster;
 mod consumer_groups;
 mod corruption;
@@ -14,6 +15,7 @@ mod groups;
 mod identity;
 mod limits;
 mod lost_answers;
+mod lost_disk;
 mod merge;
 mod object;
 mod offsets;
