@@ -427,9 +427,14 @@ impl Broker {
             );
             return (facts, Some(Error::new(ErrorKind::Corrupt, message)));
         }
+        let way_out = if self.is_alone() {
+            "accept the loss with `runnel topic accept-loss`"
+        } else {
+            "stop this broker and give up what its disk holds of the partition with `runnel topic accept-loss --lost-disk`"
+        };
         let message = format!(
             "the log of partition {} is corrupt from offset {} on: reads below it go on, writes are refused. Restore the \
-             disk, or accept the loss with `runnel topic accept-loss`",
+             disk, or {way_out}",
             tp.partition, from
         );
         (facts, Some(Error::new(ErrorKind::Corrupt, message)))

@@ -8,6 +8,7 @@ use runnel_runtime::{Disk as _, FailAction};
 
 use crate::support::client::{FetchFrom, fetch, name};
 use crate::support::cluster::Cluster;
+use crate::support::store::Way;
 use crate::support::{Node, batch, eventually, places, values};
 
 fn batch_of(what: &str) -> bytes::Bytes {
@@ -198,5 +199,48 @@ fn damage_on_a_disk_is_nothing_to_partitions_that_need_nothing_of_it() {
     eventually("it leads", || (cluster.leader("t", 0) == 0).then_some(()));
     cluster.append("t", 0, &batch_of("f"));
     assert_eq!(cluster.read_values("t", 0), expected(&["a", "b", "c", "d", "e", "f"]));
+    cluster.stop_all();
+}
+
+/// The readable part of what it holds goes with the rest.
+#[test]
+fn a_damaged_disk_is_given_up_once_its_broker_is_stopped() {
+    let mut cluster = one_of_two();
+    for what in ["c", "d", "e"] {
+        cluster.append("t", 0, &batch_of(what));
+    }
+    let id = cluster.node(0).topic_id("t").unwrap();
+    cluster.kill(0);
+    let machine = &cluster.machines[0];
+    let places = places(&machine.disk, &machine.options.data_dir, id.0.as_bytes());
+    for (path, at) in places.into_iter().skip(1) {
+        machine.disk.flip_bit(&path, at, 0).unwrap();
+    }
+    cluster.start_one(0);
+    let blocked = |cluster: &Cluster| cluster.node(0).produce("t", 0, batch_of("f")).err();
+    let error = eventually("it is blocked", || blocked(&cluster).filter(|error| error.kind == ErrorKind::Corrupt));
+    assert!(error.message.contains("--lost-disk"), "{error}");
+    assert!(refusal(cluster.node(1), Some(0)).contains("`node-0`, which is alive"));
+    cluster.kill(0);
+    let losses = accept(cluster.node(1), Some(0), true).unwrap();
+    assert_eq!((losses.len(), losses[0].from), (1, Offset(3)));
+    cluster.append("t", 0, &batch_of("f"));
+    cluster.start_one(0);
+    assert_eq!(cluster.read_values("t", 0), expected(&["a", "f"]));
+    cluster.stop_all();
+}
+
+/// Others may have gone on without its disk by then.
+#[test]
+fn a_broker_that_is_cut_off_acknowledges_nothing_on_its_disk_past_its_lease() {
+    let cluster = one_of_two();
+    let machine = &cluster.machines[0];
+    machine.store.set(Way::Cut);
+    machine.faults.outage(true);
+    let error = eventually("its lease ends", || cluster.node(0).produce("t", 0, batch_of("c")).err());
+    assert_eq!(error.kind, ErrorKind::NotLeader, "{error}");
+    machine.faults.outage(false);
+    machine.store.set(Way::Open);
+    cluster.append("t", 0, &batch_of("d"));
     cluster.stop_all();
 }
