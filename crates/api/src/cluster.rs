@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use runnel_record::{LeaderEpoch, TopicId};
+use runnel_record::{LeaderEpoch, Offset, TopicId};
 
 use crate::TopicKey;
 use crate::error::Result;
@@ -82,6 +82,19 @@ pub enum SessionState {
     Sealed,
 }
 
+/// What is given up of a partition with disks that are gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskLoss {
+    /// Partition number.
+    pub partition: i32,
+    /// Where the partition ends without the disks, and goes on in a new epoch.
+    pub from: Offset,
+    /// Offsets below this were handed out; more may have been.
+    pub known_end: Offset,
+    /// Names of the brokers whose disks they were.
+    pub brokers: BTreeSet<String>,
+}
+
 /// A partition as metadata shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionDescription {
@@ -133,6 +146,11 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Lets a broker lead nothing from now on, whether it runs or not, or ends that.
     async fn drain(&self, broker: i32, drain: bool) -> Result<()>;
+
+    /// What would be given up of a partition of a topic, or of all of its partitions that wait for a disk, if the disks were
+    /// gone for good; with `accept` gives it up, partition by partition: they go on without it, in a new epoch, and what
+    /// comes back with a disk stays out of the log. An error if a disk is not gone, as far as anybody can tell.
+    async fn accept_disk_loss(&self, topic: &TopicKey, partition: Option<i32>, accept: bool) -> Result<Vec<DiskLoss>>;
 
     /// Every live topic, by name.
     async fn list_topics(&self) -> Vec<TopicDescription>;

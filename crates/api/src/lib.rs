@@ -22,8 +22,8 @@ pub use admin::{
     CreateTopic, Created, CreatedTopic, NewPartitions, QuotaChange, QuotaEntity,
 };
 pub use cluster::{
-    Cluster, ClusterDescription, ClusterStatus, Endpoint, Health, Node, PartitionDescription, Session, SessionState,
-    TopicDescription,
+    Cluster, ClusterDescription, ClusterStatus, DiskLoss, Endpoint, Health, Node, PartitionDescription, Session,
+    SessionState, TopicDescription,
 };
 pub use error::{Error, ErrorKind};
 pub use fetch::{DivergingEpoch, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, Isolation, Room};

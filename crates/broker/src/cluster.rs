@@ -5,6 +5,7 @@
 //! hands it over when asked to ([`lead`]). Nothing of this is on the path of a record, and nothing that must not happen is
 //! prevented by a lease: lanes are sealed and roots are swapped in the bucket.
 
+mod adopt;
 mod control;
 mod describe;
 mod follow;
@@ -16,6 +17,7 @@ mod leave;
 mod open;
 mod suspect;
 mod view;
+mod write_off;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +27,7 @@ use runnel_api::{Error, ErrorKind, SessionState};
 use runnel_record::TopicPartition;
 use tokio::sync::{Semaphore, watch};
 
+pub use adopt::{AdoptProgress, Adopted};
 pub(crate) use view::View;
 
 use crate::Broker;
@@ -103,6 +106,11 @@ impl Member {
         self.opens.available_permits() < OPEN_AT_ONCE
     }
 
+    /// Whether this broker is about to end its session.
+    fn is_ending(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
     /// The gate of a session that may have to be ended.
     fn gate(&self, session: u64) -> Arc<tokio::sync::Mutex<bool>> {
         Arc::clone(self.ended.lock().unwrap_or_else(PoisonError::into_inner).entry(session).or_default())
@@ -125,7 +133,7 @@ impl Member {
 impl Broker {
     /// Whether this broker is on its way out of the cluster.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.member.as_ref().is_some_and(|member| member.leaving.load(Ordering::Acquire))
+        self.member.as_ref().is_some_and(|member| member.is_ending() || !member.options.is_reached())
     }
 
     /// Whether a partition is led from here, as far as is known; on a single node it always is.

@@ -52,6 +52,10 @@ impl Layout {
     pub(crate) fn producers(&self) -> PathBuf {
         self.root.join("producers")
     }
+    /// Copies of lanes whose loss was accepted before they came back.
+    pub(crate) fn written_off(&self) -> PathBuf {
+        self.root.join("written-off")
+    }
     fn identity(&self) -> PathBuf {
         self.root.join("identity")
     }

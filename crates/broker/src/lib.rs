@@ -54,6 +54,7 @@ use runnel_runtime::disk::Disk;
 use runnel_runtime::{Clock, FailPoints, Shutdown};
 
 pub use accept_loss::{Loss, accept_loss};
+pub use cluster::{AdoptProgress, Adopted};
 pub use error::StartError;
 pub use examine::{DiskFacts, Standing, Tenant, compare, examine_disk, examine_home};
 pub use options::{

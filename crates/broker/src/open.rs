@@ -7,7 +7,6 @@
 pub(crate) mod tail;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,14 +33,14 @@ use crate::{BUCKET_PATIENCE, Broker};
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     tails: Mutex<BTreeMap<TopicPartition, Arc<[TailEntry]>>>,
-    corrupt: BTreeMap<TopicPartition, Vec<Range<Offset>>>,
+    corrupt: BTreeMap<TopicPartition, Vec<CorruptRange>>,
     /// There is damage that hides whom it hit: whoever had a log and has nothing of it now may have lost records.
     blind: bool,
 }
 
 impl Inherited {
     pub(crate) fn new(recovered: Recovered) -> Self {
-        let mut corrupt: BTreeMap<TopicPartition, Vec<Range<Offset>>> = BTreeMap::new();
+        let mut corrupt: BTreeMap<TopicPartition, Vec<CorruptRange>> = BTreeMap::new();
         for damage in &recovered.unattributed {
             tracing::error!(damage, "the log is damaged, and nothing tells which partitions it hit");
         }
@@ -57,7 +56,7 @@ impl Inherited {
         for range in recovered.corrupt {
             // Whether it matters shows when the partition opens: what is in the bucket needs no log.
             tracing::info!(partition = %range.tp, from = %range.from, upto = ?range.upto, "the log has nothing here");
-            corrupt.entry(range.tp).or_default().push(range.from..range.upto.unwrap_or(Offset(i64::MAX)));
+            corrupt.entry(range.tp).or_default().push(range);
         }
         let blind = !recovered.unattributed.is_empty();
         let tails = recovered.tails.into_iter().map(|(tp, tail)| (tp, tail.into())).collect();
@@ -71,6 +70,11 @@ impl Inherited {
 
     pub(crate) fn tail(&self, tp: TopicPartition) -> Arc<[TailEntry]> {
         self.tails.lock().unwrap_or_else(PoisonError::into_inner).get(&tp).cloned().unwrap_or_default()
+    }
+
+    /// What of a partition cannot be read.
+    pub(crate) fn damage(&self, tp: TopicPartition) -> Vec<CorruptRange> {
+        self.corrupt.get(&tp).cloned().unwrap_or_default()
     }
 
     /// Whether whoever had a log and has nothing of it now may have lost records.
@@ -111,7 +115,8 @@ pub(crate) fn partition_of(key: &str) -> Option<TopicPartition> {
     Some(TopicPartition { topic: topic.parse().ok()?, partition: partition.parse().ok()? })
 }
 
-const PARTITIONS: &str = "p/";
+/// Prefix of the keys of partitions.
+pub(crate) const PARTITIONS: &str = "p/";
 
 /// Pause before a record that changed meanwhile is read again; what else was compared may be on its way here.
 const RECORD_AGAIN: Duration = Duration::from_millis(20);
@@ -188,7 +193,7 @@ impl Broker {
         let root = manifest.root();
         let damage = self.damage_in_bucket(tp, record.as_ref(), root.end).await?;
         let may_have_lost = self.inherited.blind && on_disk.is_empty() && record.is_some();
-        let (facts, blocked) = self.cut_at_corruption(tp, root.end, facts, &damage);
+        let (facts, blocked) = self.cut_at_corruption(tp, root.end, facts, &self.inherited.damage(tp), &damage);
         let blocked = blocked.or_else(|| may_have_lost.then(|| hidden_damage(&topic.label(tp))));
         let epoch = next_epoch(root, record.as_ref(), &facts);
         let start = Start {
@@ -403,13 +408,14 @@ impl Broker {
         tp: TopicPartition,
         shipped: Offset,
         mut facts: Vec<BatchFacts>,
+        on_disk: &[CorruptRange],
         in_bucket: &[CorruptRange],
     ) -> (Vec<BatchFacts>, Option<Error>) {
-        let first = |ranges: &mut dyn Iterator<Item = Range<Offset>>| {
-            ranges.filter(|range| range.end > shipped).map(|range| range.start.max(shipped)).min()
+        let first = |ranges: &[CorruptRange]| {
+            let matters = ranges.iter().filter(|range| range.upto.is_none_or(|upto| upto > shipped));
+            matters.map(|range| range.from.max(shipped)).min()
         };
-        let on_disk = first(&mut self.inherited.corrupt.get(&tp).into_iter().flatten().cloned());
-        let in_bucket = first(&mut in_bucket.iter().map(|one| one.from..one.upto.unwrap_or(Offset(i64::MAX))));
+        let (on_disk, in_bucket) = (first(on_disk), first(in_bucket));
         let Some(from) = on_disk.into_iter().chain(in_bucket).min() else { return (facts, None) };
         facts.retain(|batch| batch.next <= from);
         tracing::error!(partition = %tp, %from, "the log is corrupt here");
@@ -421,9 +427,14 @@ impl Broker {
             );
             return (facts, Some(Error::new(ErrorKind::Corrupt, message)));
         }
+        let way_out = if self.is_alone() {
+            "accept the loss with `runnel topic accept-loss`"
+        } else {
+            "stop this broker and give up what its disk holds of the partition with `runnel topic accept-loss --lost-disk`"
+        };
         let message = format!(
             "the log of partition {} is corrupt from offset {} on: reads below it go on, writes are refused. Restore the \
-             disk, or accept the loss with `runnel topic accept-loss`",
+             disk, or {way_out}",
             tp.partition, from
         );
         (facts, Some(Error::new(ErrorKind::Corrupt, message)))

@@ -99,10 +99,17 @@ pub struct GroupOptions {
 pub struct ClusterOptions {
     /// `cluster.lease_ttl`: after so long without a sign of life a broker is taken for dead.
     pub lease_ttl: Duration,
-    /// Where Kafka clients reach it.
+    /// Where Kafka clients reach it. Nowhere, with port 0, if it is only to ship what its disk holds and to hand over.
     pub kafka: HostPort,
     /// Where gRPC clients and other brokers reach it.
     pub grpc: HostPort,
+}
+
+impl ClusterOptions {
+    /// Whether clients reach it.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.kafka.port != 0
+    }
 }
 
 impl WalOptions {

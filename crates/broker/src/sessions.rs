@@ -20,7 +20,7 @@ use crate::lanes::Inherited;
 use crate::partition::Partition;
 
 /// Prefix of the keys of sessions.
-const SESSIONS: &str = "s/";
+pub(crate) const SESSIONS: &str = "s/";
 
 /// Key that is there while this store knows every lane in the bucket: not in one that was lost, or set back.
 pub(crate) const LANES_KNOWN: &str = "lanes-known";
@@ -313,7 +313,7 @@ impl Broker {
     }
 }
 
-fn session_lost(session: u64) -> Error {
+pub(crate) fn session_lost(session: u64) -> Error {
     let what = format!("the metadata store has no record of session {session:016x}, whose lanes may hold records");
     Error::new(ErrorKind::Corrupt, what)
 }

@@ -423,17 +423,21 @@ async fn agree(
     Ok(())
 }
 
+pub(crate) fn wal_options(options: &Options, layout: &Layout) -> runnel_wal::Options {
+    runnel_wal::Options {
+        max_unflushed: options.wal.max_unflushed,
+        max_unshipped: options.wal.max_unshipped,
+        ..runnel_wal::Options::new(layout.wal())
+    }
+}
+
 /// Opens the log on a blocking thread: it seals the lanes of earlier sessions and may read a lot.
 pub(crate) async fn open_log(
     options: &Options,
     ports: &Ports,
     home: &Home,
 ) -> Result<(LocalLog, Recovered), StartError> {
-    let wal = runnel_wal::Options {
-        max_unflushed: options.wal.max_unflushed,
-        max_unshipped: options.wal.max_unshipped,
-        ..runnel_wal::Options::new(home.layout.wal())
-    };
+    let wal = wal_options(options, &home.layout);
     let identity = LaneIdentity { session: home.session, disk_id: home.identity.disk_id };
     let (disk, fail) = (Arc::clone(&ports.disk), ports.fail.clone());
     let opened = tokio::task::spawn_blocking(move || LocalLog::open(disk, wal, identity, fail)).await;

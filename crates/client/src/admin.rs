@@ -89,6 +89,12 @@ impl Client {
         Ok(())
     }
 
+    /// Gives up what partitions of a topic have on disks that are gone for good; with `dry_run` only says what that would be.
+    pub async fn accept_loss(&self, request: cluster::AcceptLossRequest) -> Result<Vec<Loss>> {
+        let call = |c| async { ClusterServiceClient::new(c).accept_loss(request).await };
+        Ok(self.call_within(self.options().deadline + BUCKET_WAIT, call).await?.losses)
+    }
+
     /// Whether the broker that answers is able to work.
     pub async fn health(&self) -> Result<cluster::GetHealthResponse> {
         let request = cluster::GetHealthRequest {};
@@ -97,6 +103,7 @@ impl Client {
 }
 
 type Sealed = admin::seal_segments_response::SealedPartition;
+type Loss = cluster::accept_loss_response::Loss;
 type Trimmed = admin::trim_topic_response::TrimmedPartition;
 
 /// A reply without what it is about.

@@ -1,10 +1,12 @@
-//! GetCluster, DrainBroker and GetHealth.
+//! GetCluster, DrainBroker, AcceptLoss and GetHealth.
 
-use runnel_api::{Cluster, ClusterStatus, SessionState};
+use runnel_api::{Cluster, ClusterStatus, SessionState, TopicKey};
+use runnel_proto::cluster::v1::accept_loss_response::Loss;
 use runnel_proto::cluster::v1::get_health_response::Check;
 use runnel_proto::cluster::v1::session::State;
 use runnel_proto::cluster::v1::{
-    DrainBrokerRequest, DrainBrokerResponse, GetClusterResponse, GetHealthResponse, Node, Session,
+    AcceptLossRequest, AcceptLossResponse, DrainBrokerRequest, DrainBrokerResponse, GetClusterResponse,
+    GetHealthResponse, Node, Session,
 };
 
 use crate::door::Door;
@@ -27,6 +29,18 @@ pub(crate) async fn get(door: &Door) -> GetClusterResponse {
 pub(crate) async fn drain(door: &Door, request: DrainBrokerRequest) -> Result<DrainBrokerResponse, Failure> {
     Cluster::drain(&*door.broker, request.node_id, !request.undo).await?;
     Ok(DrainBrokerResponse {})
+}
+
+pub(crate) async fn accept_loss(door: &Door, request: AcceptLossRequest) -> Result<AcceptLossResponse, Failure> {
+    let AcceptLossRequest { topic, partition, dry_run } = request;
+    let losses = Cluster::accept_disk_loss(&*door.broker, &TopicKey::Name(topic), partition, !dry_run).await?;
+    let losses = losses.into_iter().map(|loss| Loss {
+        partition: loss.partition,
+        from_offset: loss.from.0,
+        known_end_offset: loss.known_end.0,
+        brokers: loss.brokers.into_iter().collect(),
+    });
+    Ok(AcceptLossResponse { losses: losses.collect() })
 }
 
 fn as_count(count: usize) -> i64 {

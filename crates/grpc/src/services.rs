@@ -16,7 +16,8 @@ use runnel_proto::admin::v1::{
 };
 use runnel_proto::cluster::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use runnel_proto::cluster::v1::{
-    DrainBrokerRequest, DrainBrokerResponse, GetClusterRequest, GetClusterResponse, GetHealthRequest, GetHealthResponse,
+    AcceptLossRequest, AcceptLossResponse, DrainBrokerRequest, DrainBrokerResponse, GetClusterRequest,
+    GetClusterResponse, GetHealthRequest, GetHealthResponse,
 };
 use runnel_proto::consume::v1::consumer_service_server::{ConsumerService, ConsumerServiceServer};
 use runnel_proto::consume::v1::{
@@ -81,6 +82,7 @@ const METHODS: &[&str] = &[
     "/runnel.admin.v1.SegmentService/SealSegments",
     "/runnel.cluster.v1.ClusterService/GetCluster",
     "/runnel.cluster.v1.ClusterService/DrainBroker",
+    "/runnel.cluster.v1.ClusterService/AcceptLoss",
     "/runnel.cluster.v1.ClusterService/GetHealth",
     "/runnel.peer.v1.PeerService/Produce",
     "/runnel.peer.v1.PeerService/Fetch",
@@ -297,6 +299,10 @@ impl ClusterService for Served {
 
     async fn drain_broker(&self, request: Request<DrainBrokerRequest>) -> Answer<DrainBrokerResponse> {
         answer(cluster::drain(&self.0, request.into_inner()).await)
+    }
+
+    async fn accept_loss(&self, request: Request<AcceptLossRequest>) -> Answer<AcceptLossResponse> {
+        answer(cluster::accept_loss(&self.0, request.into_inner()).await)
     }
 
     async fn get_health(&self, _request: Request<GetHealthRequest>) -> Answer<GetHealthResponse> {

@@ -13,6 +13,8 @@ pub(crate) enum Case {
     Open,
     /// Nobody leads it, and only this broker may.
     Pinned(usize),
+    /// Nobody leads it, and only this session may, whose broker leaves: it ships what only its disk holds, then hands over.
+    Returns(u64),
     /// Nobody leads it, and nobody may before this disk is back.
     Waits(Uuid),
     /// Its leader is to be fenced.
@@ -50,7 +52,8 @@ impl Case {
     fn leaderless(local: &[Uuid], roster: &Roster<'_>) -> Self {
         let Some(first) = local.first() else { return Self::Open };
         if local.iter().all(|disk| disk == first) {
-            return roster.with_disk(*first).map_or(Self::Waits(*first), Self::Pinned);
+            let leaves = || roster.leaving_with_disk(*first).map(Self::Returns);
+            return roster.with_disk(*first).map(Self::Pinned).or_else(leaves).unwrap_or(Self::Waits(*first));
         }
         Self::Waits(*local.iter().find(|disk| roster.with_disk(**disk).is_none()).unwrap_or(first))
     }
@@ -58,7 +61,7 @@ impl Case {
     pub(crate) fn waits_for(self, tp: TopicPartition) -> Option<Waiting> {
         match self {
             Self::Waits(disk) => Some(Waiting { tp, disk }),
-            Self::Open | Self::Pinned(_) | Self::Silent | Self::Fixed | Self::Led { .. } => None,
+            Self::Open | Self::Pinned(_) | Self::Returns(_) | Self::Silent | Self::Fixed | Self::Led { .. } => None,
         }
     }
 }

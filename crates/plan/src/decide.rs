@@ -41,7 +41,7 @@ pub enum Step {
     },
 }
 
-/// A partition that cannot be led: a part of it lies on a disk alone, and no broker that may lead has that disk.
+/// A partition that cannot be led: a part of it lies on a disk alone, and no broker that is alive has that disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Waiting {
     /// The partition.
@@ -94,6 +94,10 @@ fn step(partition: &PartitionView, case: Case, to: Option<usize>, roster: &Roste
         Case::Open | Case::Pinned(_) => {
             let epoch = partition.record.as_ref().map_or(LeaderEpoch::ZERO, |led| LeaderEpoch(led.epoch.0 + 1));
             session.map(|to| Step::Assign { tp, epoch, to })
+        }
+        Case::Returns(to) => {
+            let epoch = LeaderEpoch(partition.record.as_ref()?.epoch.0 + 1);
+            Some(Step::Assign { tp, epoch, to })
         }
         Case::Led { home, .. } => {
             let led = partition.record.as_ref()?;

@@ -8,7 +8,7 @@
 //! Invariants:
 //! - A partition whose leader may still write is never assigned: it is fenced first, or asked to hand over. What the
 //!   store says of a session counts, not whether the session is heard of.
-//! - What lies on a disk alone is only led where that disk is.
+//! - What lies on a disk alone is only led where that disk is, also by a broker that leaves: it ships it and hands over.
 //! - Steps that are carried out, in part or not at all, and decided again come to rest: every one of them makes the
 //!   placement more even, or a partition led that was not.
 

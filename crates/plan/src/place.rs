@@ -48,7 +48,7 @@ impl<'a> Placement<'a> {
             let place = match *case {
                 Case::Led { home, asked } => asked.or(home),
                 Case::Pinned(to) => Some(to),
-                Case::Open | Case::Waits(_) | Case::Silent | Case::Fixed => None,
+                Case::Open | Case::Returns(_) | Case::Waits(_) | Case::Silent | Case::Fixed => None,
             };
             if let Some(to) = place {
                 placement.put(one, to);
@@ -66,7 +66,7 @@ impl<'a> Placement<'a> {
     pub(crate) fn lead_the_leaderless(&mut self) {
         let seeks = |one: &usize| match self.cases[*one] {
             Case::Open | Case::Led { .. } => self.places[*one].is_none(),
-            Case::Pinned(_) | Case::Waits(_) | Case::Silent | Case::Fixed => false,
+            Case::Pinned(_) | Case::Returns(_) | Case::Waits(_) | Case::Silent | Case::Fixed => false,
         };
         let mut seeking: Vec<usize> = (0..self.partitions.len()).filter(seeks).collect();
         seeking.sort_by_key(|one| (Reverse(self.partitions[*one].traffic), self.partitions[*one].tp));

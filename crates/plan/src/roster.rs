@@ -28,6 +28,8 @@ pub(crate) struct Roster<'a> {
     pub(crate) able: Vec<&'a BrokerView>,
     standing: BTreeMap<u64, Standing>,
     disks: BTreeMap<Uuid, usize>,
+    /// The sessions of brokers that leave and may write, by disk.
+    leaving: BTreeMap<Uuid, u64>,
 }
 
 impl<'a> Roster<'a> {
@@ -47,7 +49,9 @@ impl<'a> Roster<'a> {
         standing.extend(over.map(|(session, _)| (*session, Standing::Over)));
 
         let disks = able.iter().enumerate().map(|(at, one)| (one.disk, at)).collect();
-        Self { able, standing, disks }
+        let leaving = brokers.iter().filter(|one| one.draining).filter(active);
+        let leaving = leaving.map(|one| (one.disk, one.session)).collect();
+        Self { able, standing, disks, leaving }
     }
 
     pub(crate) fn standing(&self, session: u64) -> Standing {
@@ -57,6 +61,11 @@ impl<'a> Roster<'a> {
     /// The place of the broker that may lead and has a disk.
     pub(crate) fn with_disk(&self, disk: Uuid) -> Option<usize> {
         self.disks.get(&disk).copied()
+    }
+
+    /// The session of the broker that leaves with a disk.
+    pub(crate) fn leaving_with_disk(&self, disk: Uuid) -> Option<u64> {
+        self.leaving.get(&disk).copied()
     }
 
     /// Sessions that must be fenced, in their order.

@@ -16,6 +16,7 @@ mod segment;
 mod serve;
 mod time;
 mod topic;
+mod wal;
 
 use std::io;
 use std::path::PathBuf;
@@ -57,6 +58,8 @@ enum Command {
     Consume(consume::ConsumeArgs),
     /// Look at segments straight in the bucket, without a broker; ship them now.
     Segment(segment::SegmentArgs),
+    /// Rescue the write-ahead log of a broker that is gone.
+    Wal(wal::WalArgs),
     /// Show the brokers and how they are.
     Cluster(cluster::ClusterArgs),
     /// Check what a broker with these settings needs: ports, disk, clock, bucket. Changes nothing.
@@ -133,6 +136,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Produce(args) => produce::run(&args, &remote),
         Command::Consume(args) => consume::run(&args, &remote),
         Command::Segment(args) => segment::run(&args, &remote),
+        Command::Wal(args) => wal::run(&args),
         Command::Cluster(args) => cluster::run(&args, &remote),
         Command::Bench(args) => bench::run(&args, &remote),
         Command::Doctor(args) => doctor::run(&args),

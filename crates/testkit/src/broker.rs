@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use runnel_api::{
     ActiveProducer, Admin, AlterConfigOp, ClientQuota, Cluster, ClusterDescription, ClusterStatus, ConfigChange,
-    ConfigEntry, ConfigResource, CreateTopic, Created, CreatedTopic, EpochEnd, Error, ErrorKind, Fetch, FetchPartition,
-    FetchRequest, FetchedPartition, Health, Isolation, ListedOffset, LogDir, NewPartitions, Node, OffsetSpec, Offsets,
-    Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity, QuotaChange, QuotaEntity,
-    Sealed, Segments, TopicDescription, TopicKey,
+    ConfigEntry, ConfigResource, CreateTopic, Created, CreatedTopic, DiskLoss, EpochEnd, Error, ErrorKind, Fetch,
+    FetchPartition, FetchRequest, FetchedPartition, Health, Isolation, ListedOffset, LogDir, NewPartitions, Node,
+    OffsetSpec, Offsets, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity,
+    QuotaChange, QuotaEntity, Sealed, Segments, TopicDescription, TopicKey,
 };
 use runnel_record::{LeaderEpoch, Offset, ProducerId, TopicId};
 use tokio::sync::{Notify, watch};
@@ -399,6 +399,24 @@ impl Cluster for MemoryBroker {
 
     async fn drain(&self, _broker: i32, _drain: bool) -> Result<(), Error> {
         Err(Error::new(ErrorKind::Unsupported, "there is one broker"))
+    }
+
+    async fn accept_disk_loss(
+        &self,
+        topic: &TopicKey,
+        partition: Option<i32>,
+        accept: bool,
+    ) -> Result<Vec<DiskLoss>, Error> {
+        let found = self.describe_topic(topic, false).await?;
+        if accept {
+            return Err(Error::new(ErrorKind::InvalidRequest, "memory is not gone"));
+        }
+        let (from, known_end, brokers) = (Offset(3), Offset(7), ["gone".to_owned()].into());
+        let loss = DiskLoss { partition: 0, from, known_end, brokers };
+        Ok((partition.is_none_or(|wanted| wanted == 0) && !found.partitions.is_empty())
+            .then_some(loss)
+            .into_iter()
+            .collect())
     }
 
     async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)> {

@@ -14,8 +14,8 @@ use crate::file::{self, Role};
 use crate::reserve::Reserve;
 
 const PREFIX: &str = "lane-";
-/// A state has a handful of fields; accepted losses are entered by hand.
-const MAX_STATE_BYTES: usize = 1 << 20;
+/// A state has a handful of fields; accepted losses are entered by hand, and for the partitions of a lost disk at once.
+pub(crate) const MAX_STATE_BYTES: usize = 1 << 20;
 
 /// A lane on the disk.
 #[derive(Debug, Clone)]
@@ -159,7 +159,7 @@ impl Lanes {
     }
 }
 
-fn state_path(dir: &Path) -> PathBuf {
+pub(crate) fn state_path(dir: &Path) -> PathBuf {
     dir.join("state")
 }
 

@@ -13,6 +13,7 @@
 //!   that does not read back is reported as corrupt, stays on the disk, and blocks its own offsets only.
 //! - The trim pointer is durable before a file is recycled, and a file is only recycled while nobody reads it.
 
+mod aside;
 mod block;
 mod cursor;
 mod entry;
@@ -35,6 +36,7 @@ mod shared;
 mod tests;
 mod writer;
 
+pub use aside::set_aside;
 pub use entry::{CorruptRange, Entry, LaneSeq, Listener, Pressure, Recovered, StoredBatch, TailEntry};
 pub use error::{Error, ErrorKind};
 pub use local::LocalLog;

@@ -7,6 +7,7 @@ use runnel_format::wal::{BlockHeader, LaneEnd, Row, Span};
 use runnel_record::{LeaderEpoch, Offset, TopicPartition};
 
 use crate::Error;
+use crate::aside::WHOLE;
 use crate::block::{Run, Runs};
 use crate::cursor::{Cursor, Piece};
 use crate::entry::{CorruptRange, Recovered, TailEntry};
@@ -263,7 +264,9 @@ impl<'a> Recovery<'a> {
             self.recovered.corrupt.push(hole);
             self.index.add_hole(hole, file);
         }
-        for (generation, span) in &self.accepted {
+        // What was set aside as a whole is not stepped over: whoever has the offsets now has them in another lane.
+        let is_part = |span: &Span| (span.base, span.next) != WHOLE;
+        for (generation, span) in self.accepted.iter().filter(|(_, span)| is_part(span)) {
             self.index.accept(*generation, span);
         }
     }

@@ -7,14 +7,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use runnel_api::{
-    Cluster, ClusterDescription, ClusterStatus, CreateTopic, Error, ErrorKind, Health, Node, PartitionDescription,
-    TopicDescription, TopicKey,
+    Cluster, ClusterDescription, ClusterStatus, CreateTopic, DiskLoss, Error, ErrorKind, Health, Node,
+    PartitionDescription, TopicDescription, TopicKey,
 };
 use runnel_metastore::Op;
 use runnel_record::{LeaderEpoch, TopicPartition};
 
+use super::Member;
 use super::join::NUMBERS;
-use super::view::{drain_key, node};
+use super::view::{drain_key, is_reached, node};
 use crate::Broker;
 use crate::error::metadata_error;
 use crate::topics::{OFFSETS_TOPIC, Topic, is_internal};
@@ -32,7 +33,7 @@ impl Cluster for Broker {
         };
         let view = member.view();
         // One whose lease has just ended still answers.
-        let others = view.brokers.iter().filter(|(number, _)| **number != this_node);
+        let others = view.brokers.iter().filter(|(number, at)| **number != this_node && is_reached(&at.record));
         let mut nodes: Vec<Node> = others.map(|(number, at)| node(*number, &at.record)).collect();
         nodes.push(own);
         nodes.sort_by_key(|node| node.id);
@@ -68,6 +69,15 @@ impl Cluster for Broker {
         self.meta.txn(Vec::new(), vec![change]).await.map_err(|e| metadata_error(&e))?;
         tracing::info!(broker, drain, "whether a broker is to lead nothing was changed");
         Ok(())
+    }
+
+    async fn accept_disk_loss(
+        &self,
+        topic: &TopicKey,
+        partition: Option<i32>,
+        accept: bool,
+    ) -> Result<Vec<DiskLoss>, Error> {
+        self.write_off(topic, partition, accept).await
     }
 
     async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)> {
@@ -110,7 +120,12 @@ impl Cluster for Broker {
 impl Broker {
     /// The brokers that are alive, by number.
     pub(crate) fn brokers(&self) -> BTreeSet<i32> {
-        let others = self.member.iter().flat_map(|member| member.view().brokers.keys().copied().collect::<Vec<_>>());
+        let reached = |member: &Member| {
+            let view = member.view();
+            let reached = view.brokers.iter().filter(|(_, at)| is_reached(&at.record));
+            reached.map(|(number, _)| *number).collect::<Vec<_>>()
+        };
+        let others = self.member.iter().flat_map(reached);
         others.chain([self.home.node_id]).collect()
     }
 

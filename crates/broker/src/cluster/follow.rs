@@ -106,6 +106,13 @@ impl Broker {
                 self.follow_session(session);
                 Ok(())
             }
+            Subject::WrittenOff(disk) => {
+                if value.is_some() && disk == self.home.identity.disk_id {
+                    // It came back at this moment: its log, which is open, must not show what is given up.
+                    self.fail("the loss of this broker's disk was accepted".to_owned());
+                }
+                Ok(())
+            }
             Subject::Broker(_) | Subject::Drain(_) | Subject::Controller | Subject::Other => Ok(()),
         }
     }
@@ -164,7 +171,7 @@ impl Broker {
         let state = member.view().sessions.get(&session).map(|at| at.record.state);
         match state {
             Some(SessionState::Active) => {}
-            Some(_) if session == self.home.session && !self.is_leaving() => {
+            Some(_) if session == self.home.session && !member.is_ending() => {
                 self.fail("the session of this broker was ended by another".to_owned());
             }
             Some(_) => {}

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::Member;
 use super::lease::Lease;
-use super::view::{CONTROLLER, LIVE, View, live_key};
+use super::view::{CONTROLLER, LIVE, Subject, View, live_key};
 use crate::error::{StartError, is_unavailable};
 use crate::home::{self, Agreement, Home, Layout};
 use crate::options::{ClusterOptions, Options};
@@ -79,18 +79,23 @@ impl Broker {
         };
         let home = Home { node_id, layout, identity, session, _data_lock: lock, bucket_lock: None };
         let loss_accepted = check_log(&home.layout, &ports).await?;
+        let set_aside = patiently(|| Self::set_written_off_aside(&*meta, &options, &ports, &home)).await?;
         let (log, mut recovered) = open_log(&options, &ports, &home).await?;
         if loss_accepted {
             recovered.unattributed.clear();
         }
         let asked = Instant::now();
-        let broker = broker_record(&home, &options, &cluster, false);
+        let broker = broker_record(&home, &options, &cluster, !cluster.is_reached());
         let lease = patiently(|| register(&*meta, &home, &broker, cluster.lease_ttl)).await?;
         let lease = Lease::new(lease, cluster.lease_ttl, asked);
         let Snapshot { revision, entries } = patiently(|| async { Ok(meta.snapshot("").await?) }).await?;
         let mut view = View::default();
         for (key, value) in &entries {
-            view.apply(key, Some(value))?;
+            let subject = view.apply(key, Some(value))?;
+            if subject == Subject::WrittenOff(home.identity.disk_id) && !set_aside.contains(key) {
+                let why = "the loss of this broker's disk was accepted at this moment: start again";
+                return Err(StartError::Refused(why.to_owned()));
+            }
         }
         let member = Some(Member::new(view, lease, cluster));
         let agreed = Agreement::Agreed;
@@ -156,7 +161,7 @@ fn refused(error: Error) -> StartError {
 }
 
 /// Repeats what fails because somebody does not answer.
-async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, StartError>
+pub(super) async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, StartError>
 where
     F: Future<Output = Result<T, StartError>>,
 {
@@ -361,7 +366,7 @@ async fn controller_of(meta: &dyn MetaStore, session: u64) -> Result<Option<Comp
 }
 
 /// Waits until a key changes, for at most `patience`.
-async fn wait_for_end(meta: &dyn MetaStore, key: &str, revision: u64, patience: Duration) {
+pub(super) async fn wait_for_end(meta: &dyn MetaStore, key: &str, revision: u64, patience: Duration) {
     let mut watch = meta.watch(key, revision + 1);
     // The key is read again in any case.
     drop(tokio::time::timeout(patience, watch.next()).await);

@@ -31,13 +31,18 @@ impl Broker {
             tracing::warn!(%error, "cannot tell the others that this broker leaves");
             return;
         }
+        self.wait_until_given(member, 0, until).await;
+    }
+
+    /// Waits until others lead what this broker led, but for so many partitions; not where there is nobody to lead it.
+    pub(super) async fn wait_until_given(&self, member: &Member, but: usize, until: Instant) {
         let mut changes = member.changes.subscribe();
         loop {
             let led = {
                 let view = member.view();
                 if view.has_successor(self.home.session) { view.count_led_by(self.home.session) } else { 0 }
             };
-            if led == 0 {
+            if led <= but {
                 return;
             }
             tokio::select! {

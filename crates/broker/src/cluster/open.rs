@@ -39,12 +39,17 @@ impl Broker {
             found = self.replace_record(tp, &found, &record).await?;
         }
         let shipped = manifest.root().end;
-        let on_disk = self.inherited.tail(tp);
+        // The log on this disk may hold what others have replaced; what the record says is here counts.
+        let here = tail::on_disk(&record.tail, shipped);
+        let on_disk = if here.is_empty() { Arc::default() } else { self.inherited.tail(tp) };
         let in_bucket = self.log.inherited_tail(tp);
         let facts = tail::in_order(on_disk.iter().chain(&in_bucket));
         let damage = self.damage_in_bucket(tp, Some(&record), shipped).await?;
-        let (facts, blocked) = self.cut_at_corruption(tp, shipped, facts, &damage);
-        let may_have_lost = self.inherited.is_blind() && on_disk.is_empty() && is_local(&record.tail);
+        let damage_here = self.inherited.damage(tp);
+        let damage_here =
+            damage_here.iter().flat_map(|range| here.iter().filter_map(|part| tail::clipped(*range, part)));
+        let (facts, blocked) = self.cut_at_corruption(tp, shipped, facts, &damage_here.collect::<Vec<_>>(), &damage);
+        let may_have_lost = self.inherited.is_blind() && on_disk.is_empty() && !here.is_empty();
         let blocked = blocked.or_else(|| may_have_lost.then(|| hidden_damage(&topic.label(tp))));
         let start = Start {
             epoch: record.epoch,
@@ -144,7 +149,7 @@ impl Broker {
     }
 
     /// P2: an earlier session is ended, and what its lanes in the bucket hold is known here.
-    async fn take_over_session(&self, session: u64) -> Result<(), Error> {
+    pub(super) async fn take_over_session(&self, session: u64) -> Result<(), Error> {
         let Some(member) = &self.member else { return Ok(()) };
         let gate = member.gate(session);
         let mut is_ended = gate.lock().await;
@@ -163,11 +168,10 @@ impl Broker {
             return Ok(());
         }
         let label = topic.label(tp);
-        let what = format!("records of {label} are on the disk of another broker: start it, or adopt its directory");
+        let what = format!(
+            "records of {label} are on the disk of another broker: start it, or ship them from its data directory with \
+             `runnel wal adopt`; if the disk is lost, `runnel topic accept-loss --lost-disk` goes on without it"
+        );
         Err(Error::new(ErrorKind::StorageError, what))
     }
-}
-
-fn is_local(tail: &[TailSession]) -> bool {
-    tail.iter().any(|part| part.durability == Durability::Local)
 }

@@ -9,7 +9,9 @@ use runnel_format::Error;
 use runnel_format::meta::{self, BrokerRecord, ControllerRecord, HostPort, PartitionRecord, SessionRecord};
 use runnel_metastore::Versioned;
 use runnel_record::{TopicId, TopicPartition};
+use uuid::Uuid;
 
+use super::write_off;
 use crate::open::partition_of;
 use crate::sessions;
 use crate::topics::{TOPIC_PREFIX, created_of};
@@ -64,6 +66,8 @@ pub(crate) enum Subject {
     Settings,
     /// Whether a broker is to lead nothing.
     Drain(i32),
+    /// What of a disk was written off.
+    WrittenOff(Uuid),
     /// Of no interest here.
     Other,
 }
@@ -83,7 +87,7 @@ impl View {
                 let decode = |found: &Versioned| Ok((ControllerRecord::decode(&found.value)?, found.created));
                 self.controller = value.map(decode).transpose()?;
             }
-            Subject::Topic(_) | Subject::Settings => {}
+            Subject::Topic(_) | Subject::Settings | Subject::WrittenOff(_) => {}
             Subject::Drain(number) => {
                 if value.is_some() {
                     self.drained.insert(*number)
@@ -107,7 +111,7 @@ impl View {
     /// The broker that leads a partition, if it is alive, and whether it serves already.
     pub(crate) fn leader(&self, tp: TopicPartition) -> Option<(i32, &BrokerRecord, bool)> {
         let leader = self.partitions.get(&tp)?.record.leader?;
-        let (number, broker) = self.broker_of(leader.session)?;
+        let (number, broker) = self.broker_of(leader.session).filter(|(_, broker)| is_reached(broker))?;
         Some((number, broker, leader.is_open))
     }
 
@@ -167,6 +171,11 @@ impl View {
     }
 }
 
+/// Whether clients reach a broker: one that adopts a disk serves nobody.
+pub(crate) fn is_reached(broker: &BrokerRecord) -> bool {
+    broker.kafka.port != 0
+}
+
 /// A broker as clients see it.
 pub(crate) fn node(number: i32, broker: &BrokerRecord) -> Node {
     let endpoint = |at: &HostPort| Some(Endpoint { host: at.host.clone(), port: at.port });
@@ -195,11 +204,18 @@ fn subject(key: &str) -> Subject {
     let drain = || key.strip_prefix(DRAIN)?.parse().ok().map(Subject::Drain);
     let session = || sessions::session_of(key).map(Subject::Session);
     let partition = || partition_of(key).map(Subject::Partition);
+    let written_off = || write_off::disk_of(key).map(Subject::WrittenOff);
     let topic = || key.strip_prefix(TOPIC_PREFIX)?.parse().ok().map(Subject::Topic);
     match key {
         CONTROLLER => Subject::Controller,
         crate::settings::SETTINGS => Subject::Settings,
-        _ => live().or_else(drain).or_else(session).or_else(partition).or_else(topic).unwrap_or(Subject::Other),
+        _ => live()
+            .or_else(drain)
+            .or_else(session)
+            .or_else(partition)
+            .or_else(topic)
+            .or_else(written_off)
+            .unwrap_or(Subject::Other),
     }
 }
 

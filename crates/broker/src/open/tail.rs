@@ -68,6 +68,12 @@ pub(crate) fn may_be_in_bucket(tail: &[TailSession], shipped: Offset) -> bool {
     tail.iter().filter(needed).any(|part| part.durability == Durability::Object)
 }
 
+/// The parts that may be on a disk and are not shipped.
+pub(crate) fn on_disk(tail: &[TailSession], shipped: Offset) -> Vec<TailSession> {
+    let parts = tail.iter().filter(|part| part.durability == Durability::Local).copied().collect();
+    without_shipped(parts, shipped)
+}
+
 /// Where the entries of a lane end, which are in offset order.
 pub(crate) fn end(entries: &[TailEntry]) -> Option<Offset> {
     entries.last().map(|entry| facts_of(entry).next)

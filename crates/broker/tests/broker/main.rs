@@ -4,6 +4,7 @@
 //! old incarnation reaches it any more, and drops the runtime then.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod adopt;
 mod cluster;
 mod cluster_admin;
 mod consumer_groups;
@@ -15,6 +16,7 @@ mod groups;
 mod identity;
 mod limits;
 mod lost_answers;
+mod lost_disk;
 mod merge;
 mod object;
 mod offsets;

@@ -136,27 +136,12 @@ impl World {
 
     /// The files of all lanes, without the lanes' states.
     pub(crate) fn lane_files(&self) -> Vec<PathBuf> {
-        let wal = self.options.data_dir.join("wal");
-        let list = |dir: &Path| self.disk.list(dir).unwrap().into_iter().map(|name| dir.join(name)).collect::<Vec<_>>();
-        let lanes =
-            list(&wal).into_iter().filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("lane-"));
-        lanes.flat_map(|lane| list(&lane)).filter(|path| !path.ends_with("state")).collect()
+        lane_files(&self.disk, &self.options.data_dir)
     }
 
     /// Every place in the log where `marker` stands.
     pub(crate) fn places(&self, marker: &[u8]) -> Vec<(PathBuf, usize)> {
-        let mut found = Vec::new();
-        for path in self.lane_files() {
-            let bytes = self.disk.read(&path, usize::MAX).unwrap();
-            // Most of a lane file was never written.
-            for page in
-                (0..bytes.len()).step_by(PAGE).filter(|page| bytes[*page..bytes.len().min(page + PAGE)] != [0; PAGE])
-            {
-                let starts = (page..bytes.len().min(page + PAGE)).filter(|at| bytes[*at..].starts_with(marker));
-                found.extend(starts.map(|at| (path.clone(), at)));
-            }
-        }
-        found
+        places(&self.disk, &self.options.data_dir, marker)
     }
 
     /// Turns a bit of the `nth` place in the log where `marker` stands.
@@ -164,6 +149,29 @@ impl World {
         let (path, at) = self.places(marker).swap_remove(nth);
         self.disk.flip_bit(&path, at, 0).unwrap();
     }
+}
+
+fn lane_files(disk: &SimDisk, data_dir: &Path) -> Vec<PathBuf> {
+    let list = |dir: &Path| disk.list(dir).unwrap().into_iter().map(|name| dir.join(name)).collect::<Vec<_>>();
+    let lanes = list(&data_dir.join("wal"));
+    let lanes = lanes.into_iter().filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("lane-"));
+    lanes.flat_map(|lane| list(&lane)).filter(|path| !path.ends_with("state")).collect()
+}
+
+/// Every place in the log of a data directory where `marker` stands.
+pub(crate) fn places(disk: &SimDisk, data_dir: &Path, marker: &[u8]) -> Vec<(PathBuf, usize)> {
+    let mut found = Vec::new();
+    for path in lane_files(disk, data_dir) {
+        let bytes = disk.read(&path, usize::MAX).unwrap();
+        // Most of a lane file was never written.
+        for page in
+            (0..bytes.len()).step_by(PAGE).filter(|page| bytes[*page..bytes.len().min(page + PAGE)] != [0; PAGE])
+        {
+            let starts = (page..bytes.len().min(page + PAGE)).filter(|at| bytes[*at..].starts_with(marker));
+            found.extend(starts.map(|at| (path.clone(), at)));
+        }
+    }
+    found
 }
 
 const PAGE: usize = 4 << 10;

@@ -7,7 +7,8 @@ use runnel_proto::admin::v1::{
     ConfigChange, ConfigSource, CreateTopicRequest, DeleteTopicRequest, GetTopicConfigsRequest, GetTopicRequest,
     ListTopicsRequest, SealSegmentsRequest, UpdateTopicConfigsRequest, config_change::Op,
 };
-use runnel_proto::cluster::v1::{GetClusterRequest, GetHealthRequest};
+use runnel_proto::cluster::v1::accept_loss_response::Loss;
+use runnel_proto::cluster::v1::{AcceptLossRequest, GetClusterRequest, GetHealthRequest};
 use runnel_proto::consume::v1::position::{Earliest, Latest, Position as Named};
 use runnel_proto::consume::v1::{FetchRequest, ListOffsetsRequest, OutOfRange, Position};
 use runnel_proto::produce::v1::append_outcome::Outcome;
@@ -262,5 +263,20 @@ async fn the_cluster_and_its_health_are_described() {
     assert_eq!((described.node_id, described.nodes[0].name.as_str()), (0, "memory"));
     assert_eq!(described.version, env!("CARGO_PKG_VERSION"));
     assert!(cluster.get_health(GetHealthRequest {}).await.unwrap().into_inner().ready);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_lost_disk_takes_along_is_told_before_it_is_given_up() {
+    let server = start(&MemoryBroker::with_topic("t", 1), quick()).await;
+    let mut cluster = server.cluster().await;
+    let request = AcceptLossRequest { topic: "t".to_owned(), partition: Some(0), dry_run: true };
+    let told = cluster.accept_loss(request.clone()).await.unwrap().into_inner().losses;
+    let loss = Loss { partition: 0, from_offset: 3, known_end_offset: 7, brokers: vec!["gone".to_owned()] };
+    assert_eq!(told, [loss]);
+    let refused = cluster.accept_loss(AcceptLossRequest { dry_run: false, ..request.clone() }).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    let unknown = cluster.accept_loss(AcceptLossRequest { topic: "u".to_owned(), ..request }).await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
     server.stop().await;
 }

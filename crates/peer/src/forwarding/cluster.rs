@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use runnel_api::error::Result;
-use runnel_api::{Cluster, ClusterDescription, ClusterStatus, Health, Node, TopicDescription, TopicKey};
+use runnel_api::{Cluster, ClusterDescription, ClusterStatus, DiskLoss, Health, Node, TopicDescription, TopicKey};
 use runnel_record::LeaderEpoch;
 
 use super::Forwarding;
@@ -24,6 +24,10 @@ impl Cluster for Forwarding {
 
     async fn drain(&self, broker: i32, drain: bool) -> Result<()> {
         self.local.drain(broker, drain).await
+    }
+
+    async fn accept_disk_loss(&self, topic: &TopicKey, partition: Option<i32>, accept: bool) -> Result<Vec<DiskLoss>> {
+        self.local.accept_disk_loss(topic, partition, accept).await
     }
 
     async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)> {

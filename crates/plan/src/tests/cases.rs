@@ -67,6 +67,26 @@ fn what_lies_on_a_disk_alone_goes_where_the_disk_is() {
     );
 }
 
+/// Else nobody could until it may lead everything again.
+#[test]
+fn a_broker_that_leaves_leads_what_only_its_disk_holds_and_hands_it_over() {
+    let again = BrokerView { session: 7, ..draining(1) };
+    let sessions = [
+        stored(0, SessionState::Active),
+        stored(1, SessionState::Sealed),
+        SessionView { session: 7, ..stored(1, SessionState::Active) },
+    ];
+    let partitions = [on_disks(0, 1, &[1]), led(1, 1)];
+    let brokers = [broker(0), again];
+    let expected = [Step::Assign { tp: tp(1, 0), epoch: LeaderEpoch(5), to: 7 }, assign(1, 0)];
+    assert_eq!(steps(&brokers, &sessions, &partitions), expected);
+    let back = carried_out(&partitions, &expected);
+    let moved = Step::Move { tp: tp(1, 0), from: 7, to: session(0) };
+    assert_eq!(steps(&brokers, &sessions, &back), [moved]);
+    let fenced = [sessions[0], sessions[1], SessionView { state: SessionState::Fencing, ..sessions[2] }];
+    assert_eq!(steps(&brokers, &fenced, &partitions[..1]), [], "it cannot write");
+}
+
 #[test]
 fn a_disk_that_nobody_may_lead_from_is_waited_for() {
     let check = |brokers: &[BrokerView], sessions: &[SessionView], disks: &[i32], waits_for: i32| {
@@ -77,10 +97,6 @@ fn a_disk_that_nobody_may_lead_from_is_waited_for() {
     };
     let over = stored(1, SessionState::Sealed);
     check(&[broker(0)], &[over, stored(0, SessionState::Active)], &[1], 1);
-    // It leaves, and gets nothing.
-    let again = BrokerView { session: 7, ..draining(1) };
-    let sessions = [over, SessionView { session: 7, ..stored(1, SessionState::Active) }];
-    check(&[again], &sessions, &[1], 1);
     // Several: the one that is missing; if none is, nobody can read the other's all the same.
     let sessions = [over, stored(0, SessionState::Active), stored(2, SessionState::Active)];
     check(&[broker(0), broker(2)], &sessions, &[0, 1, 2], 1);

@@ -74,7 +74,7 @@ fn life(ops: &[Op], limits: Limits) -> World {
 /// What holds of each decision.
 fn check(world: &World, decision: &Decision, limits: Limits) {
     let record = |tp: TopicPartition| world.partitions.iter().find(|one| one.tp == tp).unwrap().record.as_ref();
-    let disk_of = |session| world.able().iter().find(|broker| broker.session == session).unwrap().disk;
+    let disk_of = |session| world.alive().iter().find(|broker| broker.session == session).unwrap().disk;
     let (mut fences, mut assigns, mut moves) = (0, 0, 0);
     let mut seen = BTreeSet::new();
     for step in &decision.steps {
@@ -84,8 +84,10 @@ fn check(world: &World, decision: &Decision, limits: Limits) {
                 fences += 1;
             }
             Step::Assign { tp, epoch, to } => {
-                assert!(seen.insert(tp) && world.is_able(to), "{step:?}");
+                assert!(seen.insert(tp) && world.is_alive(to) && world.is_active(to), "{step:?}");
                 let record = record(tp);
+                let needs_a_disk = record.is_some_and(|led| !led.local.is_empty());
+                assert!(needs_a_disk || world.is_able(to), "{step:?}: it leaves");
                 assert_eq!(epoch.0, record.map_or(0, |led| led.epoch.0 + 1), "{step:?}");
                 if let Some(led) = record {
                     assert!(!led.leader.is_some_and(|leader| world.is_active(leader)), "{step:?}: it may write");
@@ -166,7 +168,8 @@ proptest! {
                 prop_assert!(waiting.remove(&one.tp), "{:?}", one);
                 let local = &one.record.as_ref().unwrap().local;
                 let all = |disk| local.iter().all(|other| *other == disk);
-                prop_assert!(!able.iter().any(|broker| all(broker.disk)));
+                let may_write = |broker: &BrokerView| world.is_active(broker.session);
+                prop_assert!(!world.alive().iter().filter(|broker| may_write(broker)).any(|broker| all(broker.disk)));
             } else {
                 prop_assert!(led.is_some_and(|leader| world.is_able(leader)), "{:?}", one);
                 prop_assert_eq!(one.record.as_ref().unwrap().move_to, None);

@@ -161,7 +161,7 @@ async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener>
     })
 }
 
-fn ports() -> anyhow::Result<Ports> {
+pub(super) fn ports() -> anyhow::Result<Ports> {
     let fail = match std::env::var("RUNNEL_FAIL_POINTS") {
         Ok(spec) => FailPoints::parse(&spec).map_err(|e| anyhow::anyhow!("RUNNEL_FAIL_POINTS: {e}"))?,
         Err(_) => FailPoints::default(),

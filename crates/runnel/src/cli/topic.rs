@@ -32,8 +32,9 @@ enum TopicCommand {
     Delete(delete::DeleteArgs),
     /// Give up the records below an offset: the log starts there. Without --yes it asks.
     Trim(trim::TrimArgs),
-    /// Give up what lies behind a corrupt range of the write-ahead log, so that the partition takes writes again. The
-    /// broker must be stopped. Without --yes it says what would be lost and asks.
+    /// Give up what cannot be read any more, so that a partition takes writes again: what lies behind a corrupt range of the
+    /// write-ahead log of a stopped broker, or with --lost-disk what was only on the disk of a broker of a cluster that is
+    /// gone for good. Without --yes it says what would be lost and asks.
     AcceptLoss(accept_loss::AcceptLossArgs),
 }
 
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &TopicArgs, remote: &Remote) -> anyhow::Result<()> {
         TopicCommand::Alter(args) => remote.run(|client| alter::run(args, client)),
         TopicCommand::Delete(args) => remote.run(|client| delete::run(args, client)),
         TopicCommand::Trim(args) => remote.run(|client| trim::run(args, client)),
-        TopicCommand::AcceptLoss(args) => accept_loss::run(args),
+        TopicCommand::AcceptLoss(args) => accept_loss::run(args, remote),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use runnel_api::{Cluster as _, Produced};
 use runnel_blob::testing::Faults;
-use runnel_broker::{Broker, ClusterOptions, HostPort, Options, Ports, StartError, StopReport};
+use runnel_broker::{Adopted, Broker, ClusterOptions, HostPort, Options, Ports, StartError, StopReport};
 use runnel_metastore::{Embedded, MetaStore};
 use runnel_record::TopicId;
 use runnel_runtime::FailPoints;
@@ -79,6 +79,19 @@ impl Cluster {
         let join = Broker::join_on(bucket, Arc::new(machine.store.clone()), machine.options.clone(), cluster, ports);
         machine.node = Some(Node::start(join)?);
         Ok(())
+    }
+
+    /// Ships what the disk of a broker that is down holds, from another machine. It may fail there.
+    pub(crate) fn adopt(&self, at: usize, fail: &FailPoints) -> Result<Adopted, StartError> {
+        let machine = &self.machines[at];
+        let store = Arc::new(Store::new(Arc::clone(&self.meta)));
+        let ports = Ports { disk: Arc::new(machine.disk.clone()), fail: fail.clone(), ..self.world.ports() };
+        let bucket = self.world.bucket.behind(&Faults::new());
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let options = Options { node_number: Some(0), ..machine.options.clone() };
+        let adopted = runtime.block_on(Broker::adopt_on(bucket, store, options, TTL, ports, |_| {}));
+        runtime.shutdown_background();
+        adopted
     }
 
     /// The process dies, and its lease ends.
