@@ -45,9 +45,9 @@ class Broker:
             self.wait_ready()
         return self
 
-    def run(self, *args, seconds=60):
+    def run(self, *args, seconds=60, fail_points=None):
         """Runs a verb of the binary to its end, with this broker's settings."""
-        return subprocess.run([binary(), *args], env=self._environment(None), stdin=subprocess.DEVNULL,
+        return subprocess.run([binary(), *args], env=self._environment(fail_points), stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=seconds, check=False)
 
     def run_to_end(self):

@@ -7,6 +7,7 @@
 
 mod control;
 mod describe;
+mod era;
 mod follow;
 mod janitor;
 mod join;
@@ -25,7 +26,8 @@ use runnel_api::{Error, ErrorKind};
 use runnel_record::TopicPartition;
 use tokio::sync::{Semaphore, watch};
 
-pub(crate) use view::View;
+pub(crate) use join::CLUSTER;
+pub(crate) use view::{LIVE, View};
 
 use crate::Broker;
 use crate::options::ClusterOptions;
@@ -45,6 +47,8 @@ pub(crate) struct Member {
     changes: watch::Sender<u64>,
     lease: Lease,
     options: ClusterOptions,
+    /// That of the cluster when this broker joined it; a restore raises it.
+    era: u32,
     /// Sessions of others, and whether they are ended and their lanes known here. Locked while they are being ended.
     ended: Mutex<BTreeMap<u64, Arc<tokio::sync::Mutex<bool>>>>,
     /// Partitions that a task is opening or handing over.
@@ -56,12 +60,13 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    fn new(view: View, lease: Lease, options: ClusterOptions) -> Self {
+    fn new(view: View, lease: Lease, options: ClusterOptions, era: u32) -> Self {
         Self {
             view: RwLock::new(view),
             changes: watch::Sender::new(0),
             lease,
             options,
+            era,
             ended: Mutex::default(),
             turning: Mutex::default(),
             turns: Semaphore::new(TURN_AT_ONCE),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::join_all;
 use runnel_api::{
-    ActiveProducer, Error, ErrorKind, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition,
-    ProducerIdentity, TopicKey,
+    ActiveProducer, Durability, Error, ErrorKind, Produce, ProducePartition, ProduceRequest, Produced,
+    ProducedPartition, ProducerIdentity, TopicKey,
 };
 use runnel_partition::Terms;
 use runnel_record::validate::{Limits, validate};
@@ -82,6 +82,10 @@ impl Broker {
             let pending = target.enqueue(batch, terms, deadline).await?;
             drop(entered);
             let produced = target.outcome(pending, deadline).await?;
+            if produced.durability == Durability::Local {
+                // A disk cannot be sealed by others. Past its lease a broker may have been given up together with it.
+                self.check_lease()?;
+            }
             metrics::counter!("runnel_produce_records_total").increment(records);
             metrics::counter!("runnel_produce_bytes_total").increment(bytes as u64);
             Ok(produced)
