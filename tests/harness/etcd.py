@@ -1,6 +1,7 @@
 """A real etcd of one member on loopback."""
 import os
 import pathlib
+import shutil
 import signal
 
 from .process import accepts_connections, clean_environment, free_port, spawn, wait_until
@@ -38,6 +39,10 @@ class Etcd:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def wipe(self):
+        """All that it held is gone, as with its disks; to be called while it is stopped."""
+        shutil.rmtree(self.directory / "data")
 
     def pause(self):
         """From now on it accepts connections and answers nothing; no lease ends meanwhile."""

@@ -207,7 +207,7 @@ impl Bucket {
         Ok(listed)
     }
 
-    fn listed(&self, found: Vec<object_store::ObjectMeta>) -> Vec<Listed> {
+    pub(crate) fn listed(&self, found: Vec<object_store::ObjectMeta>) -> Vec<Listed> {
         let name = |location: &Location| location.as_ref().strip_prefix(&self.0.prefix).map(str::to_owned);
         let mut listed: Vec<_> =
             found.iter().filter_map(|m| Some(Listed { path: name(&m.location)?, bytes: m.size })).collect();

@@ -25,6 +25,7 @@ mod register;
 mod s3;
 pub mod testing;
 mod upload;
+mod walk;
 
 pub use bucket::{Bucket, Listed};
 pub use checkup::{Ability, Checkup, checkup};
@@ -36,3 +37,4 @@ pub use options::Options;
 pub use put::PART_BYTES;
 pub use register::{CasOutcome, MAX_REGISTER_BYTES, Register, Version};
 pub use upload::Upload;
+pub use walk::Walk;

@@ -8,6 +8,7 @@
 mod adopt;
 mod control;
 mod describe;
+mod era;
 mod follow;
 mod janitor;
 mod join;
@@ -28,7 +29,8 @@ use runnel_record::TopicPartition;
 use tokio::sync::{Semaphore, watch};
 
 pub use adopt::{AdoptProgress, Adopted};
-pub(crate) use view::View;
+pub(crate) use join::CLUSTER;
+pub(crate) use view::{LIVE, View};
 
 use crate::Broker;
 use crate::options::ClusterOptions;
@@ -51,6 +53,8 @@ pub(crate) struct Member {
     changes: watch::Sender<u64>,
     lease: Lease,
     options: ClusterOptions,
+    /// That of the cluster when this broker joined it; a restore raises it.
+    era: u32,
     /// Sessions of others, and whether they are ended and their lanes known here. Locked while they are being ended.
     ended: Mutex<BTreeMap<u64, Arc<tokio::sync::Mutex<bool>>>>,
     /// Partitions that a task is opening or handing over.
@@ -63,12 +67,13 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    fn new(view: View, lease: Lease, options: ClusterOptions) -> Self {
+    fn new(view: View, lease: Lease, options: ClusterOptions, era: u32) -> Self {
         Self {
             view: RwLock::new(view),
             changes: watch::Sender::new(0),
             lease,
             options,
+            era,
             ended: Mutex::default(),
             turning: Mutex::default(),
             opens: Semaphore::new(OPEN_AT_ONCE),

@@ -31,6 +31,7 @@ mod produce;
 mod producer_ids;
 mod quotas;
 mod readahead;
+mod restore;
 mod retention;
 mod room;
 mod seal;
@@ -60,6 +61,7 @@ pub use examine::{DiskFacts, Standing, Tenant, compare, examine_disk, examine_ho
 pub use options::{
     CacheOptions, ClusterOptions, GroupOptions, HostPort, Options, SegmentOptions, TopicOptions, WalOptions,
 };
+pub use restore::{Plan, Progress, Restore, RestoreError, Restored, TopicPlan, Watcher};
 pub use runnel_group::Options as CoordinatorOptions;
 pub use stop::StopReport;
 

@@ -83,7 +83,7 @@ impl Broker {
             drop(entered);
             let produced = target.outcome(pending, deadline).await?;
             if produced.durability == Durability::Local {
-                // Others take this broker for dead by now, and may go on without its disk (protocol §10, L2).
+                // A disk cannot be sealed by others: past the lease of this broker they may go on without it (protocol §10, L2).
                 self.check_lease()?;
             }
             metrics::counter!("runnel_produce_records_total").increment(records);

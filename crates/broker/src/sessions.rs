@@ -96,7 +96,16 @@ impl Broker {
             ..ObjectOptions::default()
         };
         let opened = ObjectLog::open(self.bucket.clone(), options, identity, self.ports.fail.clone()).await;
-        opened.map_err(|e| lane_error(&e))
+        let opened = opened.map_err(|e| lane_error(&e))?;
+        // A restore that did not see this lane has raised the era before.
+        while let Err(error) = self.check_era().await {
+            if error.kind != ErrorKind::StorageError || self.stopping() {
+                return Err(error);
+            }
+            tracing::warn!(%error, "the bucket does not show whether the cluster was restored; its lane is not used yet");
+            tokio::time::sleep(AGAIN).await;
+        }
+        Ok(opened)
     }
 
     /// S1: the lane stands in the session's record before its first byte is written.
@@ -199,7 +208,8 @@ impl Broker {
 
     /// The metadata store was lost: sessions are found again by their lanes.
     async fn rediscover_sessions(&self) -> Result<(), Error> {
-        for (id, session) in object::lanes_in_use(&self.bucket).await.map_err(|e| lane_error(&e))? {
+        for header in object::lanes_in_use(&self.bucket).await.map_err(|e| lane_error(&e))? {
+            let (id, session) = (header.lane, header.session);
             let lane = SessionLane { id, durability: Durability::Object, end: None };
             let record = match self.read_session(session).await? {
                 Some((record, _)) if record.lanes.iter().any(|known| known.id == id) => continue,

@@ -215,6 +215,11 @@ impl Broker {
     /// After an unclear answer the commit before may turn out to be in the bucket: then it is finished. Whether it was.
     pub(crate) async fn catch_up(&self, partition: &Partition, manifest: &mut Manifest) -> Result<bool, Error> {
         self.committed(partition, manifest.verify().await)?;
+        let (tp, mine, found) = (partition.tp, partition.epoch, manifest.root().epoch);
+        if found > mine {
+            // What a later leader ships is cut into other batches than what this one has, and is not its to show.
+            self.committed(partition, Err(runnel_segment::Error::Fenced { tp, mine, found }))?;
+        }
         let behind = manifest.root().version > partition.snapshot().root().version;
         if behind {
             self.finish(partition, manifest).await?;

@@ -10,6 +10,7 @@ mod doctor;
 mod group;
 mod output;
 mod produce;
+mod progress;
 mod record_json;
 mod remote;
 mod segment;

@@ -26,7 +26,7 @@ use runnel_runtime::FailPoints;
 use uuid::Uuid;
 
 use crate::Error;
-pub use snapshot::Snapshot;
+pub use snapshot::{Reference, Snapshot};
 
 /// Swaps tried by one call before it gives up; each is lost to another writer only.
 const ATTEMPTS: u32 = 8;
@@ -217,6 +217,30 @@ impl Manifest {
             }
         }
         Err(Error::manifest(self.root().tp, "the root keeps changing in this leader's own epoch"))
+    }
+
+    /// Takes the root over for an epoch that nobody leads, with nothing else in it changed, so that no earlier leader
+    /// commits any more. `epoch` says which, above that of the root at hand; `id` names the takeover, which is made once
+    /// however often it is asked for. What an earlier leader was faster with stays.
+    pub async fn fence(&mut self, id: Uuid, epoch: impl Fn(&Root) -> LeaderEpoch) -> Result<(), Error> {
+        self.verify().await?;
+        for _ in 0..ATTEMPTS {
+            let root = self.root();
+            if root.commits.contains(&id) {
+                return Ok(());
+            }
+            let epoch = epoch(root);
+            if root.version > 0 && root.epoch >= epoch {
+                return Err(Error::Fenced { tp: root.tp, mine: epoch, found: root.epoch });
+            }
+            let commit = Commit { id, ..Commit::trim(epoch, root, root.log_start) };
+            let next = self.prepare(&commit).await?;
+            if self.swap(next).await? {
+                self.prepared = None;
+                return Ok(());
+            }
+        }
+        Err(Error::manifest(self.root().tp, "the root keeps changing: stop the brokers that write it, then try again"))
     }
 
     /// Swaps the root for `next`; `false`: another root is there, which is now the one at hand.

@@ -138,6 +138,18 @@ async fn listings(bucket: &Bucket, tp: TopicPartition) {
         after = paged.last().map(|l| l.path.clone()).unwrap_or_default();
     }
     assert_eq!(paged, listed);
+
+    let (mut walk, mut walked) = (bucket.walk(&folder).expect("walk"), Vec::new());
+    loop {
+        let page = walk.next().await.expect("page of a walk");
+        if page.is_empty() {
+            break;
+        }
+        walked.extend(page);
+    }
+    walked.sort();
+    assert_eq!(walked, listed);
+    assert_eq!(walk.next().await.expect("behind the end"), Vec::new());
     for key in keys.iter().chain([&neighbour]) {
         bucket.delete(key).await.expect("delete");
     }

@@ -19,11 +19,12 @@ use super::view::{CONTROLLER, LIVE, Subject, View, live_key};
 use crate::error::{StartError, is_unavailable};
 use crate::home::{self, Agreement, Home, Layout};
 use crate::options::{ClusterOptions, Options};
+use crate::restore::RESTORING;
 use crate::start::{LOGGED, check_storage, look_at_log, open_log};
 use crate::{Broker, Ports, sessions};
 
 /// Key of the cluster record in the metadata store.
-const CLUSTER: &str = "cluster";
+pub(crate) const CLUSTER: &str = "cluster";
 
 /// Prefix of the keys of numbers that were given to disks.
 pub(super) const NUMBERS: &str = "numbers/";
@@ -88,6 +89,7 @@ impl Broker {
         let broker = broker_record(&home, &options, &cluster, !cluster.is_reached());
         let lease = patiently(|| register(&*meta, &home, &broker, cluster.lease_ttl)).await?;
         let lease = Lease::new(lease, cluster.lease_ttl, asked);
+        check_still(&*meta, &record).await?;
         let Snapshot { revision, entries } = patiently(|| async { Ok(meta.snapshot("").await?) }).await?;
         let mut view = View::default();
         for (key, value) in &entries {
@@ -97,10 +99,11 @@ impl Broker {
                 return Err(StartError::Refused(why.to_owned()));
             }
         }
-        let member = Some(Member::new(view, lease, cluster));
+        let member = Some(Member::new(view, lease, cluster, record.era));
         let agreed = Agreement::Agreed;
         let broker = Self::assemble(options, ports, home, bucket, meta, log, recovered, agreed, member).await?;
         tokio::spawn(Arc::clone(&broker).stay_alive());
+        tokio::spawn(Arc::clone(&broker).watch_era());
         broker.lanes_inherited.send_replace(true);
         broker.load_settings().await.map_err(refused)?;
         broker.load_topics().await.map_err(refused)?;
@@ -226,19 +229,35 @@ async fn adopt(bucket: &Bucket, meta: &dyn MetaStore, record: ClusterRecord) -> 
     if record.session.is_some() {
         return Err(changing());
     }
+    if meta.get(RESTORING).await?.is_some() {
+        return Err(StartError::Refused(format!(
+            "cluster {} is being restored into this metadata store: wait for `runnel cluster restore`, or run it again if \
+             it was cut off",
+            record.cluster_id
+        )));
+    }
     if !bucket.list("meta/topics/").await?.is_empty() {
         return Err(StartError::Refused(format!(
             "the bucket is that of cluster {}, and the metadata store is empty: it may be the wrong one, or have lost its \
-             content. Set metadata.url to the right one; nothing was changed",
+             content. Set metadata.url to the right one; if there is none any more, `runnel cluster restore` makes it anew \
+             from the bucket. Nothing was changed",
             record.cluster_id
         )));
     }
     let put = Op::Put(CLUSTER.to_owned(), record.encode(), None);
-    meta.txn(vec![Compare::Absent(CLUSTER.to_owned())], vec![put]).await?;
+    let compare = [CLUSTER, RESTORING].map(|key| Compare::Absent(key.to_owned()));
+    meta.txn(compare.to_vec(), vec![put]).await?;
     match meta.get(CLUSTER).await? {
         Some(found) if found.value == record.encode() => Ok(record),
         _ => Err(changing()),
     }
+}
+
+/// That a broker has said that it is alive in the store of the cluster that it found there, and not in what a restore was
+/// about to throw away.
+async fn check_still(meta: &dyn MetaStore, record: &ClusterRecord) -> Result<(), StartError> {
+    let found = patiently(|| async { Ok(meta.get(CLUSTER).await?) }).await?;
+    if found.is_some_and(|found| found.value == record.encode()) { Ok(()) } else { Err(changing()) }
 }
 
 fn changing() -> StartError {

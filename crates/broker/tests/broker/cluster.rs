@@ -195,6 +195,23 @@ fn clients_are_served_while_the_metadata_store_is_away() {
     cluster.stop_all();
 }
 
+/// Nobody else can end what it writes to its disk, and a restore may have given its disk up.
+#[test]
+fn past_its_lease_a_broker_acknowledges_nothing_from_its_disk_alone() {
+    let cluster = Cluster::start(1);
+    cluster.create("t", 1, &[("runnel.durability", "local")]);
+    assert_eq!(cluster.append("t", 0, &batch_of("a")).durability, Durability::Local);
+    let machine = &cluster.machines[0];
+    machine.store.set(Way::Cut);
+    machine.faults.outage(true);
+    let refused = eventually("its lease ends", || cluster.node(0).produce("t", 0, batch_of("a")).err());
+    assert_eq!(refused.kind, ErrorKind::NotLeader, "{refused}");
+    machine.faults.clear();
+    machine.store.set(Way::Open);
+    cluster.append("t", 0, &batch_of("b"));
+    cluster.stop_all();
+}
+
 /// A broker that was replaced without knowing: what it takes on is not acknowledged, and what it shows is not new.
 #[test]
 fn a_broker_that_was_replaced_acknowledges_nothing() {

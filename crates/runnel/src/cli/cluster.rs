@@ -1,5 +1,7 @@
 //! `runnel cluster`: who the brokers are, what they lead, and taking one out.
 
+mod restore;
+
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ pub(crate) struct ClusterArgs {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 enum ClusterCommand {
     /// Show the brokers, what they lead, and whether the one that answers is able to work. Exit code 1 if it is not.
     Status {
@@ -41,12 +44,16 @@ enum ClusterCommand {
         #[arg(long)]
         undo: bool,
     },
+    /// Make the cluster again from its bucket alone, after its etcd has lost what it held. Shows what would be done, then
+    /// asks. Whoever still writes to the bucket is kept out from then on.
+    Restore(restore::RestoreArgs),
 }
 
 pub(crate) fn run(args: &ClusterArgs, remote: &Remote) -> anyhow::Result<()> {
-    match args.command {
-        ClusterCommand::Status { watch, output } => remote.run(|client| status(client, watch, output)),
-        ClusterCommand::Drain { node, undo } => remote.run(|client| drain(client, node, undo)),
+    match &args.command {
+        ClusterCommand::Status { watch, output } => remote.run(|client| status(client, *watch, *output)),
+        ClusterCommand::Drain { node, undo } => remote.run(|client| drain(client, *node, *undo)),
+        ClusterCommand::Restore(args) => restore::run(args),
     }
 }
 

@@ -161,10 +161,14 @@ async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener>
     })
 }
 
+/// Those that are armed in the environment.
+pub(super) fn fail_points() -> anyhow::Result<FailPoints> {
+    match std::env::var("RUNNEL_FAIL_POINTS") {
+        Ok(spec) => FailPoints::parse(&spec).map_err(|e| anyhow::anyhow!("RUNNEL_FAIL_POINTS: {e}")),
+        Err(_) => Ok(FailPoints::default()),
+    }
+}
+
 pub(super) fn ports() -> anyhow::Result<Ports> {
-    let fail = match std::env::var("RUNNEL_FAIL_POINTS") {
-        Ok(spec) => FailPoints::parse(&spec).map_err(|e| anyhow::anyhow!("RUNNEL_FAIL_POINTS: {e}"))?,
-        Err(_) => FailPoints::default(),
-    };
-    Ok(Ports { clock: Arc::new(SystemClock), disk: Arc::new(StdDisk), fail })
+    Ok(Ports { clock: Arc::new(SystemClock), disk: Arc::new(StdDisk), fail: fail_points()? })
 }

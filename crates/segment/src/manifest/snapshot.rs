@@ -30,6 +30,21 @@ struct Chunks {
     oldest_first: VecDeque<Uuid>,
 }
 
+/// An object that a root refers to, itself or through chunks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// Its name.
+    pub key: Key,
+    /// Unique part of the name.
+    pub id: Uuid,
+    /// Its size; `None` where only its deletion is referred to.
+    pub bytes: Option<u64>,
+    /// The segment, if it is one.
+    pub segment: Option<SegmentRef>,
+    /// Whether readers need it: not if it lies below the log start, or is about to be deleted.
+    pub is_needed: bool,
+}
+
 /// A reference of either kind.
 #[derive(Debug, Clone)]
 pub(crate) enum Node {
@@ -166,6 +181,43 @@ impl Snapshot {
         })
         .await?;
         Ok(segments)
+    }
+
+    /// Every object that this root refers to in any way, or is about to delete itself.
+    pub async fn references(&self) -> Result<Vec<Reference>, Error> {
+        let tp = self.root.tp;
+        let state = |epoch, id| Key::ProducerState { tp, epoch, id };
+        let pending = self.root.pending_delete.iter().map(|pending| Reference {
+            key: state(pending.epoch, pending.id),
+            id: pending.id,
+            bytes: None,
+            segment: None,
+            is_needed: false,
+        });
+        let mut all: Vec<Reference> = pending.collect();
+        if let ProducerState::Stored { id, epoch, bytes, .. } = self.root.producers {
+            all.push(Reference { key: state(epoch, id), id, bytes: Some(bytes), segment: None, is_needed: true });
+        }
+        self.visit(|node| {
+            all.push(match node {
+                Node::Segment(segment) => Reference {
+                    key: self.key(segment),
+                    id: segment.id,
+                    bytes: Some(segment.bytes),
+                    segment: Some(segment.clone()),
+                    is_needed: segment.next > self.root.log_start,
+                },
+                Node::Chunk(chunk) => Reference {
+                    key: Key::Chunk { tp, epoch: chunk.epoch, id: chunk.id },
+                    id: chunk.id,
+                    bytes: Some(u64::from(chunk.bytes)),
+                    segment: None,
+                    is_needed: true,
+                },
+            });
+        })
+        .await?;
+        Ok(all)
     }
 
     /// The ids of every object that this root refers to in any way, or is about to delete itself.

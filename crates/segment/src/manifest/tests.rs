@@ -93,6 +93,48 @@ async fn an_absent_root_is_empty_only_if_the_record_says_so() {
     assert!(matches!(error, Error::RootMissing { .. }), "a root that vanished is not created anew: {error:?}");
 }
 
+#[tokio::test]
+async fn a_takeover_keeps_earlier_leaders_out_and_is_made_once() {
+    let w = World::new();
+    let mut old = w.load().await;
+    old.commit(&commit(1, old.root(), 1)).await.unwrap();
+    let (mut mine, id) = (w.load().await, Uuid::new_v4());
+    // The leader is faster with one more; what it committed stays.
+    old.commit(&commit(1, old.root(), 1)).await.unwrap();
+    mine.fence(id, |root| LeaderEpoch(root.epoch.0 + 100)).await.unwrap();
+    let taken = mine.root().clone();
+    assert_eq!((taken.epoch, taken.end, taken.version), (LeaderEpoch(101), Offset(20), 3));
+    assert_eq!((&taken.segments, &taken.epochs), (&old.root().segments, &old.root().epochs));
+    let error = old.commit(&commit(1, old.root(), 1)).await.unwrap_err();
+    assert!(matches!(error, Error::Fenced { found: LeaderEpoch(101), .. }), "{error}");
+    let mut again = w.load().await;
+    again.fence(id, |root| LeaderEpoch(root.epoch.0 + 100)).await.unwrap();
+    assert_eq!(again.root(), &taken);
+    let error = again.fence(Uuid::new_v4(), |root| root.epoch).await.unwrap_err();
+    assert!(matches!(error, Error::Fenced { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn everything_that_a_root_refers_to_is_named() {
+    let w = World::new();
+    let mut m = w.load().await;
+    let large = Bytes::from(vec![7; MAX_INLINE_PRODUCERS + 1]);
+    for _ in 0..2 {
+        let more = commit(1, m.root(), MAX_INLINE_SEGMENTS as i64);
+        m.commit(&Commit { producers: Some(large.clone()), ..more }).await.unwrap();
+    }
+    m.commit(&Commit::trim(LeaderEpoch(1), m.root(), Offset(15))).await.unwrap();
+    let references = m.snapshot().references().await.unwrap();
+    let ids: BTreeSet<Uuid> = references.iter().map(|one| one.id).collect();
+    assert_eq!(ids, m.snapshot().referenced_ids().await.unwrap().into_iter().collect());
+    let readable: Vec<_> =
+        references.iter().filter(|one| one.is_needed).filter_map(|one| one.segment.clone()).collect();
+    assert_eq!(readable, m.snapshot().all_segments().await.unwrap());
+    let states = references.iter().filter(|one| matches!(one.key, Key::ProducerState { .. }));
+    let sizes: Vec<_> = states.map(|one| (one.is_needed, one.bytes)).collect();
+    assert_eq!(sizes, [(false, None), (true, Some(large.len() as u64))]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_to_a_commit_is_no_second_commit() {
     for (op, fault) in

@@ -13,25 +13,24 @@ use crate::Error;
 const LANES_PREFIX: &str = "wal/";
 /// Names of one listing.
 const PAGE: usize = 1000;
-/// Deletes in flight.
+/// Requests in flight.
 const PARALLEL: usize = 8;
 
-/// Every lane of the bucket that may still hold something, with the session that owns it: for when the metadata store,
-/// which knows them otherwise, was lost.
+/// Every lane of the bucket that may still hold something: for when the metadata store, which knows them otherwise, was
+/// lost. In the order of their names.
 ///
 /// # Errors
 /// `Unavailable` while the bucket does not answer, `Corrupt` or `Unsupported` for a lane's header.
-pub async fn lanes_in_use(bucket: &Bucket) -> Result<Vec<(Uuid, u64)>, Error> {
+pub async fn lanes_in_use(bucket: &Bucket) -> Result<Vec<LaneHeader>, Error> {
     let listed = bucket.list(LANES_PREFIX).await?;
-    let mut lanes = Vec::new();
-    for object in listed {
-        let Some(Key::LaneHeader { lane }) = Key::parse_lane_object(&object.path) else { continue };
-        let Some(header) = header::load(bucket, lane).await? else { continue };
-        if header.end.is_none_or(|end| header.trim < end) {
-            lanes.push((lane, header.session));
-        }
-    }
-    Ok(lanes)
+    let lanes = listed.iter().filter_map(|object| match Key::parse_lane_object(&object.path) {
+        Some(Key::LaneHeader { lane }) => Some(lane),
+        _ => None,
+    });
+    let headers = lanes.map(|lane| header::load(bucket, lane)).collect::<Vec<_>>();
+    let found: Vec<Option<LaneHeader>> = stream::iter(headers).buffered(PARALLEL).try_collect().await?;
+    let in_use = |header: &LaneHeader| header.end.is_none_or(|end| header.trim < end);
+    Ok(found.into_iter().flatten().filter(in_use).collect())
 }
 
 /// Trims a sealed lane to its end, durably, and deletes its slots; returns how many. The caller vouches that everything

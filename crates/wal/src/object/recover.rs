@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use runnel_blob::{Bucket, Key};
 use runnel_format::wal::{CHECKPOINT_EVERY, LaneHeader, ROW_LEN, Row, SlotHeader, SlotKind, SlotRun};
-use runnel_record::{Offset, TopicPartition};
+use runnel_record::{LeaderEpoch, Offset, TopicPartition};
 use uuid::Uuid;
 
 use super::draft::group;
@@ -129,6 +129,11 @@ impl SealedLane {
     /// Where its entries of `tp` end; `None` if it has none.
     pub fn end_of(&self, tp: TopicPartition) -> Option<Offset> {
         self.index.of(tp).map(|run| run.next).max()
+    }
+
+    /// The last leader epoch of its entries of `tp`; `None` if it has none.
+    pub fn epoch_of(&self, tp: TopicPartition) -> Option<LeaderEpoch> {
+        self.index.of(tp).map(|run| run.epoch).max()
     }
 
     /// Slots that cannot be read; any partition may have had entries there.

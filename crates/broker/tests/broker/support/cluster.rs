@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use runnel_api::{Cluster as _, Produced};
 use runnel_blob::testing::Faults;
-use runnel_broker::{Adopted, Broker, ClusterOptions, HostPort, Options, Ports, StartError, StopReport};
+use runnel_broker::{
+    Adopted, Broker, ClusterOptions, HostPort, Options, Ports, Restore, RestoreError, Restored, StartError, StopReport,
+};
 use runnel_metastore::{Embedded, MetaStore};
 use runnel_record::TopicId;
 use runnel_runtime::FailPoints;
@@ -39,6 +41,7 @@ pub(crate) struct Cluster {
     pub(crate) world: World,
     pub(crate) meta: Arc<Embedded>,
     pub(crate) machines: Vec<Machine>,
+    stores: usize,
 }
 
 impl Cluster {
@@ -55,7 +58,7 @@ impl Cluster {
         world.options.wal.object_interval = Duration::from_millis(1);
         let meta = Arc::new(Embedded::open(&world.path("shared.redb")).unwrap());
         let machines = (0..count).map(|number| Machine::new(&world, &meta, number)).collect();
-        Self { world, meta, machines }
+        Self { world, meta, machines, stores: 1 }
     }
 
     /// Another machine, whose broker has this number.
@@ -72,7 +75,7 @@ impl Cluster {
     pub(crate) fn try_start_one(&mut self, at: usize) -> Result<(), StartError> {
         let machine = &mut self.machines[at];
         let nowhere = |port| HostPort { host: "localhost".to_owned(), port };
-        let grpc = nowhere(machine.options.node_number.map_or(1, grpc_port));
+        let grpc = nowhere(grpc_port(machine.options.node_number.unwrap_or(i32::try_from(at).unwrap())));
         let cluster = ClusterOptions { lease_ttl: TTL, kafka: nowhere(1), grpc };
         let ports = Ports { disk: Arc::new(machine.disk.clone()), fail: machine.fail.clone(), ..self.world.ports() };
         let bucket = self.world.bucket.behind(&machine.faults);
@@ -191,11 +194,41 @@ impl Cluster {
         self.read(topic, partition).into_iter().map(|(_, value)| String::from_utf8(value).unwrap()).collect()
     }
 
+    /// The metadata store is gone, and an empty one in its place. Brokers that run still have the old one.
+    pub(crate) fn lose_store(&mut self) {
+        let path = self.world.path(&format!("shared-{}.redb", self.stores));
+        self.stores += 1;
+        self.meta = Arc::new(Embedded::open(&path).unwrap());
+        let down = (0..self.machines.len()).filter(|at| self.machines[*at].node.is_none());
+        down.collect::<Vec<_>>().into_iter().for_each(|at| self.follow_store(at));
+    }
+
+    /// A broker that does not run is told of the metadata store that there is now.
+    pub(crate) fn follow_store(&mut self, at: usize) {
+        self.machines[at].store = Store::new(Arc::clone(&self.meta));
+    }
+
+    /// Restores the cluster into the metadata store.
+    pub(crate) fn restore(&self, discard: bool, fail: &FailPoints) -> Result<Restored, RestoreError> {
+        let restore = self.restorer(discard, fail);
+        run(restore.run(&|_| ()))
+    }
+
+    pub(crate) fn restorer(&self, discard: bool, fail: &FailPoints) -> Restore {
+        let meta = Arc::clone(&self.meta) as _;
+        Restore::on(self.world.bucket.clone(), self.world.options.clone(), meta, discard, fail.clone())
+    }
+
     /// Keys of the metadata store below a prefix.
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         let found = self.any().run(self.meta.range(prefix)).unwrap();
         found.into_iter().map(|(key, _)| key).collect()
     }
+}
+
+/// Does something while no broker need run.
+pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(work)
 }
 
 impl Machine {

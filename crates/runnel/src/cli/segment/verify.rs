@@ -2,12 +2,13 @@
 
 use std::io::IsTerminal;
 
+use runnel_blob::{Bucket, Key};
 use runnel_format::manifest::SegmentRef;
 use runnel_record::Offset;
 use runnel_segment::Segment;
 use serde_json::{Value, json};
 
-use super::catalog::{Catalog, Listed};
+use super::catalog::Catalog;
 use crate::cli::output::{self, Output};
 
 /// What was found wrong with one segment.
@@ -23,7 +24,7 @@ pub(super) async fn verify(catalog: &Catalog, output: Output) -> anyhow::Result<
     let mut findings = Vec::new();
     let (mut done, mut records) = (0, 0_u64);
     for (listed, segment) in catalog.segments() {
-        match check(catalog, listed, segment).await {
+        match check(&catalog.bucket, &listed.snapshot.key(segment), segment).await {
             Ok(()) => records += u64::from(segment.records),
             Err(problem) => findings.push(Finding {
                 partition: listed.partition,
@@ -51,14 +52,13 @@ pub(super) async fn verify(catalog: &Catalog, output: Output) -> anyhow::Result<
 }
 
 /// Whole object, footer, every run; offsets without a gap from the reference's base to its end.
-async fn check(catalog: &Catalog, listed: &Listed, reference: &SegmentRef) -> anyhow::Result<()> {
-    let key = listed.snapshot.key(reference);
-    let Some(object) = catalog.bucket.get(&key).await? else { anyhow::bail!("the object is missing") };
+pub(super) async fn check(bucket: &Bucket, key: &Key, reference: &SegmentRef) -> anyhow::Result<()> {
+    let Some(object) = bucket.get(key).await? else { anyhow::bail!("the object is missing") };
     anyhow::ensure!(object.len() as u64 == reference.bytes, "it has {} bytes, not {}", object.len(), reference.bytes);
     let crc = crc32c::crc32c(&object);
     anyhow::ensure!(crc == reference.crc32c, "its CRC-32C is {crc:08x}, not {:08x}", reference.crc32c);
     drop(object);
-    let segment = Segment::open(&catalog.bucket, &key, reference.bytes).await?;
+    let segment = Segment::open(bucket, key, reference.bytes).await?;
     let mut next = reference.base;
     for run in segment.runs() {
         for source in segment.read_run(run.index).await? {
