@@ -14,7 +14,6 @@ use runnel_metastore::Op;
 use runnel_record::{LeaderEpoch, TopicPartition};
 
 use super::Member;
-use super::join::NUMBERS;
 use super::view::{drain_key, is_reached, node};
 use crate::Broker;
 use crate::error::metadata_error;
@@ -55,14 +54,6 @@ impl Cluster for Broker {
         if self.is_alone() {
             let why = "this is a single node: there is no other broker that could lead its partitions";
             return Err(Error::new(ErrorKind::Unsupported, why));
-        }
-        if drain && !self.brokers().contains(&broker) {
-            // One that is down is to lead nothing when it comes back.
-            let given = self.meta.get(&format!("{NUMBERS}{broker}")).await.map_err(|e| metadata_error(&e))?;
-            if given.is_none() {
-                let why = format!("no broker {broker} is known: `runnel cluster status` shows those that are alive");
-                return Err(Error::new(ErrorKind::InvalidRequest, why));
-            }
         }
         let key = drain_key(broker);
         let change = if drain { Op::Put(key, Bytes::new(), None) } else { Op::Delete(key) };

@@ -27,7 +27,7 @@ use crate::{Broker, Ports, sessions};
 pub(crate) const CLUSTER: &str = "cluster";
 
 /// Prefix of the keys of numbers that were given to disks.
-pub(super) const NUMBERS: &str = "numbers/";
+const NUMBERS: &str = "numbers/";
 
 /// Version of the layout of the bucket.
 const FORMAT: u32 = 1;

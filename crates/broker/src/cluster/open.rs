@@ -12,6 +12,7 @@ use runnel_metastore::{Compare, Op, TxnOutcome, Versioned};
 use runnel_partition::Start;
 use runnel_record::{LeaderEpoch, TopicPartition};
 use runnel_segment::manifest::{Commit, IfAbsent, Manifest};
+use runnel_wal::CorruptRange;
 
 use crate::Broker;
 use crate::error::{damaged, metadata_error, segment_error};
@@ -41,14 +42,18 @@ impl Broker {
         let shipped = manifest.root().end;
         // The log on this disk may hold what others have replaced; what the record says is here counts.
         let here = tail::on_disk(&record.tail, shipped);
-        let on_disk = if here.is_empty() { Arc::default() } else { self.inherited.tail(tp) };
+        // A restore knows no disks, so that of whoever is the first to lead after it counts.
+        let is_first = record.starts.is_empty();
+        let on_disk = if here.is_empty() && !is_first { Arc::default() } else { self.inherited.tail(tp) };
         let in_bucket = self.log.inherited_tail(tp);
         let facts = tail::in_order(on_disk.iter().chain(&in_bucket));
         let damage = self.damage_in_bucket(tp, Some(&record), shipped).await?;
-        let damage_here = self.inherited.damage(tp);
-        let damage_here =
-            damage_here.iter().flat_map(|range| here.iter().filter_map(|part| tail::clipped(*range, part)));
-        let (facts, blocked) = self.cut_at_corruption(tp, shipped, facts, &damage_here.collect::<Vec<_>>(), &damage);
+        let mut damage_here = self.inherited.damage(tp);
+        if !is_first {
+            let named = |range: &CorruptRange| here.iter().filter_map(|part| tail::clipped(*range, part)).collect();
+            damage_here = damage_here.iter().flat_map::<Vec<_>, _>(named).collect();
+        }
+        let (facts, blocked) = self.cut_at_corruption(tp, shipped, facts, &damage_here, &damage);
         let may_have_lost = self.inherited.is_blind() && on_disk.is_empty() && !here.is_empty();
         let blocked = blocked.or_else(|| may_have_lost.then(|| hidden_damage(&topic.label(tp))));
         let start = Start {

@@ -95,6 +95,10 @@ async fn drain(client: Client, node: i32, undo: bool) -> anyhow::Result<()> {
     loop {
         let cluster = client.cluster().await?;
         let left = cluster.nodes.iter().find(|one| one.id == node).map_or(0, |one| one.leads);
+        if !cluster.nodes.iter().any(|one| one.id == node) {
+            eprintln!("no broker {node} runs now; should one start with that number, it leads nothing");
+            return Ok(());
+        }
         if left == 0 {
             eprintln!(
                 "broker {node} leads nothing: it can be stopped. `runnel cluster drain {node} --undo` lets it lead again"
