@@ -62,13 +62,27 @@ def partitions_of(client, topic):
     return sorted(client.list_topics(topic, timeout=SECONDS).topics[topic].partitions)
 
 
+def end_of(client, topic, partition):
+    """The present end of a partition. While it moves from one broker to another that is asked again, as librdkafka does by
+    itself with everything but this."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            return client.get_watermark_offsets(confluent_kafka.TopicPartition(topic, partition), timeout=SECONDS)[1]
+        except confluent_kafka.KafkaException as error:
+            moves = error.args[0].code() == confluent_kafka.KafkaError.NOT_LEADER_FOR_PARTITION
+            if not moves or time.monotonic() > deadline:
+                raise
+            client.list_topics(topic, timeout=SECONDS)  # who leads it now
+
+
 def read_all(address, topic, start=0):
     """Every record from `start` up to the present end of each partition: {partition: [Record]}."""
     client = reader(address)
     try:
         log, ends = {}, {}
         for p in partitions_of(client, topic):
-            _, ends[p] = client.get_watermark_offsets(confluent_kafka.TopicPartition(topic, p), timeout=SECONDS)
+            ends[p] = end_of(client, topic, p)
             log[p] = []
         client.assign([confluent_kafka.TopicPartition(topic, p, start) for p in ends if ends[p] > start])
         open_parts = {p for p in ends if ends[p] > start}
