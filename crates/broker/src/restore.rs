@@ -11,8 +11,9 @@
 //! 5. sessions, partitions, topics and settings are written to the store;
 //! 6. the store says that it holds the cluster, in one change with the end of the restore.
 //!
-//! Each step is durable before the next and can be done again, so a restore that was killed is run once more. Whoever
-//! comes late with a write to the store is refused, because the first key is gone by then.
+//! Each step is durable before the next and can be done again, so a restore that was killed is run once more. If the era is
+//! raised by then it is raised again: it may have been another restore, into another store, whose brokers are at work. Whoever
+//! comes late with a write to the store is refused, because the first key is another by then, or gone.
 
 mod carry_out;
 mod decide;
@@ -168,9 +169,9 @@ impl Restore {
         });
         Ok(Plan {
             cluster_id: before.cluster_id,
-            era: before.era.min(decision.next.era.saturating_sub(1)),
+            era: before.era,
             next_era: decision.next.era,
-            resumes: decision.start == decide::Start::GoOn,
+            resumes: matches!(decision.start, decide::Start::GoOn | decide::Start::Again),
             discards: if decision.start == decide::Start::Discard { store.keys } else { 0 },
             alive: store.alive,
             open_lanes,

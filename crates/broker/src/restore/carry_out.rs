@@ -31,11 +31,9 @@ impl Restore {
         let ours = self.begin(&decision, &store).await?;
         self.fail.hit("restore.begun")?;
         self.discard(&store, &decision, watch).await?;
-        if before != next {
-            let raised = self.bucket.replace_register(&runnel_blob::Key::ClusterId, &version, next.encode()).await?;
-            if !matches!(raised, CasOutcome::Done(_)) {
-                return Err(RestoreError::Changed("cluster record in the bucket"));
-            }
+        let raised = self.bucket.replace_register(&runnel_blob::Key::ClusterId, &version, next.encode()).await?;
+        if !matches!(raised, CasOutcome::Done(_)) {
+            return Err(RestoreError::Changed("cluster record in the bucket"));
         }
         self.fail.hit("restore.era_raised")?;
         let lanes = self.end_lanes(watch).await?;
@@ -66,19 +64,14 @@ impl Restore {
     /// Says in the store that a restore has begun; returns what holds while nobody else has ended it.
     async fn begin(&self, decision: &Decision, store: &InStore) -> Result<Compare, RestoreError> {
         if decision.start != Start::GoOn {
-            let mut compare = Vec::new();
             let mut then = vec![Op::Put(RESTORING.to_owned(), decision.next.encode(), None)];
             if decision.start == Start::Discard {
                 // From here on no broker starts on what is there.
                 then.push(Op::Put(DISCARDING.to_owned(), bytes::Bytes::new(), None));
                 then.push(Op::Delete(CLUSTER.to_owned()));
-            } else {
-                compare.push(Compare::Absent(RESTORING.to_owned()));
             }
-            if store.cluster.is_none() {
-                compare.push(Compare::Absent(CLUSTER.to_owned()));
-            }
-            if !self.meta.txn(compare, then).await?.is_committed() {
+            // Whoever is still at it is refused from here on, and whoever was faster is not undone.
+            if !self.meta.txn(store.unchanged.clone(), then).await?.is_committed() {
                 return Err(RestoreError::Changed("metadata store"));
             }
         }

@@ -1,6 +1,7 @@
 //! Whether a restore may begin, or go on: the decision, without I/O.
 
 use runnel_format::meta::ClusterRecord;
+use runnel_metastore::Compare;
 
 use super::RestoreError;
 
@@ -13,6 +14,8 @@ pub(super) struct InStore {
     pub(super) begun: Option<ClusterRecord>,
     /// What it held before is being deleted.
     pub(super) discarding: bool,
+    /// What holds as long as the two clusters are as they were found.
+    pub(super) unchanged: Vec<Compare>,
     /// How many keys there are.
     pub(super) keys: usize,
     /// Brokers that say that they are alive.
@@ -26,8 +29,11 @@ pub(super) enum Start {
     Begin,
     /// What the store holds goes first.
     Discard,
-    /// An earlier one was cut off.
+    /// An earlier one was cut off before it raised the era.
     GoOn,
+    /// An earlier one was cut off, and the era is raised: by it or by a restore into another store, whose brokers may be
+    /// at work in it. So it is raised once more.
+    Again,
 }
 
 /// What to do.
@@ -51,11 +57,11 @@ pub(super) fn decide(bucket: &ClusterRecord, store: &InStore, discard: bool) -> 
     let next = ClusterRecord { era: bucket.era.saturating_add(1), ..bucket.clone() };
     let begun = |start| Ok(Decision { start, next: next.clone() });
     if let Some(next) = &store.begun {
-        let fits = next.era == bucket.era || next.era == bucket.era.saturating_add(1);
-        return match fits {
-            true => Ok(Decision { start: Start::GoOn, next: next.clone() }),
-            false if discard => begun(Start::Discard),
-            false => Err(RestoreError::Overtaken { wanted: next.era, found: bucket.era }),
+        return match next.era.checked_sub(bucket.era) {
+            Some(1) => begun(Start::GoOn),
+            Some(0) => begun(Start::Again),
+            _ if discard => begun(Start::Discard),
+            _ => Err(RestoreError::Overtaken { wanted: next.era, found: bucket.era }),
         };
     }
     match &store.cluster {
@@ -91,10 +97,10 @@ mod tests {
         let bucket = cluster(1, 4);
         let begun = |start, era| Decision { start, next: cluster(1, era) };
         assert_eq!(decide(&bucket, &holds(None, None, 0), false).unwrap(), begun(Start::Begin, 5));
-        // Before the era was raised, and after.
-        for era in [4, 5] {
+        // Before the era was raised, and after: it cannot be told by whom.
+        for (era, start) in [(5, Start::GoOn), (4, Start::Again)] {
             let store = holds(None, Some(cluster(1, era)), 9);
-            assert_eq!(decide(&bucket, &store, false).unwrap(), begun(Start::GoOn, era));
+            assert_eq!(decide(&bucket, &store, false).unwrap(), begun(start, 5));
         }
     }
 

@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use runnel_blob::{Bucket, Key, Version};
 use runnel_format::manifest::Root;
 use runnel_format::meta::{BrokerRecord, ClusterRecord, ClusterSettings, TopicRecord};
-use runnel_metastore::MetaStore;
+use runnel_metastore::{Compare, MetaStore};
 use runnel_record::{TopicId, TopicPartition};
 
 use super::decide::InStore;
@@ -21,7 +21,14 @@ pub(super) async fn cluster(bucket: &Bucket) -> Result<(ClusterRecord, Version),
 
 pub(super) async fn store(meta: &dyn MetaStore) -> Result<InStore, RestoreError> {
     let mut store = InStore::default();
-    for (key, found) in meta.range("").await? {
+    let found = meta.range("").await?;
+    store.unchanged = [CLUSTER, RESTORING]
+        .map(|name| match found.iter().find(|(key, _)| key == name) {
+            Some((key, found)) => Compare::Revision(key.clone(), found.revision),
+            None => Compare::Absent(name.to_owned()),
+        })
+        .into();
+    for (key, found) in found {
         store.keys += 1;
         match key.as_str() {
             CLUSTER => store.cluster = Some(ClusterRecord::decode(&found.value)?),

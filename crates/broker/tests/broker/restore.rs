@@ -1,5 +1,7 @@
 //! A cluster whose metadata store is gone comes back from its bucket.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use runnel_api::{Admin as _, ErrorKind, NewPartitions, ProducerIdentity};
 use runnel_blob::testing::{Fault, Op};
@@ -113,6 +115,7 @@ fn a_restore_that_is_cut_off_anywhere_is_run_again() {
         "restore.recorded",
         "restore.completed",
     ];
+    let mut at_era = 0;
     for (round, point) in (1..).zip(points) {
         written.push(format!("{round}-"));
         for partition in 0..3 {
@@ -131,10 +134,13 @@ fn a_restore_that_is_cut_off_anywhere_is_run_again() {
             let refused = cluster.try_start_one(0).unwrap_err().to_string();
             assert!(refused.contains("run it again") || refused.contains("set storage.url"), "{point}: {refused}");
             let plan = run(cluster.restorer(false, &none()).plan(&|_| ())).unwrap();
-            assert!(plan.resumes && plan.next_era == round, "{point}: {plan:?}");
-            assert_eq!(cluster.restore(false, &none()).unwrap().era, round, "{point}");
+            // Once it is raised, nobody can tell by whom.
+            let next = at_era + if point == "restore.begun" { 1 } else { 2 };
+            assert!(plan.resumes && plan.next_era == next, "{point}: {plan:?}");
+            assert_eq!(cluster.restore(false, &none()).unwrap().era, next, "{point}");
         }
-        assert_eq!(era(&cluster), round, "{point}");
+        at_era += if ["restore.begun", "restore.completed"].contains(&point) { 1 } else { 2 };
+        assert_eq!(era(&cluster), at_era, "{point}");
         cluster.start_one(0);
         for partition in 0..3 {
             let expected = expected(&written.iter().map(String::as_str).collect::<Vec<_>>());
@@ -293,5 +299,35 @@ fn what_the_bucket_has_lost_is_named_and_not_restored_around() {
     cluster.restore(false, &none()).unwrap();
     cluster.start_one(0);
     assert_eq!(cluster.read_values("t", 0), expected(&["a"]));
+    cluster.stop_all();
+}
+
+/// One that was cut off, one into another store, and the first one run again.
+#[test]
+fn the_era_of_another_restore_is_not_taken_for_ones_own() {
+    let mut cluster = Cluster::start(1);
+    cluster.create("t", 1, &[]);
+    cluster.append("t", 0, &batch_of("a"));
+    cluster.kill(0);
+    cluster.lose_store();
+    let fail = none();
+    fail.arm("restore.begun", FailAction::Error);
+    cluster.restore(false, &fail).unwrap_err();
+    let first = Arc::clone(&cluster.meta);
+
+    cluster.lose_store();
+    assert_eq!(cluster.restore(false, &none()).unwrap().era, 1);
+    cluster.start_one(0);
+    cluster.append("t", 0, &batch_of("b"));
+    cluster.meta = first;
+    assert_eq!(cluster.restore(false, &none()).unwrap().era, 2);
+    eventually("the brokers of the other one end", || cluster.node(0).has_failed().then_some(()));
+    cluster.kill(0);
+    let refused = cluster.try_start_one(0).unwrap_err().to_string();
+    assert!(refused.contains("(era 1)") && refused.contains("(era 2)"), "{refused}");
+    cluster.follow_store(0);
+    cluster.start_one(0);
+    assert_eq!(cluster.read_values("t", 0), expected(&["a", "b"]));
+    cluster.append("t", 0, &batch_of("c"));
     cluster.stop_all();
 }
