@@ -228,6 +228,11 @@ impl Lanes {
         }
     }
 
+    /// What the log on this disk holds of a partition is no part of it.
+    pub(crate) fn discard_on_disk(&self, tp: TopicPartition) {
+        self.0.local.discard(tp);
+    }
+
     /// A partition goes on in the lane of another class, and all that it has in this one is shipped.
     pub(crate) fn leave(&self, class: Durability, tp: TopicPartition) {
         match (class, self.0.object.get()) {

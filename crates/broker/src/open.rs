@@ -77,6 +77,12 @@ impl Inherited {
         self.corrupt.get(&tp).cloned().unwrap_or_default()
     }
 
+    /// Whether the log holds, or held, something of a partition from `offset` on.
+    pub(crate) fn goes_beyond(&self, tp: TopicPartition, offset: Offset) -> bool {
+        let damaged = self.damage(tp).iter().any(|range| range.upto.is_none_or(|upto| upto > offset));
+        damaged || tail::end(&self.tail(tp)).is_some_and(|end| end > offset)
+    }
+
     /// Whether whoever had a log and has nothing of it now may have lost records.
     pub(crate) fn is_blind(&self) -> bool {
         self.blind

@@ -262,12 +262,15 @@ impl Index {
         self.forgotten.insert(topic);
         let range = TopicPartition { topic, partition: i32::MIN }..=TopicPartition { topic, partition: i32::MAX };
         let gone: Vec<TopicPartition> = self.partitions.range(range).map(|(tp, _)| *tp).collect();
-        for tp in gone {
-            let Some(partition) = self.partitions.remove(&tp) else { continue };
-            self.release(&Vec::from(partition.points));
-            for (_, file) in partition.holes {
-                self.unpin(file);
-            }
+        gone.into_iter().for_each(|tp| self.discard(tp));
+    }
+
+    /// Nothing of what there is of a partition counts.
+    pub(crate) fn discard(&mut self, tp: TopicPartition) {
+        let Some(partition) = self.partitions.remove(&tp) else { return };
+        self.release(&Vec::from(partition.points));
+        for (_, file) in partition.holes {
+            self.unpin(file);
         }
     }
 

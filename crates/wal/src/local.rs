@@ -153,6 +153,12 @@ impl LocalLog {
         keeper::want_trim(&self.0.shared);
     }
 
+    /// The log of a partition went on elsewhere without what is here of it, which is read no more and pins no file.
+    pub fn discard(&self, tp: TopicPartition) {
+        self.0.shared.index(|index| index.discard(tp));
+        keeper::want_trim(&self.0.shared);
+    }
+
     /// A partition goes on in another lane, and all that it has here is shipped. It may come back, further on in its epoch.
     pub fn leave(&self, tp: TopicPartition) {
         self.0.shared.queue().leave(tp);

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 
 use runnel_api::{Error, ErrorKind};
-use runnel_format::meta::{Durability, Leadership, PartitionRecord, SessionState, TailSession};
+use runnel_format::meta::{
+    Durability, Identity, Leadership, PartitionRecord, SessionRecord, SessionState, TailSession,
+};
 use runnel_metastore::{Compare, Op, TxnOutcome, Versioned};
 use runnel_partition::Start;
-use runnel_record::{LeaderEpoch, TopicPartition};
+use runnel_record::{LeaderEpoch, Offset, TopicPartition};
 use runnel_segment::manifest::{Commit, IfAbsent, Manifest};
-use runnel_wal::CorruptRange;
+use uuid::Uuid;
 
 use crate::Broker;
 use crate::error::{damaged, metadata_error, segment_error};
@@ -41,19 +43,19 @@ impl Broker {
         }
         let shipped = manifest.root().end;
         // The log on this disk may hold what others have replaced; what the record says is here counts.
-        let here = tail::on_disk(&record.tail, shipped);
-        // A restore knows no disks, so that of whoever is the first to lead after it counts.
-        let is_first = record.starts.is_empty();
-        let on_disk = if here.is_empty() && !is_first { Arc::default() } else { self.inherited.tail(tp) };
+        let mut here = tail::on_disk(&record.tail, shipped);
+        if here.is_empty() && record.starts.is_empty() && self.inherited.goes_beyond(tp, shipped) {
+            found = self.name_this_disk(tp, &found, &mut record, shipped).await?;
+            here = tail::on_disk(&record.tail, shipped);
+        }
+        let on_disk = if here.is_empty() { Arc::default() } else { self.inherited.tail(tp) };
         let in_bucket = self.log.inherited_tail(tp);
         let facts = tail::in_order(on_disk.iter().chain(&in_bucket));
         let damage = self.damage_in_bucket(tp, Some(&record), shipped).await?;
-        let mut damage_here = self.inherited.damage(tp);
-        if !is_first {
-            let named = |range: &CorruptRange| here.iter().filter_map(|part| tail::clipped(*range, part)).collect();
-            damage_here = damage_here.iter().flat_map::<Vec<_>, _>(named).collect();
-        }
-        let (facts, blocked) = self.cut_at_corruption(tp, shipped, facts, &damage_here, &damage);
+        let damage_here = self.inherited.damage(tp);
+        let damage_here =
+            damage_here.iter().flat_map(|range| here.iter().filter_map(|part| tail::clipped(*range, part)));
+        let (facts, blocked) = self.cut_at_corruption(tp, shipped, facts, &damage_here.collect::<Vec<_>>(), &damage);
         let may_have_lost = self.inherited.is_blind() && on_disk.is_empty() && !here.is_empty();
         let blocked = blocked.or_else(|| may_have_lost.then(|| hidden_damage(&topic.label(tp))));
         let start = Start {
@@ -87,6 +89,16 @@ impl Broker {
         record.leader = record.leader.map(|leader| Leadership { is_open: true, ..leader });
         self.replace_record_if(vec![self.own_session_is_active()?], tp, &found, &record).await?;
         self.pass("open.recorded")?;
+        if here.is_empty() {
+            if self.inherited.goes_beyond(tp, shipped) {
+                tracing::warn!(
+                    partition = topic.label(tp),
+                    "what this disk holds of a partition was replaced: it is dropped"
+                );
+            }
+            // Or it would be read in place of what others have written at the same offsets.
+            self.log.discard_on_disk(tp);
+        }
         self.inherited.taken(tp);
         self.log.taken(tp);
         self.log.shipped(tp, shipped);
@@ -98,6 +110,27 @@ impl Broker {
             partition.inherit_upto(begins);
         }
         Ok(partition)
+    }
+
+    /// A restore knows no disks, so what the first to lead after it has on its own is a part of the log. The record says so
+    /// before anything else is done, under a session of its own: from here on nobody leads without this disk.
+    async fn name_this_disk(
+        &self,
+        tp: TopicPartition,
+        found: &Versioned,
+        record: &mut PartitionRecord,
+        shipped: Offset,
+    ) -> Result<Versioned, Error> {
+        let Identity { node_name, disk_id, .. } = self.home.identity.clone();
+        let session = session_of(disk_id);
+        let over = SessionRecord { node_name, disk_id, state: SessionState::Sealed, lanes: Vec::new() };
+        let key = sessions::key(session);
+        self.meta
+            .txn(Vec::new(), vec![Op::Put(key.clone(), over.encode(), None)])
+            .await
+            .map_err(|e| metadata_error(&e))?;
+        record.tail.push(TailSession { session, durability: Durability::Local, from: shipped, to: None });
+        self.replace_record_if(vec![self.own_session_is_active()?, Compare::Present(key)], tp, found, record).await
     }
 
     /// The record of a partition that this session leads.
@@ -179,4 +212,10 @@ impl Broker {
         );
         Err(Error::new(ErrorKind::StorageError, what))
     }
+}
+
+/// The session that stands for all of before that wrote to a disk. It has no lanes and is over, so it may come and go.
+fn session_of(disk: Uuid) -> u64 {
+    let (high, low) = disk.as_u64_pair();
+    high ^ low
 }

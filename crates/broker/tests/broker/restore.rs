@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use runnel_api::{Admin as _, ErrorKind, NewPartitions, ProducerIdentity};
+use runnel_api::{
+    Admin as _, AlterConfigOp, ConfigChange, ConfigResource, Durability, ErrorKind, NewPartitions, ProducerIdentity,
+};
 use runnel_blob::testing::{Fault, Op};
 use runnel_blob::{CasOutcome, Key};
 use runnel_broker::RestoreError;
-use runnel_format::meta::{ClusterRecord, TopicRecord};
+use runnel_format::meta::{ClusterRecord, PartitionRecord, TopicRecord};
 use runnel_format::wal::SLOT_HEADER_LEN;
+use runnel_metastore::MetaStore as _;
 use runnel_record::{Offset, ProducerId};
 use runnel_runtime::{FailAction, FailPoints};
 
@@ -299,6 +302,47 @@ fn what_the_bucket_has_lost_is_named_and_not_restored_around() {
     cluster.restore(false, &none()).unwrap();
     cluster.start_one(0);
     assert_eq!(cluster.read_values("t", 0), expected(&["a"]));
+    cluster.stop_all();
+}
+
+/// Others have led since, and the disk is that of the one who leads next.
+#[test]
+fn what_a_disk_of_before_holds_is_not_read_in_place_of_what_came_after() {
+    let mut cluster = Cluster::start(2);
+    cluster.create("l", 1, &[("runnel.durability", "local")]);
+    cluster.append("l", 0, &batch_of("old"));
+    let (first, second) = (cluster.leader("l", 0), 1 - cluster.leader("l", 0));
+    (0..2).for_each(|at| cluster.kill(at));
+    cluster.lose_store();
+    cluster.restore(false, &none()).unwrap();
+    cluster.start_one(second);
+    let to_object =
+        ConfigChange { name: "runnel.durability".to_owned(), op: AlterConfigOp::Set, value: Some("object".to_owned()) };
+    let node = cluster.node(second);
+    node.run(node.broker().alter_configs(&ConfigResource::Topic("l".to_owned()), &[to_object], false)).unwrap();
+    eventually("it is in the bucket what it acknowledges", || {
+        let produced = cluster.node(second).produce("l", 0, batch_of("new"));
+        produced.ok().filter(|produced| produced.durability == Durability::Object)
+    });
+    let written = cluster.read_values("l", 0);
+    let disks = || {
+        run(cluster.meta.range("p/")).unwrap().iter().all(|(_, found)| {
+            let tail = PartitionRecord::decode(&found.value).unwrap().tail;
+            tail.iter().all(|part| part.durability == runnel_format::meta::Durability::Object)
+        })
+    };
+    eventually("no record names a disk", || disks().then_some(()));
+    // What the lane in the bucket holds stays there, so that the next leader needs it.
+    cluster.machines[second].faults.always(Op::Create, "topics/", Fault::FailBefore);
+    cluster.append("l", 0, &batch_of("newest"));
+    cluster.kill(second);
+    cluster.start_one(first);
+    let expected: Vec<String> = written.into_iter().chain(expected(&["newest"])).collect();
+    assert_eq!(cluster.read_values("l", 0), expected);
+    cluster.world.age();
+    let end = i64::try_from(expected.len()).unwrap();
+    cluster.node(first).wait_shipped("l", 0, end);
+    assert_eq!(cluster.read_values("l", 0), expected, "from the bucket");
     cluster.stop_all();
 }
 
