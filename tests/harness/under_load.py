@@ -1,4 +1,6 @@
 """Clients of a cluster that go on, whatever is done to it."""
+import time
+
 import confluent_kafka
 
 from . import log
@@ -57,6 +59,14 @@ def under_load(address, work):
     committed = committed_offsets(address, "events", "readers")
     for partition, offset in committer.committed.items():
         assert offset <= committed[partition] <= len(final[partition]), f"a commit of partition {partition} was lost"
+
+
+def go_on(loads, seconds, what):
+    """Lets time pass in which every producer must get on."""
+    before = [len(load.acked) for load in loads]
+    time.sleep(seconds)
+    for load, count in zip(loads, before):
+        assert len(load.acked) > count + 100, what
 
 
 def committed_offsets(address, topic, group):

@@ -148,9 +148,12 @@ pub trait Cluster: Send + Sync + 'static {
     async fn drain(&self, broker: i32, drain: bool) -> Result<()>;
 
     /// What would be given up of a partition of a topic, or of all of its partitions that wait for a disk, if the disks were
-    /// gone for good; with `accept` gives it up, partition by partition: they go on without it, in a new epoch, and what
-    /// comes back with a disk stays out of the log. An error if a disk is not gone, as far as anybody can tell.
-    async fn accept_disk_loss(&self, topic: &TopicKey, partition: Option<i32>, accept: bool) -> Result<Vec<DiskLoss>>;
+    /// gone for good. An error if a disk is not gone, as far as anybody can tell.
+    async fn disk_losses(&self, topic: &TopicKey, partition: Option<i32>) -> Result<Vec<DiskLoss>>;
+
+    /// Gives up what [`Cluster::disk_losses`] told, partition by partition, as long as it is that and not more: they go on
+    /// without it, in a new epoch, and what comes back with a disk stays out of the log.
+    async fn accept_disk_losses(&self, topic: &TopicKey, told: &[DiskLoss]) -> Result<()>;
 
     /// Every live topic, by name.
     async fn list_topics(&self) -> Vec<TopicDescription>;

@@ -20,6 +20,7 @@ use runnel_format::meta::TopicRecord;
 use runnel_record::{TopicId, TopicPartition};
 use tokio::sync::Mutex;
 
+pub(crate) use load::ids_under;
 pub(crate) use names::{OFFSETS_TOPIC, is_internal};
 
 use crate::configs::{Defaults, TopicConfig};

@@ -1,6 +1,6 @@
 //! GetCluster, DrainBroker, AcceptLoss and GetHealth.
 
-use runnel_api::{Cluster, ClusterStatus, SessionState, TopicKey};
+use runnel_api::{Cluster, ClusterStatus, DiskLoss, SessionState, TopicKey};
 use runnel_proto::cluster::v1::accept_loss_response::Loss;
 use runnel_proto::cluster::v1::get_health_response::Check;
 use runnel_proto::cluster::v1::session::State;
@@ -8,6 +8,7 @@ use runnel_proto::cluster::v1::{
     AcceptLossRequest, AcceptLossResponse, DrainBrokerRequest, DrainBrokerResponse, GetClusterResponse,
     GetHealthResponse, Node, Session,
 };
+use runnel_record::Offset;
 
 use crate::door::Door;
 use crate::error::Failure;
@@ -32,8 +33,14 @@ pub(crate) async fn drain(door: &Door, request: DrainBrokerRequest) -> Result<Dr
 }
 
 pub(crate) async fn accept_loss(door: &Door, request: AcceptLossRequest) -> Result<AcceptLossResponse, Failure> {
-    let AcceptLossRequest { topic, partition, dry_run } = request;
-    let losses = Cluster::accept_disk_loss(&*door.broker, &TopicKey::Name(topic), partition, !dry_run).await?;
+    let AcceptLossRequest { topic, partition, losses: told } = request;
+    let topic = TopicKey::Name(topic);
+    if !told.is_empty() {
+        let losses: Vec<DiskLoss> = told.iter().map(loss_of).collect();
+        Cluster::accept_disk_losses(&*door.broker, &topic, &losses).await?;
+        return Ok(AcceptLossResponse { losses: told });
+    }
+    let losses = Cluster::disk_losses(&*door.broker, &topic, partition).await?;
     let losses = losses.into_iter().map(|loss| Loss {
         partition: loss.partition,
         from_offset: loss.from.0,
@@ -41,6 +48,15 @@ pub(crate) async fn accept_loss(door: &Door, request: AcceptLossRequest) -> Resu
         brokers: loss.brokers.into_iter().collect(),
     });
     Ok(AcceptLossResponse { losses: losses.collect() })
+}
+
+fn loss_of(loss: &Loss) -> DiskLoss {
+    DiskLoss {
+        partition: loss.partition,
+        from: Offset(loss.from_offset),
+        known_end: Offset(loss.known_end_offset),
+        brokers: loss.brokers.iter().cloned().collect(),
+    }
 }
 
 fn as_count(count: usize) -> i64 {

@@ -401,22 +401,21 @@ impl Cluster for MemoryBroker {
         Err(Error::new(ErrorKind::Unsupported, "there is one broker"))
     }
 
-    async fn accept_disk_loss(
-        &self,
-        topic: &TopicKey,
-        partition: Option<i32>,
-        accept: bool,
-    ) -> Result<Vec<DiskLoss>, Error> {
+    async fn disk_losses(&self, topic: &TopicKey, partition: Option<i32>) -> Result<Vec<DiskLoss>, Error> {
         let found = self.describe_topic(topic, false).await?;
-        if accept {
-            return Err(Error::new(ErrorKind::InvalidRequest, "memory is not gone"));
-        }
         let (from, known_end, brokers) = (Offset(3), Offset(7), ["gone".to_owned()].into());
         let loss = DiskLoss { partition: 0, from, known_end, brokers };
         Ok((partition.is_none_or(|wanted| wanted == 0) && !found.partitions.is_empty())
             .then_some(loss)
             .into_iter()
             .collect())
+    }
+
+    async fn accept_disk_losses(&self, topic: &TopicKey, told: &[DiskLoss]) -> Result<(), Error> {
+        match self.disk_losses(topic, None).await?.as_slice() == told {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::InvalidRequest, "memory is not gone")),
+        }
     }
 
     async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)> {

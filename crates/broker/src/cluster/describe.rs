@@ -62,13 +62,12 @@ impl Cluster for Broker {
         Ok(())
     }
 
-    async fn accept_disk_loss(
-        &self,
-        topic: &TopicKey,
-        partition: Option<i32>,
-        accept: bool,
-    ) -> Result<Vec<DiskLoss>, Error> {
-        self.write_off(topic, partition, accept).await
+    async fn disk_losses(&self, topic: &TopicKey, partition: Option<i32>) -> Result<Vec<DiskLoss>, Error> {
+        self.losses_of(topic, partition).await
+    }
+
+    async fn accept_disk_losses(&self, topic: &TopicKey, told: &[DiskLoss]) -> Result<(), Error> {
+        self.write_off(topic, told).await
     }
 
     async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)> {

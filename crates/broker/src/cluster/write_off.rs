@@ -40,37 +40,51 @@ struct Rest {
 }
 
 impl Broker {
-    pub(super) async fn write_off(
-        &self,
-        topic: &TopicKey,
-        partition: Option<i32>,
-        accept: bool,
-    ) -> Result<Vec<DiskLoss>, Error> {
-        if self.is_alone() {
-            let why = "this is a single node, whose partitions wait for no other disk: stop it, and run \
-                       `runnel topic accept-loss` without --lost-disk";
-            return Err(Error::new(ErrorKind::Unsupported, why));
-        }
-        let topic = self.topics.get(topic)?;
+    pub(super) async fn losses_of(&self, topic: &TopicKey, partition: Option<i32>) -> Result<Vec<DiskLoss>, Error> {
+        let topic = self.topic_of_cluster(topic)?;
         let mut losses = Vec::new();
         let wanted = match partition {
             Some(partition) => vec![topic.existing(partition).map(|_| partition)?],
             None => topic.partition_numbers().collect(),
         };
         for number in wanted {
-            let rest = match self.without_disks(&topic, topic.tp(number)).await {
-                Ok(rest) => rest,
+            match self.without_disks(&topic, topic.tp(number)).await {
+                Ok(rest) => losses.push(rest.loss),
                 // Of all partitions those are meant that wait.
-                Err(error) if partition.is_none() && error.kind == ErrorKind::InvalidRequest => continue,
+                Err(error) if partition.is_none() && error.kind == ErrorKind::InvalidRequest => {}
                 Err(error) => return Err(error),
-            };
-            losses.push(if accept { self.go_on_without(&topic, rest).await? } else { rest.loss });
+            }
         }
         if losses.is_empty() {
             let what = format!("no partition of {} waits for a disk that is gone", topic.name);
             return Err(Error::new(ErrorKind::InvalidRequest, what));
         }
         Ok(losses)
+    }
+
+    /// Gives up what was told, and nothing else: another disk may have gone since.
+    pub(super) async fn write_off(&self, topic: &TopicKey, told: &[DiskLoss]) -> Result<(), Error> {
+        let topic = self.topic_of_cluster(topic)?;
+        for told in told {
+            topic.existing(told.partition)?;
+            let rest = self.without_disks(&topic, topic.tp(told.partition)).await?;
+            if rest.loss != *told {
+                let what =
+                    format!("{} would lose something else by now: look again", topic.label(rest.manifest.root().tp));
+                return Err(Error::new(ErrorKind::InvalidRequest, what));
+            }
+            self.go_on_without(&topic, rest).await?;
+        }
+        Ok(())
+    }
+
+    fn topic_of_cluster(&self, topic: &TopicKey) -> Result<Arc<Topic>, Error> {
+        if self.is_alone() {
+            let why = "this is a single node, whose partitions wait for no other disk: stop it, and run \
+                       `runnel topic accept-loss` without --lost-disk";
+            return Err(Error::new(ErrorKind::Unsupported, why));
+        }
+        self.topics.get(topic)
     }
 
     /// What is left of a partition without the disks that it waits for; an error if it waits for none, or for one that is
@@ -140,7 +154,7 @@ impl Broker {
 
     /// Records that a partition goes on with what is left: at once in the bucket, so that a broker that is believed dead
     /// and is not ships nothing more, then in the metadata store.
-    async fn go_on_without(&self, topic: &Topic, rest: Rest) -> Result<DiskLoss, Error> {
+    async fn go_on_without(&self, topic: &Topic, rest: Rest) -> Result<(), Error> {
         let Rest { loss, gone, found, mut manifest, record } = rest;
         let (tp, before) = (manifest.root().tp, manifest.root().clone());
         let commit = Commit::trim(record.epoch, &before, before.log_start);
@@ -167,7 +181,7 @@ impl Broker {
             partition = topic.label(tp), from = %loss.from, known_end = %loss.known_end, brokers = ?loss.brokers,
             epoch = %record.epoch, "the loss of a disk was accepted"
         );
-        Ok(loss)
+        Ok(())
     }
 
     async fn session_of_tail(&self, session: u64) -> Result<SessionRecord, Error> {

@@ -12,6 +12,7 @@ use runnel_record::{TopicId, TopicPartition};
 use super::decide::InStore;
 use super::{AT_ONCE, DISCARDING, Progress, RESTORING, RestoreError, Watcher};
 use crate::cluster::{CLUSTER, LIVE};
+use crate::topics::ids_under;
 
 /// The cluster of a bucket.
 pub(super) async fn cluster(bucket: &Bucket) -> Result<(ClusterRecord, Version), RestoreError> {
@@ -62,12 +63,7 @@ pub(super) async fn topics(bucket: &Bucket) -> Result<Vec<TopicRecord>, RestoreE
 
 /// Topics that were deleted.
 pub(super) async fn tombstones(bucket: &Bucket) -> Result<BTreeSet<TopicId>, RestoreError> {
-    ids_under(bucket, "meta/tombstones/").await
-}
-
-async fn ids_under(bucket: &Bucket, prefix: &str) -> Result<BTreeSet<TopicId>, RestoreError> {
-    let listed = bucket.list(prefix).await?;
-    Ok(listed.iter().filter_map(|object| object.path.strip_prefix(prefix)?.parse().ok()).collect())
+    Ok(ids_under(bucket, "meta/tombstones/").await?)
 }
 
 /// What requests have set on brokers, groups and clients.

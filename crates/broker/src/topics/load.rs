@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use runnel_api::{Error, ErrorKind, TopicKey};
-use runnel_blob::Key;
+use runnel_blob::{Bucket, Key};
 use runnel_format::meta::{SessionState, TopicRecord};
 use runnel_metastore::{Compare, Op, TxnOutcome, Versioned};
 use runnel_record::TopicId;
@@ -130,7 +130,12 @@ impl Broker {
     }
 
     async fn ids_under(&self, prefix: &str) -> Result<BTreeSet<TopicId>, Error> {
-        let listed = self.bucket.list(prefix).await.map_err(|e| bucket_error(&e))?;
-        Ok(listed.iter().filter_map(|object| object.path.strip_prefix(prefix)?.parse().ok()).collect())
+        ids_under(&self.bucket, prefix).await.map_err(|e| bucket_error(&e))
     }
+}
+
+/// The topics that have an object of a kind.
+pub(crate) async fn ids_under(bucket: &Bucket, prefix: &str) -> Result<BTreeSet<TopicId>, runnel_blob::Error> {
+    let listed = bucket.list(prefix).await?;
+    Ok(listed.iter().filter_map(|object| object.path.strip_prefix(prefix)?.parse().ok()).collect())
 }

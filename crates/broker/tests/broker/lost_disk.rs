@@ -20,7 +20,11 @@ fn expected(parts: &[&str]) -> Vec<String> {
 }
 
 fn accept(node: &Node, partition: Option<i32>, accept: bool) -> Result<Vec<DiskLoss>, Error> {
-    node.run(node.broker().accept_disk_loss(&name("t"), partition, accept))
+    let losses = node.run(node.broker().disk_losses(&name("t"), partition))?;
+    if accept {
+        node.run(node.broker().accept_disk_losses(&name("t"), &losses))?;
+    }
+    Ok(losses)
 }
 
 fn refusal(node: &Node, partition: Option<i32>) -> String {
@@ -141,6 +145,33 @@ fn a_loss_that_was_cut_short_is_accepted_again_or_not_at_all() {
         assert!(read.starts_with(&expected(&["a"])) && read.ends_with(&expected(&["d"])), "{point}: {read:?}");
         cluster.stop_all();
     }
+}
+
+/// Between what is told and the operator's word another broker dies.
+#[test]
+fn no_more_is_given_up_than_was_told() {
+    let mut cluster = Cluster::start(3);
+    cluster.create("t", 3, &[("runnel.durability", "local")]);
+    for partition in 0..3 {
+        cluster.append("t", partition, &batch_of("a"));
+    }
+    let of = |cluster: &Cluster, at| (0..3).find(|partition| cluster.leader("t", *partition) == at).unwrap();
+    let (first, second) = (of(&cluster, 1), of(&cluster, 2));
+    cluster.kill(1);
+    let told = eventually("the first is known to be gone", || accept(cluster.node(0), None, false).ok());
+    assert_eq!(told.len(), 1);
+    cluster.kill(2);
+    let node = cluster.node(0);
+    let more = DiskLoss { brokers: ["node-1", "node-2"].map(str::to_owned).into(), ..told[0].clone() };
+    let refused = node.run(node.broker().accept_disk_losses(&name("t"), &[more])).unwrap_err();
+    assert!(refused.message.contains("look again"), "{refused}");
+    node.run(node.broker().accept_disk_losses(&name("t"), &told)).unwrap();
+    cluster.append("t", first, &batch_of("b"));
+    assert_eq!(cluster.read_values("t", first), expected(&["b"]));
+    cluster.start_one(2);
+    cluster.append("t", second, &batch_of("b"));
+    assert_eq!(cluster.read_values("t", second), expected(&["a", "b"]));
+    cluster.stop_all();
 }
 
 /// A partition may go on elsewhere while others of the disk still wait, and those find everything.

@@ -270,11 +270,14 @@ async fn the_cluster_and_its_health_are_described() {
 async fn what_a_lost_disk_takes_along_is_told_before_it_is_given_up() {
     let server = start(&MemoryBroker::with_topic("t", 1), quick()).await;
     let mut cluster = server.cluster().await;
-    let request = AcceptLossRequest { topic: "t".to_owned(), partition: Some(0), dry_run: true };
+    let request = AcceptLossRequest { topic: "t".to_owned(), partition: Some(0), losses: Vec::new() };
     let told = cluster.accept_loss(request.clone()).await.unwrap().into_inner().losses;
     let loss = Loss { partition: 0, from_offset: 3, known_end_offset: 7, brokers: vec!["gone".to_owned()] };
-    assert_eq!(told, [loss]);
-    let refused = cluster.accept_loss(AcceptLossRequest { dry_run: false, ..request.clone() }).await.unwrap_err();
+    assert_eq!(told, std::slice::from_ref(&loss));
+    let accept = |loss: Loss| AcceptLossRequest { losses: vec![loss], ..request.clone() };
+    assert_eq!(cluster.accept_loss(accept(loss.clone())).await.unwrap().into_inner().losses, told);
+    let less = Loss { from_offset: 4, ..loss };
+    let refused = cluster.accept_loss(accept(less)).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     let unknown = cluster.accept_loss(AcceptLossRequest { topic: "u".to_owned(), ..request }).await.unwrap_err();
     assert_eq!(unknown.code(), tonic::Code::NotFound);

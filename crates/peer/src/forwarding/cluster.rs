@@ -26,8 +26,12 @@ impl Cluster for Forwarding {
         self.local.drain(broker, drain).await
     }
 
-    async fn accept_disk_loss(&self, topic: &TopicKey, partition: Option<i32>, accept: bool) -> Result<Vec<DiskLoss>> {
-        self.local.accept_disk_loss(topic, partition, accept).await
+    async fn disk_losses(&self, topic: &TopicKey, partition: Option<i32>) -> Result<Vec<DiskLoss>> {
+        self.local.disk_losses(topic, partition).await
+    }
+
+    async fn accept_disk_losses(&self, topic: &TopicKey, told: &[DiskLoss]) -> Result<()> {
+        self.local.accept_disk_losses(topic, told).await
     }
 
     async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)> {

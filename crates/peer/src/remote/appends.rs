@@ -66,9 +66,19 @@ impl Appends {
 
 /// Carries appends until nobody has any more. What is on a stream that breaks fails; what comes then begins another one.
 async fn run(name: String, mut client: PeerServiceClient<Channel>, mut queue: mpsc::Receiver<Append>) {
-    while let Some(first) = queue.recv().await {
+    while let Some(first) = next(&mut queue).await {
         if let Err(status) = carry(&mut client, first, &mut queue).await {
             tracing::debug!(name, %status, "the stream of appends to another broker ended");
+        }
+    }
+}
+
+/// The next append that somebody still waits for: one that was given up is not made late.
+async fn next(queue: &mut mpsc::Receiver<Append>) -> Option<Append> {
+    loop {
+        let append = queue.recv().await?;
+        if !append.answer.is_closed() {
+            return Some(append);
         }
     }
 }
@@ -88,7 +98,7 @@ async fn carry(
     loop {
         let next = async {
             let room = outgoing.reserve().await.ok()?;
-            Some((room, queue.recv().await?))
+            Some((room, next(queue).await?))
         };
         tokio::select! {
             answer = answers.message() => match answer? {

@@ -71,7 +71,7 @@ fn of_stopped_broker(args: &AcceptLossArgs, partition: i32) -> anyhow::Result<()
 }
 
 async fn of_lost_disk(args: &AcceptLossArgs, client: Client) -> anyhow::Result<()> {
-    let request = AcceptLossRequest { topic: args.topic.clone(), partition: args.partition, dry_run: true };
+    let request = AcceptLossRequest { topic: args.topic.clone(), partition: args.partition, losses: Vec::new() };
     let losses = client.accept_loss(request.clone()).await?;
     if args.dry_run {
         return show(args, &losses);
@@ -82,7 +82,8 @@ async fn of_lost_disk(args: &AcceptLossArgs, client: Client) -> anyhow::Result<(
          epoch, by which consumers that have read further find out. This cannot be undone."
     );
     confirm(args.yes)?;
-    let losses = client.accept_loss(AcceptLossRequest { dry_run: false, ..request }).await?;
+    // Exactly these: another broker may have gone since.
+    let losses = client.accept_loss(AcceptLossRequest { losses, ..request }).await?;
     show(args, &losses)
 }
 
