@@ -91,9 +91,10 @@ class Driver:
         settings = {"java_keys": False, "idempotent": False} | asked
         self.ask("produce", bootstrap, topic, records=fields, codec=codec, **settings)
 
-    def consume(self, bootstrap, topic, partitions, count, offset=None, time=None):
-        """Starts reading; yields each `log.Record` as it comes."""
-        answers = self.answers("consume", bootstrap, topic, partitions=partitions, count=count, offset=offset, time=time)
+    def consume(self, bootstrap, topic, partitions, count, offset=None, time=None, rack=None):
+        """Starts reading, in a zone if the driver knows them; yields each `log.Record` as it comes."""
+        answers = self.answers("consume", bootstrap, topic, partitions=partitions, count=count, offset=offset, time=time,
+                               rack=rack)
         return (of_answer(answer) for answer in answers)
 
     def read_in_group(self, bootstrap, topic, group, count, protocol=None):

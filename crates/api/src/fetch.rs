@@ -49,6 +49,8 @@ pub struct FetchPartition {
     pub current_leader_epoch: Option<LeaderEpoch>,
     /// Epoch of the last record that the client has (KIP-595), for divergence detection when given.
     pub last_fetched_epoch: Option<LeaderEpoch>,
+    /// The consumer's zone, if it may be sent to a broker there (KIP-392).
+    pub zone: Option<Arc<str>>,
 }
 
 /// What one partition answered.
@@ -84,6 +86,8 @@ pub struct Fetched {
     pub log_start: Offset,
     /// Set when the client's log diverges.
     pub diverging: Option<DivergingEpoch>,
+    /// The broker in the consumer's zone that it should ask instead. Then nothing was read.
+    pub reader: Option<i32>,
     /// Memory that the batches take up. A front door drops it once it counts them as its own.
     pub room: Room,
 }

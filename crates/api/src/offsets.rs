@@ -1,11 +1,13 @@
 //! Finding offsets.
 
+use std::cmp::Ordering;
+
 use async_trait::async_trait;
 use runnel_record::{LeaderEpoch, Offset, TimestampMs};
 
 use crate::TopicKey;
-use crate::error::Result;
-use crate::fetch::Isolation;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::{DivergingEpoch, Isolation};
 
 /// Which offset is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,37 @@ pub struct EpochEnd {
     pub end_offset: Offset,
 }
 
+/// Where a partition stands, as its leader sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// First offset that the partition still has.
+    pub log_start: Offset,
+    /// End of what any broker can read without the leader.
+    pub shipped: Offset,
+    /// End of what is committed.
+    pub high_watermark: Offset,
+}
+
+/// Whether a client that names a leader epoch names the current one (KIP-320).
+///
+/// # Errors
+/// It names an older one, or a newer one.
+pub fn check_epoch(current: LeaderEpoch, client: Option<LeaderEpoch>) -> Result<()> {
+    let Some(client) = client.filter(|epoch| epoch.0 >= 0) else { return Ok(()) };
+    let (kind, what) = match client.cmp(&current) {
+        Ordering::Equal => return Ok(()),
+        Ordering::Less => (ErrorKind::FencedLeaderEpoch, "older"),
+        Ordering::Greater => (ErrorKind::UnknownLeaderEpoch, "newer"),
+    };
+    Err(Error::new(kind, format!("leader epoch {client} is {what} than the current one, {current}")))
+}
+
+/// Where the epoch of a client's last record ends, if that is before the client's position: its log diverges from this one.
+pub fn diverging(last: LeaderEpoch, end: EpochEnd, position: Offset) -> Option<DivergingEpoch> {
+    let diverges = end.epoch < last || end.end_offset < position;
+    diverges.then_some(DivergingEpoch { epoch: end.epoch, end_offset: end.end_offset })
+}
+
 /// Answers questions about offsets.
 #[async_trait]
 pub trait Offsets: Send + Sync + 'static {
@@ -63,4 +96,8 @@ pub trait Offsets: Send + Sync + 'static {
         epoch: LeaderEpoch,
         current_leader_epoch: Option<LeaderEpoch>,
     ) -> Result<Option<EpochEnd>>;
+
+    /// Where a partition stands that this broker leads in `epoch`; in another it says nothing. Another broker asks, for the
+    /// consumers of its zone.
+    async fn standing(&self, topic: &TopicKey, partition: i32, epoch: LeaderEpoch) -> Result<Standing>;
 }

@@ -15,6 +15,7 @@ mod join;
 mod lead;
 mod lease;
 mod leave;
+mod nearest;
 mod open;
 mod suspect;
 mod view;

@@ -18,6 +18,7 @@ use crate::lanes::Lanes;
 use crate::partition::Partition;
 use crate::readahead::Readahead;
 use crate::room::{self, Rooms};
+use crate::shipped::Shipped;
 
 /// Open segments (parsed footers) that are kept.
 const MAX_HANDLES: usize = 1_024;
@@ -108,11 +109,24 @@ impl ColdReader {
                 Err(error) => return Err(lane_error(&error)),
             }
         }
+        self.read_shipped(&partition.archive, from, upto, max_bytes, wait).await
+    }
+
+    /// The same, of what is shipped; `from` must be.
+    pub(crate) async fn read_shipped(
+        self: &Arc<Self>,
+        archive: &Arc<Shipped>,
+        from: Offset,
+        upto: Offset,
+        max_bytes: usize,
+        wait: bool,
+    ) -> Result<(Vec<Batch>, Room), Error> {
+        let max_bytes = max_bytes.min(room::MOST);
         let Some(room) = self.bucket_room.take(max_bytes, wait).await else { return Ok(Default::default()) };
-        let (cold, partition) = (Arc::clone(self), Arc::clone(partition));
+        let (cold, archive) = (Arc::clone(self), Arc::clone(archive));
         // Goes on when its reader has lost patience: the next attempt finds what it brought in the cache.
         let read = tokio::spawn(async move {
-            let batches = cold.read_segments(&partition, from, upto, max_bytes).await?;
+            let batches = cold.read_segments(&archive, from, upto, max_bytes).await?;
             count_bytes("segment", &batches);
             Ok((batches, room))
         });
@@ -121,20 +135,20 @@ impl ColdReader {
 
     async fn read_segments(
         self: &Arc<Self>,
-        partition: &Arc<Partition>,
+        archive: &Arc<Shipped>,
         from: Offset,
         upto: Offset,
         max_bytes: usize,
     ) -> Result<Vec<Batch>, Error> {
         let (mut at, mut bytes, mut found) = (from, 0, Vec::new());
-        let end = upto.min(partition.shipped());
+        let end = upto.min(archive.end());
         while at < end {
-            let (reference, segment, run, run_batches) = match self.read_run_at(partition, at).await {
+            let (reference, segment, run, run_batches) = match self.read_run_at(archive, at).await {
                 // The reader hears of it when it gets there; what lies in front is good.
                 Err(_) if !found.is_empty() => return Ok(found),
                 read => read?,
             };
-            self.read_ahead(partition, reference, segment, &run);
+            self.read_ahead(archive, reference, segment, &run);
             // Up to `upto` only: more may have been committed and shipped since the reader looked.
             for batch in run_batches.into_iter().filter(|b| b.next_offset() > at && b.next_offset() <= upto) {
                 if !found.is_empty() && bytes + batch.len() > max_bytes {
@@ -151,20 +165,20 @@ impl ColdReader {
     /// The batches of the run that holds `offset`.
     pub(crate) async fn read_run_at(
         &self,
-        partition: &Partition,
+        archive: &Shipped,
         offset: Offset,
     ) -> Result<(SegmentRef, Segment, Run, Vec<Batch>), Error> {
-        let mut reference = self.find(partition, offset).await?;
+        let mut reference = self.find(archive, offset).await?;
         loop {
-            let error = match self.read_run_of(partition, &reference, offset).await {
+            let error = match self.read_run_of(archive, &reference, offset).await {
                 Ok((segment, run, batches)) => return Ok((reference, segment, run, batches)),
                 Err(error) => error,
             };
             // A merge may have replaced the segment while it was read.
-            let now = self.find(partition, offset).await?;
+            let now = self.find(archive, offset).await?;
             if now.id == reference.id {
                 if error.kind == ErrorKind::Corrupt {
-                    self.segments.report(reference.id, &partition.segment_key(&reference), &error);
+                    self.segments.report(reference.id, &archive.key(&reference), &error);
                 }
                 return Err(error);
             }
@@ -173,33 +187,33 @@ impl ColdReader {
     }
 
     /// The segment that holds `offset` now.
-    async fn find(&self, partition: &Partition, offset: Offset) -> Result<SegmentRef, Error> {
-        partition.snapshot().find(offset).await.map_err(|e| segment_error(&e))?.ok_or_else(|| {
-            let what = format!("no segment of {} holds offset {offset}", partition.label());
+    async fn find(&self, archive: &Shipped, offset: Offset) -> Result<SegmentRef, Error> {
+        archive.snapshot().find(offset).await.map_err(|e| segment_error(&e))?.ok_or_else(|| {
+            let what = format!("no segment of {} holds offset {offset}", archive.label());
             Error::new(ErrorKind::Corrupt, what)
         })
     }
 
     async fn read_run_of(
         &self,
-        partition: &Partition,
+        archive: &Shipped,
         reference: &SegmentRef,
         offset: Offset,
     ) -> Result<(Segment, Run, Vec<Batch>), Error> {
-        let segment = self.segment(partition, reference).await?;
+        let segment = self.segment(archive, reference).await?;
         let run = segment.run_for(offset).cloned().ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("segment {} does not hold offset {offset}", reference.id))
         })?;
-        let bytes = self.run_bytes(partition, reference, &segment, run.index).await?;
+        let bytes = self.run_bytes(archive, reference, &segment, run.index).await?;
         let batches = decode_run(&bytes).map_err(|e| segment_error(&e))?.into_iter().map(|s| s.batch).collect();
         Ok((segment, run, batches))
     }
 
-    async fn segment(&self, partition: &Partition, reference: &SegmentRef) -> Result<Segment, Error> {
+    async fn segment(&self, archive: &Shipped, reference: &SegmentRef) -> Result<Segment, Error> {
         if let Some(segment) = self.segments.get(reference.id) {
             return Ok(segment);
         }
-        let key = partition.segment_key(reference);
+        let key = archive.key(reference);
         let segment = Segment::open(&self.bucket, &key, reference.bytes).await.map_err(|e| segment_error(&e))?;
         self.segments.put(reference.id, &segment);
         Ok(segment)
@@ -207,14 +221,14 @@ impl ColdReader {
 
     async fn run_bytes(
         &self,
-        partition: &Partition,
+        archive: &Shipped,
         reference: &SegmentRef,
         segment: &Segment,
         run: u32,
     ) -> Result<Bytes, Error> {
         // The newest segment is what a reader that just fell behind the tail wants; everything older is replay, and
         // must not push that out.
-        let class = if reference.next == partition.shipped() { Class::Hot } else { Class::Backfill };
+        let class = if reference.next == archive.end() { Class::Hot } else { Class::Backfill };
         let key = BlockKey { segment: reference.id, run };
         let segment = segment.clone();
         let load = move || async move {
@@ -225,19 +239,19 @@ impl ColdReader {
     }
 
     /// Loads the runs that a sequential reader will want next, in the background.
-    fn read_ahead(self: &Arc<Self>, partition: &Arc<Partition>, reference: SegmentRef, segment: Segment, run: &Run) {
+    fn read_ahead(self: &Arc<Self>, archive: &Arc<Shipped>, reference: SegmentRef, segment: Segment, run: &Run) {
         let next = {
             let mut readahead = self.readahead.lock().unwrap_or_else(PoisonError::into_inner);
-            readahead.read(partition.tp, segment.runs(), run.index as usize)
+            readahead.read(archive.tp, segment.runs(), run.index as usize)
         };
         if next.is_empty() {
             return;
         }
-        let (reader, partition) = (Arc::clone(self), Arc::clone(partition));
+        let (reader, archive) = (Arc::clone(self), Arc::clone(archive));
         tokio::spawn(async move {
             for index in segment.runs()[next].iter().map(|run| run.index) {
                 // A failure shows when the reader gets there; reading ahead only warms the cache.
-                if reader.run_bytes(&partition, &reference, &segment, index).await.is_err() {
+                if reader.run_bytes(&archive, &reference, &segment, index).await.is_err() {
                     return;
                 }
             }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use runnel_api::{
     DivergingEpoch, Error, ErrorKind, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, Room, TopicKey,
+    check_epoch, diverging,
 };
-use runnel_record::{Batch, LeaderEpoch, Offset};
+use runnel_record::{Batch, Offset};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -26,7 +27,7 @@ const LEAST: Duration = Duration::from_millis(100);
 struct Pass {
     results: Vec<FetchedPartition>,
     bytes: usize,
-    /// An error or a diverging epoch: the client should hear of it at once.
+    /// An error, a diverging epoch or somebody else to ask: the client should hear of it at once.
     urgent: bool,
 }
 
@@ -81,7 +82,7 @@ impl Broker {
             match &outcome {
                 Ok(fetched) => {
                     pass.bytes += fetched.batches.iter().map(Batch::len).sum::<usize>();
-                    pass.urgent |= fetched.diverging.is_some();
+                    pass.urgent |= fetched.diverging.is_some() || fetched.reader.is_some();
                 }
                 Err(_) => pass.urgent = true,
             }
@@ -98,17 +99,21 @@ impl Broker {
         patience: Instant,
     ) -> Result<Fetched, Error> {
         let partition = self.open_partition(&wanted.topic, wanted.partition).await?;
-        partition.check_epoch(wanted.current_leader_epoch)?;
-        let fetched = |batches, room, diverging| {
+        check_epoch(partition.epoch, wanted.current_leader_epoch)?;
+        let fetched = |batches, room| {
             let high_watermark = partition.watermark.get();
-            let log_start = partition.log_start();
-            Fetched { batches, high_watermark, last_stable_offset: high_watermark, log_start, diverging, room }
+            let (last_stable_offset, log_start) = (high_watermark, partition.log_start());
+            let (diverging, reader) = (None, None);
+            Fetched { batches, high_watermark, last_stable_offset, log_start, diverging, reader, room }
         };
         if let Some(diverging) = self.diverging(&partition, wanted).await? {
-            return Ok(fetched(Vec::new(), Room::default(), Some(diverging)));
+            return Ok(Fetched { diverging: Some(diverging), ..fetched(Vec::new(), Room::default()) });
         }
         let high_watermark = partition.watermark.get();
         check_range(&wanted.topic, wanted.offset, partition.log_start(), high_watermark)?;
+        if let Some(reader) = self.reader_in(wanted.zone.as_deref(), partition.tp) {
+            return Ok(Fetched { reader: Some(reader), ..fetched(Vec::new(), Room::default()) });
+        }
         let (batches, room) = match limit {
             Some(max_bytes) if wanted.offset < high_watermark => {
                 // Only with empty hands is room waited for.
@@ -132,7 +137,7 @@ impl Broker {
         };
         // After the watermark was taken (protocol §10, L1).
         self.check_lease()?;
-        Ok(fetched(batches, room, None))
+        Ok(fetched(batches, room))
     }
 
     /// Reads whole batches from `from`; the first one is returned whatever its size. Without `wait` there may be none,
@@ -162,8 +167,7 @@ impl Broker {
     async fn diverging(&self, partition: &Partition, wanted: &FetchPartition) -> Result<Option<DivergingEpoch>, Error> {
         let Some(last) = wanted.last_fetched_epoch.filter(|e| e.0 >= 0) else { return Ok(None) };
         let Some(end) = partition.epoch_end(last).await? else { return Ok(None) };
-        let diverges = end.epoch < last || end.end_offset < wanted.offset;
-        Ok(diverges.then_some(DivergingEpoch { epoch: end.epoch, end_offset: end.end_offset }))
+        Ok(diverging(last, end, wanted.offset))
     }
 }
 
@@ -194,17 +198,4 @@ fn truncate_to(batches: &mut Vec<Batch>, max_bytes: usize) {
         bytes += batch.len();
         bytes <= max_bytes
     });
-}
-
-impl Partition {
-    /// KIP-320: a client that names an epoch must name the current one.
-    pub(crate) fn check_epoch(&self, client: Option<LeaderEpoch>) -> Result<(), Error> {
-        let Some(client) = client.filter(|e| e.0 >= 0) else { return Ok(()) };
-        let (kind, what) = match client.cmp(&self.epoch) {
-            std::cmp::Ordering::Equal => return Ok(()),
-            std::cmp::Ordering::Less => (ErrorKind::FencedLeaderEpoch, "older"),
-            std::cmp::Ordering::Greater => (ErrorKind::UnknownLeaderEpoch, "newer"),
-        };
-        Err(Error::new(kind, format!("leader epoch {client} is {what} than the current one, {}", self.epoch)))
-    }
 }

@@ -23,6 +23,7 @@ mod home;
 mod lanes;
 mod log_dirs;
 mod merge;
+mod nearby;
 mod offsets;
 mod open;
 mod options;
@@ -38,6 +39,7 @@ mod seal;
 mod sessions;
 mod settings;
 mod ship;
+mod shipped;
 mod snapshots;
 mod start;
 mod stop;
@@ -94,6 +96,8 @@ pub struct Broker {
     log: lanes::Lanes,
     cold: Arc<cold::ColdReader>,
     tails: Arc<tail::TailBudget>,
+    /// For the tails of partitions that other brokers lead.
+    zone_memory: u64,
     topics: topics::Topics,
     settings: settings::Settings,
     producer_ids: producer_ids::ProducerIds,

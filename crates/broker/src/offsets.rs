@@ -1,7 +1,9 @@
 //! Finding offsets: by name, by timestamp, by epoch.
 
 use async_trait::async_trait;
-use runnel_api::{EpochEnd, Error, ErrorKind, Isolation, ListedOffset, OffsetSpec, Offsets, TopicKey};
+use runnel_api::{
+    EpochEnd, Error, ErrorKind, Isolation, ListedOffset, OffsetSpec, Offsets, Standing, TopicKey, check_epoch,
+};
 use runnel_record::{Batch, LeaderEpoch, Offset, TimestampMs};
 
 use std::sync::Arc;
@@ -22,7 +24,7 @@ impl Offsets for Broker {
         current_leader_epoch: Option<LeaderEpoch>,
     ) -> Result<Option<ListedOffset>, Error> {
         let partition = self.open_partition(topic, partition).await?;
-        partition.check_epoch(current_leader_epoch)?;
+        check_epoch(partition.epoch, current_leader_epoch)?;
         let named =
             |offset| Some(ListedOffset { offset, timestamp: TimestampMs::NONE, leader_epoch: Some(partition.epoch) });
         match spec {
@@ -51,8 +53,17 @@ impl Offsets for Broker {
         current_leader_epoch: Option<LeaderEpoch>,
     ) -> Result<Option<EpochEnd>, Error> {
         let partition = self.open_partition(topic, partition).await?;
-        partition.check_epoch(current_leader_epoch)?;
+        check_epoch(partition.epoch, current_leader_epoch)?;
         partition.epoch_end(epoch).await
+    }
+
+    async fn standing(&self, topic: &TopicKey, partition: i32, epoch: LeaderEpoch) -> Result<Standing, Error> {
+        let partition = self.open_partition(topic, partition).await?;
+        check_epoch(partition.epoch, Some(epoch))?;
+        let (log_start, shipped) = (partition.log_start(), partition.shipped());
+        let high_watermark = partition.watermark.get();
+        self.check_lease()?;
+        Ok(Standing { log_start, shipped, high_watermark })
     }
 }
 
@@ -69,7 +80,7 @@ impl Broker {
         if let Some(reference) = shipped {
             let mut at = reference.base.max(partition.log_start());
             while at < reference.next {
-                let (_, _, run, batches) = self.cold.read_run_at(partition, at).await?;
+                let (_, _, run, batches) = self.cold.read_run_at(&partition.archive, at).await?;
                 if let Some(found) = first_at_or_after(&batches, wanted, partition.log_start())? {
                     return Ok(Some(found));
                 }

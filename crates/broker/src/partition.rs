@@ -7,7 +7,7 @@ mod driver;
 mod signal;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use runnel_api::{EpochEnd, Error, ErrorKind};
 use runnel_blob::Key;
@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::produce::Outcome;
 use crate::retention::Retired;
+use crate::shipped::Shipped;
 use crate::tail::Tail;
 use crate::watermark::Watermark;
 
@@ -69,15 +70,13 @@ pub(crate) struct ShipPlan {
 /// An open partition.
 pub(crate) struct Partition {
     pub(crate) tp: TopicPartition,
-    pub(crate) topic_name: String,
     pub(crate) epoch: LeaderEpoch,
     pub(crate) tail: Arc<Tail>,
     pub(crate) watermark: Watermark,
     /// The root in the hands of the one ship that may run; an async lock, held from plan to trim.
     pub(crate) manifest: tokio::sync::Mutex<Manifest>,
     /// What readers see of it.
-    snapshot: RwLock<Snapshot>,
-    log_start: AtomicI64,
+    pub(crate) archive: Arc<Shipped>,
     /// What was given up and is not deleted yet.
     pub(crate) retired: Mutex<Retired>,
     /// What lies below was given up by the only one who needs it.
@@ -86,7 +85,6 @@ pub(crate) struct Partition {
     pub(crate) merging: tokio::sync::Mutex<()>,
     /// Segments that begin below are not merged: they turned out not to fit, or to be damaged.
     merge_from: AtomicI64,
-    shipped: AtomicI64,
     /// Somebody asked to ship what is below this offset.
     seal_asked: AtomicI64,
     /// `shipped` moved, or it never will again.
@@ -117,16 +115,16 @@ impl std::fmt::Debug for Partition {
 impl Partition {
     /// `topic-partition`, for people.
     pub(crate) fn label(&self) -> String {
-        format!("{}-{}", self.topic_name, self.tp.partition)
+        self.archive.label()
     }
 
     pub(crate) fn log_start(&self) -> Offset {
-        Offset(self.log_start.load(Ordering::Acquire))
+        self.archive.log_start()
     }
 
     /// End of what is in the bucket.
     pub(crate) fn shipped(&self) -> Offset {
-        Offset(self.shipped.load(Ordering::Acquire))
+        self.archive.end()
     }
 
     /// What lies below `start` is not needed any more: the next pass of retention takes it, as far as it is shipped.
@@ -156,7 +154,7 @@ impl Partition {
 
     /// Whether something that was asked to be shipped is not shipped yet.
     pub(crate) fn is_seal_asked(&self) -> bool {
-        self.seal_asked.load(Ordering::Acquire) > self.shipped.load(Ordering::Acquire)
+        self.seal_asked.load(Ordering::Acquire) > self.shipped().0
     }
 
     /// The next news of shipping.
@@ -180,29 +178,17 @@ impl Partition {
 
     /// The manifest as readers see it.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.archive.snapshot()
     }
 
-    /// Shows readers the manifest after a commit; the shipped end follows it, never the reverse.
+    /// Shows readers the manifest after a commit.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
-        let end = snapshot.root().end;
-        // First: a reader that finds nothing in the new snapshot must learn that the log starts later now.
-        self.log_start.fetch_max(snapshot.root().log_start.0, Ordering::AcqRel);
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
-        self.shipped.fetch_max(end.0, Ordering::AcqRel);
+        self.archive.publish(snapshot);
         self.shipping.notify_waiters();
     }
 
     pub(crate) fn segment_key(&self, reference: &SegmentRef) -> Key {
-        Key::Segment {
-            topic_name: self.topic_name.clone(),
-            tp: self.tp,
-            day: reference.day,
-            base: reference.base,
-            last: Offset(reference.next.0 - 1),
-            epoch: reference.epoch,
-            id: reference.id,
-        }
+        self.archive.key(reference)
     }
 
     /// Puts a validated batch into the mailbox. The order of appends is the order in which this returns.

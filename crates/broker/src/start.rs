@@ -61,6 +61,9 @@ const OPEN_AT_ONCE: usize = 16;
 /// Memory of the tail and of the cache of rebuilt batches: half of `cache.memory` each.
 const TAIL_SHARE: u64 = 2;
 
+/// Of the memory of the tail, what is for partitions that others lead in a broker that is in a zone: a quarter.
+const ZONE_SHARE: u64 = 4;
+
 impl Broker {
     /// Starts a broker on its data directory and bucket. Returns once it can serve; partitions open on first use and
     /// in the background.
@@ -178,6 +181,7 @@ impl Broker {
     ) -> Result<Arc<Self>, StartError> {
         let log = Lanes::new(log);
         let tail_memory = options.cache.memory / TAIL_SHARE;
+        let zone_memory = if member.is_some() && options.zone.is_some() { tail_memory / ZONE_SHARE } else { 0 };
         let cache = BlockCache::open(&runnel_cache::Options {
             memory: options.cache.memory - tail_memory,
             disk: options.cache.disk,
@@ -206,7 +210,8 @@ impl Broker {
             meta,
             log,
             cold: Arc::new(cold),
-            tails: TailBudget::new(tail_memory),
+            tails: TailBudget::new(tail_memory - zone_memory),
+            zone_memory,
             settings: Settings::default(),
             producer_ids: ProducerIds::default(),
             inherited: Inherited::new(recovered),

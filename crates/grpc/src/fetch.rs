@@ -58,6 +58,7 @@ async fn fetch_one(
         max_bytes,
         current_leader_epoch: None,
         last_fetched_epoch: None,
+        zone: None,
     };
     let request =
         ApiRequest { max_wait, min_bytes: 1, max_bytes, isolation: Isolation::ReadCommitted, partitions: vec![wanted] };

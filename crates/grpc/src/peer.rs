@@ -12,7 +12,8 @@ use runnel_proto::peer::v1::peer_service_server::{PeerService, PeerServiceServer
 use runnel_proto::peer::v1::{
     ActiveProducersRequest, ActiveProducersResponse, DeleteRecordsRequest, DeleteRecordsResponse, EpochEndRequest,
     EpochEndResponse, FetchRequest, FetchResponse, GroupRequest, GroupResponse, ListOffsetRequest, ListOffsetResponse,
-    LogDirsRequest, LogDirsResponse, ProduceRequest, ProduceResponse, SealRequest, SealResponse,
+    LogDirsRequest, LogDirsResponse, ProduceRequest, ProduceResponse, SealRequest, SealResponse, StandingRequest,
+    StandingResponse,
 };
 use runnel_record::{Batch, LeaderEpoch, Offset};
 use tonic::{Request, Response, Status, Streaming};
@@ -73,6 +74,13 @@ impl PeerService for Served {
         let (epoch, now) = (LeaderEpoch(request.epoch), request.current_leader_epoch.map(LeaderEpoch));
         let (topic, partition) = named(request.partition).map_err(refused)?;
         Ok(Response::new(wire::offsets::ended(self.own.epoch_end(&topic, partition, epoch, now).await)))
+    }
+
+    async fn standing(&self, request: Request<StandingRequest>) -> Answer<StandingResponse> {
+        let request = request.into_inner();
+        let (topic, partition) = named(request.partition).map_err(refused)?;
+        let found = self.own.standing(&topic, partition, LeaderEpoch(request.epoch)).await;
+        Ok(Response::new(wire::offsets::stands(found)))
     }
 
     async fn active_producers(&self, request: Request<ActiveProducersRequest>) -> Answer<ActiveProducersResponse> {

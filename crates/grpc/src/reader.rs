@@ -165,6 +165,7 @@ impl Reader {
             max_bytes: share,
             current_leader_epoch: None,
             last_fetched_epoch: None,
+            zone: None,
         };
         let partitions = wanted.iter().map(partition).collect();
         let (max_wait, isolation) = (self.manner.heartbeat, Isolation::ReadCommitted);

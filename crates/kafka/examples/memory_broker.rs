@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:19092".to_owned());
     let listener = TcpListener::bind(address).await?;
     let shutdown = Shutdown::new();
-    let serving = runnel_kafka::serve(listener, MemoryBroker::new(), Options::default(), shutdown.clone());
+    let serving = runnel_kafka::serve(listener, MemoryBroker::new(), None, Options::default(), shutdown.clone());
     let interrupted = async {
         let signal = tokio::signal::ctrl_c().await;
         shutdown.trigger();

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use runnel_api::{Broker, Node};
+use runnel_api::{Broker, Fetch, Node};
 
 use crate::address::HostPort;
 use crate::budget::Budget;
+use crate::fetch::redirects::Redirects;
 use crate::fetch::session::Sessions;
 use crate::options::Options;
 
@@ -13,6 +14,10 @@ use crate::options::Options;
 pub(crate) struct Context {
     /// Who does the work.
     pub(crate) broker: Arc<dyn Broker>,
+    /// Who reads for consumers that name their zone; nobody where zones do not count.
+    pub(crate) reading: Option<Arc<dyn Fetch>>,
+    /// Consumers of this connection that were sent to their zone.
+    pub(crate) redirects: Redirects,
     /// The settings.
     pub(crate) options: Arc<Options>,
     /// Fetch sessions, shared by all connections.

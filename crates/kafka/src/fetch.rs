@@ -1,5 +1,6 @@
 //! Fetch: record batches out, as shared bytes.
 
+pub(crate) mod redirects;
 pub(crate) mod response;
 pub(crate) mod session;
 
@@ -48,6 +49,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, prefix: Prefix, request: FetchRequ
         isolation: isolation(request.isolation_level),
         partitions: Vec::new(),
     };
+    let zone = zone_of(&ctx, &request);
     let mut session = match ctx.sessions.begin(read(version, request)) {
         Ok(session) => session,
         Err(refused) => {
@@ -62,7 +64,14 @@ pub(crate) async fn handle(ctx: Arc<Context>, prefix: Prefix, request: FetchRequ
         }
     };
     ask.partitions = session.wanted();
-    let mut fetched = if ask.partitions.is_empty() { Vec::new() } else { ctx.broker.fetch(ask).await };
+    for wanted in &mut ask.partitions {
+        wanted.zone = zone.clone().filter(|_| ctx.redirects.allow(&wanted.topic, wanted.partition));
+    }
+    let mut fetched = match (&ctx.reading, zone) {
+        _ if ask.partitions.is_empty() => Vec::new(),
+        (Some(reading), Some(_)) => reading.fetch(ask).await,
+        _ => ctx.broker.fetch(ask).await,
+    };
     fit(&ctx.budget, &mut lease, &mut fetched);
     let (mut partitions, mut leaders) = (Vec::with_capacity(fetched.len()), Leaders::default());
     for answer in fetched {
@@ -70,7 +79,12 @@ pub(crate) async fn handle(ctx: Arc<Context>, prefix: Prefix, request: FetchRequ
             Ok(fetched) if version < WITH_ZSTD && fetched.batches.iter().any(is_zstd) => {
                 PartitionAnswer::failed(ResponseError::UnsupportedCompressionType.code())
             }
-            Ok(fetched) => PartitionAnswer::Data(fetched),
+            Ok(fetched) => {
+                if fetched.reader.is_some() {
+                    ctx.redirects.note(&answer.topic, answer.partition);
+                }
+                PartitionAnswer::Data(fetched)
+            }
             Err(error) => {
                 let code = read_code(error.kind).code();
                 let leader =
@@ -84,6 +98,13 @@ pub(crate) async fn handle(ctx: Arc<Context>, prefix: Prefix, request: FetchRequ
     let endpoints = leaders.endpoints(&ctx);
     let answer = Answer { error: 0, session_id: session.id(), partitions, endpoints };
     Reply::Send(response::encode(prefix, answer, lease))
+}
+
+/// The zone of a consumer that may be served in it, or sent there.
+fn zone_of(ctx: &Context, request: &FetchRequest) -> Option<Arc<str>> {
+    // Other requests have none.
+    let is_told = ctx.reading.is_some() && !request.rack_id.is_empty();
+    is_told.then(|| request.rack_id.as_str().into())
 }
 
 /// Drops what there is no room for. Others may have read at the same time, each within what was free before.

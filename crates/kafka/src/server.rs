@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runnel_api::Broker;
+use runnel_api::{Broker, Fetch};
 use runnel_runtime::Shutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +15,7 @@ use crate::budget::{Budget, Shared};
 use crate::connection::{self, End};
 use crate::context::Context;
 use crate::error::Error;
+use crate::fetch::redirects::Redirects;
 use crate::fetch::session::Sessions;
 use crate::frame::{Ended, Protocol};
 use crate::metrics;
@@ -24,13 +25,15 @@ use crate::options::{Neighbours, Options};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the Kafka protocol on `listener` until `shutdown`. Then no new request is read, those that were started
-/// are answered within a few seconds, and all connections are closed before this returns.
+/// are answered within a few seconds, and all connections are closed before this returns. `reading` is asked for the records
+/// of consumers that name their zone; without it zones do not count.
 ///
 /// # Errors
 /// Settings that cannot work, or a listener that is of no use.
 pub async fn serve(
     listener: TcpListener,
     broker: Arc<dyn Broker>,
+    reading: Option<Arc<dyn Fetch>>,
     options: Options,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
@@ -42,6 +45,7 @@ pub async fn serve(
         shared: Shared::new(options.max_inflight_bytes),
         options: Arc::new(options),
         broker,
+        reading,
         shutdown,
     };
     let mut connections = JoinSet::new();
@@ -94,6 +98,8 @@ pub async fn serve_stream(
 ) {
     let ctx = Context {
         broker,
+        reading: None,
+        redirects: Redirects::default(),
         sessions: Arc::new(Sessions::new(options.fetch_sessions)),
         advertised: HostPort { host: "localhost".to_owned(), port: 9092 },
         peer: "/127.0.0.1".to_owned(),
@@ -113,6 +119,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 struct Server {
     options: Arc<Options>,
     broker: Arc<dyn Broker>,
+    reading: Option<Arc<dyn Fetch>>,
     sessions: Arc<Sessions>,
     shared: Shared,
     shutdown: Shutdown,
@@ -122,8 +129,8 @@ impl Server {
     fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static {
         let options = Arc::clone(&self.options);
         let budget = Budget::new(options.max_inflight_bytes_per_connection, self.shared.clone());
-        let (broker, sessions, shutdown) =
-            (Arc::clone(&self.broker), Arc::clone(&self.sessions), self.shutdown.clone());
+        let (broker, reading) = (Arc::clone(&self.broker), self.reading.clone());
+        let (sessions, shutdown) = (Arc::clone(&self.sessions), self.shutdown.clone());
         async move {
             let dialled = match (&options.advertise, stream.local_addr()) {
                 (Some(address), _) => address.clone(),
@@ -141,6 +148,8 @@ impl Server {
             let neighbours = options.neighbours;
             let ctx = Arc::new(Context {
                 broker,
+                reading,
+                redirects: Redirects::default(),
                 options,
                 sessions,
                 advertised: dialled,

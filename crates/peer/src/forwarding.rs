@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use runnel_api::error::Result;
-use runnel_api::{Broker, Endpoint, ErrorKind, TopicKey};
+use runnel_api::{Broker, Endpoint, ErrorKind, Node, TopicKey};
 use tokio::time::Instant;
 
-use crate::{Peer, Peers};
+use crate::{Peer, Peers, Reading};
 
 pub use cluster::THE_ONE;
 
@@ -32,6 +32,8 @@ pub struct Forwarding {
     /// The same broker, as one of those that lead.
     here: Arc<dyn Peer>,
     peers: Arc<dyn Peers>,
+    /// Reads what is led in other zones, if there are any.
+    reading: Option<Arc<Reading>>,
     /// Clients see a single broker, [`THE_ONE`].
     as_one: bool,
 }
@@ -39,7 +41,7 @@ pub struct Forwarding {
 impl Forwarding {
     /// `broker`, which must answer for itself alone, and behind it all others.
     pub fn new<B: Broker>(broker: Arc<B>, peers: Arc<dyn Peers>) -> Self {
-        Self { local: Arc::clone(&broker) as _, here: broker, peers, as_one: false }
+        Self { local: Arc::clone(&broker) as _, here: broker, peers, reading: None, as_one: false }
     }
 
     /// The same for clients that all go through one address: they see a cluster of one broker, which leads everything and
@@ -48,9 +50,20 @@ impl Forwarding {
         Self { as_one: true, ..Self::new(broker, peers) }
     }
 
+    /// Reads what brokers of other zones lead by way of this one.
+    pub fn reading(self, reading: Arc<Reading>) -> Self {
+        Self { reading: Some(reading), ..self }
+    }
+
     /// Where a partition is led; `None` here, or if nobody leads it: this broker knows best what to say then.
     async fn leader(&self, topic: &TopicKey, partition: i32) -> Option<Endpoint> {
         self.local.leader_of(topic, partition).await?.0.grpc
+    }
+
+    /// This broker's zone, if the leader is in another.
+    fn zone_to_read_in(&self, leader: &Node) -> Option<Arc<str>> {
+        let (own, other) = (self.reading.as_ref()?.zone(), leader.zone.as_deref()?);
+        (other != &**own).then(|| Arc::clone(own))
     }
 
     fn peer(&self, at: Option<&Endpoint>) -> Arc<dyn Peer> {

@@ -1,7 +1,7 @@
 //! Requests between brokers: any broker answers every request, by asking whoever leads (design §10, "Forwarding").
 //!
-//! Owns: which broker is asked ([`Forwarding`]), how an answer is put together from those of several, what is said on the
-//! wire ([`wire`]) and over which connections ([`Connections`]). Deliberately not here: who leads what (the broker knows),
+//! Owns: which broker is asked ([`Forwarding`]), how an answer is put together from those of several, what is read for the
+//! consumers of a zone instead ([`Reading`]), what is said on the wire ([`wire`]) and over which connections ([`Connections`]). Deliberately not here: who leads what (the broker knows),
 //! and the service that answers (the gRPC front door, which has the listener).
 //!
 //! Invariants:
@@ -12,8 +12,10 @@
 
 pub mod wire;
 
+mod answers;
 mod forwarding;
 mod metrics;
+mod reading;
 mod remote;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use runnel_api::{Endpoint, Fetch, Groups, Offsets, Produce, Segments};
 
 pub use forwarding::{Forwarding, THE_ONE};
+pub use reading::Reading;
 pub use remote::Connections;
 
 /// What only the leader of a partition or the coordinator of a group can do. Another broker is asked for nothing else; it

@@ -16,7 +16,7 @@ use runnel_api::groups::{
 use runnel_api::{
     ActiveProducer, Endpoint, EpochEnd, Error, ErrorKind, Fetch, FetchRequest, FetchedPartition, Groups, Isolation,
     ListedOffset, LogDir, OffsetSpec, Offsets, Produce, ProduceRequest, ProducedPartition, ProducerIdentity, Sealed,
-    Segments, TopicKey,
+    Segments, Standing, TopicKey,
 };
 use runnel_proto::peer::v1 as pb;
 use runnel_proto::peer::v1::peer_service_client::PeerServiceClient;
@@ -177,6 +177,12 @@ impl Offsets for Remote {
         let request = wire::offsets::epoch_end(topic, partition, epoch, current_leader_epoch);
         let call = |mut to: PeerServiceClient<_>| async move { to.epoch_end(request).await };
         wire::offsets::found_end(self.call("epoch_end", Some(SLACK), call).await?)
+    }
+
+    async fn standing(&self, topic: &TopicKey, partition: i32, epoch: LeaderEpoch) -> Result<Standing> {
+        let request = wire::offsets::standing(topic, partition, epoch);
+        let call = |mut to: PeerServiceClient<_>| async move { to.standing(request).await };
+        wire::offsets::found_standing(self.call("standing", Some(SLACK), call).await?)
     }
 }
 

@@ -373,6 +373,25 @@ impl Manifest {
     }
 }
 
+impl Snapshot {
+    /// Reads the root from the bucket, to read from it only; it must be there.
+    pub async fn load(bucket: &Bucket, tp: TopicPartition, topic_name: &str) -> Result<Self, Error> {
+        Ok(Self::new(bucket, topic_name, read_root(bucket, tp).await?))
+    }
+
+    /// The root that is in the bucket now, which follows this one.
+    pub async fn newest(&self) -> Result<Self, Error> {
+        let root = read_root(self.bucket(), self.root().tp).await?;
+        next::check_successor(self.root(), &root)?;
+        Ok(self.with_root(root))
+    }
+}
+
+async fn read_root(bucket: &Bucket, tp: TopicPartition) -> Result<Root, Error> {
+    let found = bucket.read_register(&Key::Root(tp)).await.map_err(|e| Error::bucket(tp, e))?;
+    decode(tp, &found.ok_or(Error::RootMissing { tp })?)
+}
+
 fn decode(tp: TopicPartition, register: &Register) -> Result<Root, Error> {
     let root = Root::decode(&register.payload).map_err(|e| Error::manifest(tp, e.to_string()))?;
     if root.tp != tp {

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use runnel_api::{
     ActiveProducer, Admin, AlterConfigOp, ClientQuota, Cluster, ClusterDescription, ClusterStatus, ConfigChange,
     ConfigEntry, ConfigResource, CreateTopic, Created, CreatedTopic, DiskLoss, EpochEnd, Error, ErrorKind, Fetch,
-    FetchPartition, FetchRequest, FetchedPartition, Health, Isolation, ListedOffset, LogDir, NewPartitions, Node,
-    OffsetSpec, Offsets, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition, ProducerIdentity,
-    QuotaChange, QuotaEntity, Sealed, Segments, TopicDescription, TopicKey,
+    FetchPartition, FetchRequest, Fetched, FetchedPartition, Health, Isolation, ListedOffset, LogDir, NewPartitions,
+    Node, OffsetSpec, Offsets, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition,
+    ProducerIdentity, QuotaChange, QuotaEntity, Sealed, Segments, Standing, TopicDescription, TopicKey, check_epoch,
 };
 use runnel_record::{LeaderEpoch, Offset, ProducerId, TopicId};
 use tokio::sync::{Notify, watch};
@@ -25,6 +25,8 @@ struct State {
     failing: BTreeMap<String, ErrorKind>,
     failing_appends: BTreeMap<String, ErrorKind>,
     last_producer: i64,
+    /// The broker that consumers of a zone are sent to.
+    readers: BTreeMap<String, i32>,
     quotas: BTreeMap<QuotaEntity, BTreeMap<String, f64>>,
     /// Partitions produced to, in the order that the appends began.
     appends: Vec<i32>,
@@ -103,6 +105,12 @@ impl State {
                 Some(epoch) if epoch > EPOCH => Err(Error::new(ErrorKind::UnknownLeaderEpoch, "a newer epoch")),
                 _ => self.log(&part.topic, part.partition).and_then(|log| log.read(part.offset, room, bytes == 0)),
             };
+            let reader = part.zone.as_deref().and_then(|zone| self.readers.get(zone).copied());
+            let outcome = outcome.map(|found| match reader {
+                Some(_) => Fetched { batches: Vec::new(), reader, ..found },
+                None => found,
+            });
+            failed |= reader.is_some();
             match &outcome {
                 Ok(fetched) => bytes += fetched.batches.iter().map(runnel_record::Batch::len).sum::<usize>(),
                 Err(_) => failed = true,
@@ -156,6 +164,11 @@ impl MemoryBroker {
         let mut state = self.state();
         state.failing.remove(topic);
         state.failing_appends.insert(topic.to_owned(), kind);
+    }
+
+    /// From now on consumers of a zone are sent to a broker.
+    pub fn send_away(&self, zone: &str, broker: i32) {
+        self.state().readers.insert(zone.to_owned(), broker);
     }
 
     /// Holds back acknowledgements until the gate is dropped.
@@ -277,6 +290,12 @@ impl Offsets for MemoryBroker {
     ) -> Result<Option<EpochEnd>, Error> {
         let end_offset = self.state().log(topic, partition)?.end();
         Ok((epoch == EPOCH).then_some(EpochEnd { epoch, end_offset }))
+    }
+
+    async fn standing(&self, topic: &TopicKey, partition: i32, epoch: LeaderEpoch) -> Result<Standing, Error> {
+        check_epoch(EPOCH, Some(epoch))?;
+        let high_watermark = self.state().log(topic, partition)?.end();
+        Ok(Standing { log_start: Offset::ZERO, shipped: Offset::ZERO, high_watermark })
     }
 }
 

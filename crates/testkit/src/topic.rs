@@ -148,7 +148,15 @@ impl Log {
         }
         let end = self.end();
         let (log_start, room) = (Offset::ZERO, Room::default());
-        Ok(Fetched { batches, high_watermark: end, last_stable_offset: end, log_start, diverging: None, room })
+        Ok(Fetched {
+            batches,
+            high_watermark: end,
+            last_stable_offset: end,
+            log_start,
+            diverging: None,
+            reader: None,
+            room,
+        })
     }
 
     /// Offsets as exact as batches are: enough for a fake.

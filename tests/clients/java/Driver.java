@@ -67,6 +67,9 @@ public final class Driver {
     private static Map<String, Object> settings(JsonNode request) {
         Map<String, Object> settings = new HashMap<>();
         settings.put("bootstrap.servers", request.get("bootstrap").asText());
+        if (request.hasNonNull("rack")) {
+            settings.put("client.rack", request.get("rack").asText());
+        }
         return settings;
     }
 

@@ -13,8 +13,8 @@ use runnel_api::{
 use runnel_metastore::Op;
 use runnel_record::{LeaderEpoch, TopicPartition};
 
-use super::Member;
 use super::view::{drain_key, is_reached, node};
+use super::{Member, nearest};
 use crate::Broker;
 use crate::error::metadata_error;
 use crate::topics::{OFFSETS_TOPIC, Topic, is_internal};
@@ -71,14 +71,7 @@ impl Cluster for Broker {
     }
 
     async fn leader_of(&self, topic: &TopicKey, partition: i32) -> Option<(Node, LeaderEpoch)> {
-        let tp = self.topics.find(topic)?.tp(partition);
-        let (leader, epoch) = self.leader(tp)?;
-        if leader == self.home.node_id {
-            return Some((self.own_node(), epoch));
-        }
-        let view = self.member.as_ref()?.view();
-        let at = view.brokers.get(&leader)?;
-        Some((node(leader, &at.record), epoch))
+        self.leader_node(self.topics.find(topic)?.tp(partition))
     }
 
     async fn list_topics(&self) -> Vec<TopicDescription> {
@@ -160,6 +153,25 @@ impl Broker {
         }
     }
 
+    /// The same, and where that broker is; without addresses if it is this one.
+    pub(crate) fn leader_node(&self, tp: TopicPartition) -> Option<(Node, LeaderEpoch)> {
+        let (leader, epoch) = self.leader(tp)?;
+        if leader == self.home.node_id {
+            return Some((self.own_node(), epoch));
+        }
+        let view = self.member.as_ref()?.view();
+        let at = view.brokers.get(&leader)?;
+        Some((node(leader, &at.record), epoch))
+    }
+
+    /// The broker in the zone of a consumer that it should read a partition from, if this one leads that in another zone.
+    pub(crate) fn reader_in(&self, zone: Option<&str>, tp: TopicPartition) -> Option<i32> {
+        let (zone, own) = (zone?, self.options.zone.as_deref()?);
+        let reader = (zone != own).then(|| nearest::reader(&self.member.as_ref()?.view(), zone, tp))??;
+        metrics::counter!("runnel_reader_redirects_total").increment(1);
+        Some(reader)
+    }
+
     fn metadata_check(&self) -> (String, bool, String) {
         let (passed, sentence) = match &self.member {
             None => (true, "embedded"),
@@ -195,7 +207,13 @@ impl Broker {
         let (factor, brokers) = (usize::try_from(topic.record().replication_factor).unwrap_or(1), self.brokers());
         let partitions = topic.partition_numbers().map(|partition| {
             let leader = self.leader(topic.tp(partition));
-            let replicas = leader.map_or_else(Vec::new, |(leader, _)| replicas(leader, factor, &brokers));
+            let replicas = leader.map_or_else(Vec::new, |(leader, _)| {
+                let readers = self.member.as_ref().map(|member| {
+                    let view = member.view();
+                    nearest::readers(&view, leader, topic.tp(partition))
+                });
+                replicas(leader, &readers.unwrap_or_default(), factor, &brokers)
+            });
             PartitionDescription {
                 partition,
                 leader: leader.map(|(leader, _)| leader),
@@ -209,11 +227,13 @@ impl Broker {
     }
 }
 
-/// What is reported as the replicas of a partition: its leader, and as many of the brokers after it as were asked for. The
-/// data is in the bucket.
-fn replicas(leader: i32, factor: usize, brokers: &BTreeSet<i32>) -> Vec<i32> {
+/// What is reported as the replicas of a partition: its leader, those that consumers of other zones read it from (some
+/// clients read from nobody else), and as many of the brokers after it as were asked for. The data is in the bucket.
+fn replicas(leader: i32, readers: &[i32], factor: usize, brokers: &BTreeSet<i32>) -> Vec<i32> {
     let after = brokers.range(leader + 1..).chain(brokers.range(..leader)).copied();
-    [leader].into_iter().chain(after).take(factor.max(1)).collect()
+    let after = after.filter(|number| !readers.contains(number));
+    let count = factor.max(1 + readers.len());
+    [leader].into_iter().chain(readers.iter().copied()).chain(after).take(count).collect()
 }
 
 #[cfg(test)]
@@ -223,9 +243,12 @@ mod tests {
     #[test]
     fn replicas_begin_with_the_leader_and_go_round() {
         let brokers = BTreeSet::from([0, 2, 5]);
-        assert_eq!(replicas(2, 1, &brokers), [2]);
-        assert_eq!(replicas(2, 2, &brokers), [2, 5]);
-        assert_eq!(replicas(5, 3, &brokers), [5, 0, 2]);
-        assert_eq!(replicas(5, 9, &brokers), [5, 0, 2], "no more than there are");
+        assert_eq!(replicas(2, &[], 1, &brokers), [2]);
+        assert_eq!(replicas(2, &[], 2, &brokers), [2, 5]);
+        assert_eq!(replicas(5, &[], 3, &brokers), [5, 0, 2]);
+        assert_eq!(replicas(5, &[], 9, &brokers), [5, 0, 2], "no more than there are");
+        assert_eq!(replicas(2, &[0], 1, &brokers), [2, 0], "who is read from is named");
+        assert_eq!(replicas(2, &[0], 2, &brokers), [2, 0]);
+        assert_eq!(replicas(2, &[0], 3, &brokers), [2, 0, 5], "and only once");
     }
 }

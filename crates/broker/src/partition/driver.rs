@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use runnel_api::{EpochEnd, Error, ErrorKind, Produced};
@@ -22,6 +22,7 @@ use crate::error::{machine_error, refused_by_lane};
 use crate::lanes::Lanes;
 use crate::produce::Outcome;
 use crate::retention::Retired;
+use crate::shipped::Shipped;
 use crate::tail::{Tail, TailBudget};
 use crate::watermark::Watermark;
 
@@ -56,20 +57,18 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
     let Driver { machine, manifest, topic_name, tp, log, durability, clock, tails, blocked, failure } = driver;
     let (appends, append_queue) = mpsc::channel(MAILBOX);
     let (control, control_queue) = mpsc::channel(MAILBOX);
+    let archive = Shipped::new(tp, topic_name, manifest.snapshot());
     let handle = Arc::new(Partition {
         tp,
-        topic_name,
         epoch: machine.epoch(),
         tail: Tail::new(tails),
         watermark: Watermark::new(machine.high_watermark()),
-        snapshot: RwLock::new(manifest.snapshot()),
+        archive: Arc::new(archive),
         manifest: tokio::sync::Mutex::new(manifest),
-        log_start: AtomicI64::new(machine.log_start().0),
         retired: Mutex::new(Retired::at_open(machine.log_start(), TimestampMs(clock.now_ms()))),
         given_up: AtomicI64::new(0),
         merging: tokio::sync::Mutex::new(()),
         merge_from: AtomicI64::new(0),
-        shipped: AtomicI64::new(machine.shipped_end().0),
         seal_asked: AtomicI64::new(0),
         shipping: Notify::new(),
         unshipped_bytes: AtomicU64::new(0),
@@ -399,7 +398,7 @@ impl Task {
                 if let Err(error) = advanced {
                     self.broken(&error);
                 }
-                self.handle.log_start.store(self.machine.log_start().0, Ordering::Release);
+                self.handle.archive.start_at(self.machine.log_start());
                 self.publish_unshipped();
                 answer(reply, ());
             }

@@ -24,6 +24,7 @@ mod outage;
 mod producers;
 mod random;
 mod random_cluster;
+mod reading;
 mod restore;
 mod retention;
 mod seal;

@@ -31,6 +31,7 @@ async fn timestamp_ms(door: &Door, topic: &TopicKey, partition: i32, offset: i64
         max_bytes: 1,
         current_leader_epoch: None,
         last_fetched_epoch: None,
+        zone: None,
     };
     let request = FetchRequest {
         max_wait: Duration::ZERO,

@@ -64,6 +64,7 @@ fn fetch(partition: i32, offset: i64, max_wait: Duration) -> FetchRequest {
         max_bytes: 1 << 20,
         current_leader_epoch: None,
         last_fetched_epoch: None,
+        zone: None,
     };
     let isolation = Isolation::ReadCommitted;
     FetchRequest { max_wait, min_bytes: 1, max_bytes: 1 << 20, isolation, partitions: vec![partition] }

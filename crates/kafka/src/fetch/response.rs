@@ -97,7 +97,8 @@ impl Encoder {
     }
 
     fn data(&mut self, fetched: Fetched) {
-        self.positions(0, fetched.high_watermark.0, fetched.last_stable_offset.0, fetched.log_start.0);
+        let (high_watermark, last_stable) = (fetched.high_watermark.0, fetched.last_stable_offset.0);
+        self.positions(0, high_watermark, last_stable, fetched.log_start.0, fetched.reader);
         let length = fetched.batches.iter().map(runnel_record::Batch::len).sum();
         self.length(length);
         for batch in fetched.batches {
@@ -117,7 +118,7 @@ impl Encoder {
     }
 
     fn failure(&mut self, code: i16, leader: Option<Leader>) {
-        self.positions(code, -1, -1, -1);
+        self.positions(code, -1, -1, -1, None);
         self.length(0);
         match leader {
             Some(leader) if self.flexible => {
@@ -152,7 +153,7 @@ impl Encoder {
         self.put().put_slice(&field);
     }
 
-    fn positions(&mut self, error: i16, high_watermark: i64, last_stable: i64, log_start: i64) {
+    fn positions(&mut self, error: i16, high_watermark: i64, last_stable: i64, log_start: i64, reader: Option<i32>) {
         let version = self.version;
         let out = self.put();
         out.put_i16(error);
@@ -163,7 +164,7 @@ impl Encoder {
         }
         self.count(0); // aborted transactions
         if version >= 11 {
-            self.put().put_i32(-1); // preferred read replica
+            self.put().put_i32(reader.unwrap_or(-1)); // preferred read replica
         }
     }
 

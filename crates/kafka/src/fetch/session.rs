@@ -127,6 +127,7 @@ impl Session {
                 max_bytes: position.max_bytes,
                 current_leader_epoch: position.current_leader_epoch,
                 last_fetched_epoch: position.last_fetched_epoch,
+                zone: None,
             })
             .collect()
     }
@@ -139,7 +140,8 @@ impl Session {
             return true;
         };
         let now = Some((fetched.high_watermark, fetched.log_start));
-        let news = !fetched.batches.is_empty() || fetched.diverging.is_some() || entry.told != now;
+        let is_told_more = fetched.diverging.is_some() || fetched.reader.is_some();
+        let news = !fetched.batches.is_empty() || is_told_more || entry.told != now;
         entry.told = now;
         if !fetched.batches.is_empty() {
             // Who got data goes to the end of the line, so that a busy partition does not starve the others.

@@ -307,6 +307,33 @@ async fn a_fetch_session_names_partitions_once() {
 }
 
 #[tokio::test]
+async fn consumers_are_sent_to_their_zone_once() {
+    let broker = MemoryBroker::with_topic("t", 2);
+    broker.send_away("z", 7);
+    let server = start(&broker, Options::default()).await;
+    let mut client = server.client().await;
+    let id = topic_id(&mut client, "t").await;
+    client.call(&produce("t", id, 9, 1, vec![(0, Some(records(b"a"))), (1, Some(records(b"b")))]), 9).await;
+    let told = |found: &FetchResponse| {
+        let parts = found.responses.iter().flat_map(|topic| &topic.partitions);
+        parts
+            .map(|p| (p.preferred_read_replica.0, p.records.as_ref().is_some_and(|r| !r.is_empty())))
+            .collect::<Vec<_>>()
+    };
+    for version in 11..=18 {
+        let mut client = server.client().await;
+        let ask = |zone: &str, parts: &[(i32, i64)]| fetch("t", id, version, parts).with_rack_id(text(zone));
+        let long = ask("z", &[(0, 0)]).with_max_wait_ms(60_000).with_min_bytes(1 << 20);
+        assert_eq!(told(&client.call(&long, version).await), [(7, false)], "at once");
+        // It is back: it is not served there.
+        assert_eq!(told(&client.call(&ask("z", &[(0, 0), (1, 0)]), version).await), [(-1, true), (7, false)]);
+        assert_eq!(told(&client.call(&ask("y", &[(1, 0)]), version).await), [(-1, true)], "nobody is there");
+        assert_eq!(told(&client.call(&ask("", &[(1, 0)]), version).await), [(-1, true)], "it is in no zone");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_long_poll_ends_when_data_comes() {
     let server = start(&MemoryBroker::with_topic("t", 1), Options::default()).await;
     let (mut reader, mut writer) = (server.client().await, server.client().await);

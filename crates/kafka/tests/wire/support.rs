@@ -24,7 +24,8 @@ pub(crate) async fn start(broker: &Arc<MemoryBroker>, options: Options) -> Serve
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::new();
     let broker: Arc<dyn runnel_api::Broker> = Arc::<MemoryBroker>::clone(broker);
-    let serving = tokio::spawn(runnel_kafka::serve(listener, broker, options, shutdown.clone()));
+    let reading: Arc<dyn runnel_api::Fetch> = Arc::clone(&broker) as _;
+    let serving = tokio::spawn(runnel_kafka::serve(listener, broker, Some(reading), options, shutdown.clone()));
     Server { address, shutdown, serving }
 }
 

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::{join_all, select_all};
 use runnel_api::{Endpoint, Fetch, FetchPartition, FetchRequest, FetchedPartition};
-use runnel_record::Batch;
 use tokio::time::Instant;
 
 use super::{AGAIN, Forwarding, PATIENCE, is_moving};
+use crate::answers::{bytes, is_urgent};
 
 /// What a leader may return however many there are to ask.
 const LEAST: usize = 64 << 10;
@@ -30,24 +30,30 @@ impl Fetch for Forwarding {
     async fn fetch(&self, request: FetchRequest) -> Vec<FetchedPartition> {
         let deadline = Instant::now() + request.max_wait;
         let patience = deadline.min(Instant::now() + PATIENCE);
+        let mut is_new = true;
         loop {
-            let mut shares = self.shares(&request.partitions).await;
+            let mut shares = self.shares(&request.partitions, is_new).await;
             self.fill(&request, &mut shares, deadline).await;
             let answers = together(shares, request.max_bytes);
             let is_for_nothing = bytes(&answers) == 0 && answers.iter().any(is_elsewhere);
             if !is_for_nothing || Instant::now() + AGAIN >= patience {
                 return answers;
             }
+            is_new = false;
             tokio::time::sleep(AGAIN).await;
         }
     }
 }
 
 impl Forwarding {
-    async fn shares(&self, partitions: &[FetchPartition]) -> Vec<Share> {
+    /// The parts of a request by who is asked. What is led in another zone is read from here, unless that has failed.
+    async fn shares(&self, partitions: &[FetchPartition], may_read: bool) -> Vec<Share> {
         let mut by_leader: BTreeMap<Option<Endpoint>, Share> = BTreeMap::new();
         for (place, part) in partitions.iter().enumerate() {
-            let leader = self.leader(&part.topic, part.partition).await;
+            let node = self.local.leader_of(&part.topic, part.partition).await.map(|(node, _)| node);
+            let zone = node.as_ref().and_then(|node| self.zone_to_read_in(node)).filter(|_| may_read);
+            let leader = if zone.is_some() { None } else { node.and_then(|node| node.grpc) };
+            let part = FetchPartition { zone, ..part.clone() };
             let share = by_leader.entry(leader.clone()).or_insert_with(|| Share {
                 leader,
                 places: Vec::new(),
@@ -55,7 +61,7 @@ impl Forwarding {
                 answer: Vec::new(),
             });
             share.places.push(place);
-            share.partitions.push(part.clone());
+            share.partitions.push(part);
         }
         by_leader.into_values().collect()
     }
@@ -101,7 +107,10 @@ impl Forwarding {
     ) -> Vec<FetchedPartition> {
         let (isolation, partitions) = (request.isolation, share.partitions.clone());
         let request = FetchRequest { max_wait, min_bytes, max_bytes, isolation, partitions };
-        self.peer(share.leader.as_ref()).fetch(request).await
+        match (&share.leader, &self.reading) {
+            (None, Some(reading)) => reading.fetch(request).await,
+            (leader, _) => self.peer(leader.as_ref()).fetch(request).await,
+        }
     }
 }
 
@@ -129,16 +138,6 @@ fn cut(answers: &mut [FetchedPartition], max_bytes: usize) {
         let keep = fits.count();
         read.batches.truncate(keep);
     }
-}
-
-fn bytes(answers: &[FetchedPartition]) -> usize {
-    let read = answers.iter().filter_map(|answer| answer.outcome.as_ref().ok());
-    read.flat_map(|read| &read.batches).map(Batch::len).sum()
-}
-
-/// Whether the client should hear of it at once.
-fn is_urgent(answer: &FetchedPartition) -> bool {
-    answer.outcome.as_ref().map_or(true, |read| read.diverging.is_some())
 }
 
 /// Whether another leader may know better in a moment.

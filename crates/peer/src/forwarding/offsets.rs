@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use runnel_api::error::Result;
-use runnel_api::{EpochEnd, Isolation, ListedOffset, OffsetSpec, Offsets, TopicKey};
+use runnel_api::{EpochEnd, Isolation, ListedOffset, OffsetSpec, Offsets, Standing, TopicKey};
 use runnel_record::LeaderEpoch;
 
 use super::Forwarding;
@@ -34,6 +34,14 @@ impl Offsets for Forwarding {
         self.ask_leader(topic, partition, |peer| {
             let topic = topic.clone();
             Box::pin(async move { peer.epoch_end(&topic, partition, epoch, current).await })
+        })
+        .await
+    }
+
+    async fn standing(&self, topic: &TopicKey, partition: i32, epoch: LeaderEpoch) -> Result<Standing> {
+        self.ask_leader(topic, partition, |peer| {
+            let topic = topic.clone();
+            Box::pin(async move { peer.standing(&topic, partition, epoch).await })
         })
         .await
     }

@@ -40,6 +40,7 @@ pub fn requested(request: pb::FetchRequest) -> Result<FetchRequest> {
             max_bytes: size(part.max_bytes),
             current_leader_epoch: part.current_leader_epoch.map(LeaderEpoch),
             last_fetched_epoch: part.last_fetched_epoch.map(LeaderEpoch),
+            zone: None,
         })
     };
     Ok(FetchRequest {
@@ -108,6 +109,7 @@ fn fetched(read: pb::fetch_response::Fetched) -> Result<Fetched> {
             epoch: LeaderEpoch(diverging.epoch),
             end_offset: Offset(diverging.end_offset),
         }),
+        reader: None,
         room: Room::default(),
     })
 }

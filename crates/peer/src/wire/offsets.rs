@@ -1,12 +1,12 @@
 //! Questions about offsets.
 
 use runnel_api::error::Result;
-use runnel_api::{EpochEnd, Isolation, ListedOffset, OffsetSpec, TopicKey};
+use runnel_api::{EpochEnd, Isolation, ListedOffset, OffsetSpec, Standing, TopicKey};
 use runnel_proto::peer::v1 as pb;
 use runnel_proto::peer::v1::list_offset_request::Named;
 use runnel_record::{LeaderEpoch, Offset, TimestampMs};
 
-use super::{error, partition};
+use super::{error, malformed, partition};
 
 /// A request for an offset.
 pub fn list(
@@ -102,5 +102,38 @@ pub fn found_end(response: pb::EpochEndResponse) -> Result<Option<EpochEnd>> {
             Ok(Some(EpochEnd { epoch: LeaderEpoch(found.epoch), end_offset: Offset(found.end_offset) }))
         }
         Some(Outcome::Error(failed)) => Err(error::decode(failed)),
+    }
+}
+
+/// A question for where a partition stands.
+pub fn standing(topic: &TopicKey, number: i32, epoch: LeaderEpoch) -> pb::StandingRequest {
+    pb::StandingRequest { partition: partition(topic, number), epoch: epoch.0 }
+}
+
+/// Where it stands.
+pub fn stands(found: Result<Standing>) -> pb::StandingResponse {
+    use pb::standing_response::{Found, Outcome};
+    let outcome = match found {
+        Ok(at) => Outcome::Found(Found {
+            log_start: at.log_start.0,
+            shipped: at.shipped.0,
+            high_watermark: at.high_watermark.0,
+        }),
+        Err(failed) => Outcome::Error(error::encode(failed)),
+    };
+    pb::StandingResponse { outcome: Some(outcome) }
+}
+
+/// Where it stands, on the other side.
+pub fn found_standing(response: pb::StandingResponse) -> Result<Standing> {
+    use pb::standing_response::Outcome;
+    match response.outcome {
+        Some(Outcome::Found(at)) => Ok(Standing {
+            log_start: Offset(at.log_start),
+            shipped: Offset(at.shipped),
+            high_watermark: Offset(at.high_watermark),
+        }),
+        Some(Outcome::Error(failed)) => Err(error::decode(failed)),
+        None => Err(malformed("nothing in it")),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use runnel_broker::{Broker, ClusterOptions, HostPort, Ports};
 use runnel_metastore::Etcd;
-use runnel_peer::{Connections, Forwarding, Peer};
+use runnel_peer::{Connections, Forwarding, Peer, Peers, Reading};
 use runnel_runtime::disk::StdDisk;
 use runnel_runtime::{FailPoints, Shutdown, SystemClock};
 use tokio::net::TcpListener;
@@ -78,7 +78,13 @@ async fn serve(config: &Config) -> anyhow::Result<Option<String>> {
     let sessions = doors.child();
     let mut kafka_options = config.kafka_options(Some(grpc_at), Some(http_at))?;
     kafka_options.max_connections = open_files::leave_room(kafka_options.max_connections);
-    let kafka = tokio::spawn(runnel_kafka::serve(kafka_listener, asked.by_kafka, kafka_options, doors.clone()));
+    let kafka = tokio::spawn(runnel_kafka::serve(
+        kafka_listener,
+        asked.by_kafka,
+        asked.by_consumers,
+        kafka_options,
+        doors.clone(),
+    ));
     let grpc = tokio::spawn(runnel_grpc::serve(
         grpc_listener,
         asked.by_grpc,
@@ -120,6 +126,8 @@ async fn serve(config: &Config) -> anyhow::Result<Option<String>> {
 /// Whom requests are put to.
 struct Asked {
     by_kafka: Arc<dyn runnel_api::Broker>,
+    /// Consumers of Kafka that name their zone; nobody if they see one address, or this broker is in no zone.
+    by_consumers: Option<Arc<dyn runnel_api::Fetch>>,
     by_grpc: Arc<dyn runnel_api::Broker>,
     /// The broker alone; nobody if it has no others.
     by_brokers: Option<Arc<dyn Peer>>,
@@ -129,16 +137,24 @@ impl Asked {
     /// Clients of gRPC ask whichever broker they reach. So do those of Kafka where they see one address; else they are told
     /// who leads.
     fn of(config: &Config, broker: &Arc<Broker>) -> Self {
-        let peers = Arc::new(Connections::default());
-        let by_kafka = match config.kafka.advertise_mode {
-            AdvertiseMode::Broker => Arc::clone(broker) as Arc<dyn runnel_api::Broker>,
-            AdvertiseMode::Single => Arc::new(Forwarding::as_one(Arc::clone(broker), Arc::clone(&peers) as _)),
+        let peers: Arc<dyn Peers> = Arc::new(Connections::default());
+        let zone = config.node.zone.as_deref().filter(|_| !config.is_alone());
+        let memory = usize::try_from(broker.memory_for_zone()).unwrap_or(usize::MAX);
+        let reading = zone.map(|zone| Reading::new(Arc::clone(broker), Arc::clone(&peers), zone, memory));
+        let forwarding = |new: fn(Arc<Broker>, Arc<dyn Peers>) -> Forwarding| {
+            let forwarding = new(Arc::clone(broker), Arc::clone(&peers));
+            Arc::new(reading.iter().fold(forwarding, |forwarding, reading| forwarding.reading(Arc::clone(reading))))
+        };
+        let own = || Arc::clone(broker) as Arc<dyn runnel_api::Broker>;
+        let (by_kafka, by_consumers) = match config.kafka.advertise_mode {
+            AdvertiseMode::Broker => (own(), reading.clone().map(|reading| reading as _)),
+            AdvertiseMode::Single => (forwarding(Forwarding::as_one) as _, None),
         };
         if config.is_alone() {
-            return Self { by_kafka, by_grpc: Arc::clone(broker) as _, by_brokers: None };
+            return Self { by_kafka, by_consumers, by_grpc: own(), by_brokers: None };
         }
-        let by_grpc = Arc::new(Forwarding::new(Arc::clone(broker), peers));
-        Self { by_kafka, by_grpc, by_brokers: Some(Arc::clone(broker) as _) }
+        let by_grpc = forwarding(Forwarding::new);
+        Self { by_kafka, by_consumers, by_grpc, by_brokers: Some(Arc::clone(broker) as _) }
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "node.number",
         "The number that clients know the broker by, Kafka's `node.id`. What was set on a broker by its number stays with the number. Default: 0; a broker that shares an etcd is given the lowest that is free, and keeps it with its data directory.",
     ),
-    s("node.zone", "The zone the broker runs in, reported to clients as its rack."),
+    s("node.zone", "The zone the broker runs in; consumers that name it (client.rack) read from here."),
     s("node.data_dir", "Folder of the write-ahead log, the disk cache and the embedded metadata."),
     s("kafka.listen", "Address of the Kafka listener. Beyond loopback it needs `security.insecure = true`."),
     s(

@@ -33,6 +33,7 @@ impl FetchFrom<'_> {
             max_bytes: self.max_bytes,
             current_leader_epoch: None,
             last_fetched_epoch: None,
+            zone: None,
         }
     }
 

@@ -22,6 +22,7 @@ fn data(high_watermark: i64, batches: usize) -> PartitionAnswer {
         last_stable_offset: Offset(high_watermark),
         log_start: Offset::ZERO,
         diverging: None,
+        reader: None,
         room: Room::default(),
     })
 }
