@@ -30,6 +30,11 @@ impl<B: Broker> Relay<B> {
         Self { to: Arc::downgrade(broker), is_cut: AtomicBool::new(false), bytes: AtomicUsize::new(0) }
     }
 
+    /// The way to a broker that is gone.
+    pub fn to_nobody() -> Self {
+        Self { to: Weak::new(), is_cut: AtomicBool::new(false), bytes: AtomicUsize::new(0) }
+    }
+
     /// From here on nothing passes, or everything again.
     pub fn cut(&self, is_cut: bool) {
         self.is_cut.store(is_cut, Ordering::SeqCst);

@@ -13,6 +13,7 @@ use runnel_api::{
 use runnel_broker::Broker;
 use runnel_peer::{Forwarding, Peer, Peers, THE_ONE};
 use runnel_record::Offset;
+use runnel_testkit::Relay;
 
 use crate::support::client::{FetchFrom, name, records};
 use crate::support::cluster::{Cluster, grpc_port};
@@ -29,7 +30,10 @@ struct Direct {
 impl Peers for Direct {
     fn at(&self, address: &Endpoint) -> Arc<dyn Peer> {
         self.asked.lock().unwrap().push(address.port);
-        Arc::clone(&self.brokers[&address.port]) as Arc<dyn Peer>
+        match self.brokers.get(&address.port) {
+            Some(broker) => Arc::clone(broker) as Arc<dyn Peer>,
+            None => Arc::new(Relay::<Broker>::to_nobody()),
+        }
     }
 }
 

@@ -94,6 +94,8 @@ async fn every_call_is_answered_as_the_broker_itself_answers_it() {
     for epoch in [0, 1, 7] {
         let ask = async |peer: &Arc<dyn Peer>| peer.epoch_end(&topic(), 1, LeaderEpoch(epoch), None).await;
         assert_eq!(ask(&remote).await, ask(&own).await);
+        let ask = async |peer: &Arc<dyn Peer>| peer.standing(&topic(), 1, LeaderEpoch(epoch)).await;
+        assert_eq!(ask(&remote).await, ask(&own).await);
     }
     assert_eq!(remote.seal(&topic(), 1, SECOND).await, own.seal(&topic(), 1, SECOND).await);
     let start = Some(Offset(1));
