@@ -30,7 +30,8 @@ use crate::{Peers, metrics};
 use followed::{Followed, Question, Shared};
 use memory::Memory;
 
-/// How often is looked which partitions nobody reads any more.
+/// How often is looked which partitions nobody reads any more, and how often those who wait say that they do: before
+/// [`state::IDLE`].
 const LOOK: Duration = Duration::from_secs(5);
 
 /// How long the reads of one pass may take together, and what each gets even so (as of a broker's own partitions).
@@ -235,7 +236,7 @@ impl Fetch for Reading {
             tokio::select! {
                 () = self.own_news(&request, &sources, missing, wait) => {}
                 _ = select_all(news.iter_mut().map(|news| news.changed().boxed())) => {}
-                () = tokio::time::sleep_until(deadline) => {}
+                () = tokio::time::sleep_until(deadline.min(Instant::now() + LOOK)) => {}
             }
         }
     }

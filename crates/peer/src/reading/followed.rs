@@ -114,7 +114,7 @@ impl Followed {
 
     /// Whether nobody reads it.
     pub(super) fn is_unused(&self) -> bool {
-        self.inner.news.receiver_count() == 0 && self.inner.state().is_unused(Instant::now())
+        self.inner.state().is_unused(Instant::now())
     }
 
     /// Makes sure, if it can be, that what is known is not too old to answer to what is asked now.
@@ -254,7 +254,7 @@ impl Inner {
     /// Brings what is new, while somebody reads it.
     async fn stream(self: Arc<Self>) {
         loop {
-            let next = self.state().next(self.news.receiver_count() > 0, Instant::now());
+            let next = self.state().next(Instant::now());
             match next {
                 Next::Poll(from, is_there) => {
                     if let Err(error) = self.poll(from, is_there).await {

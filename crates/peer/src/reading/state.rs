@@ -197,13 +197,13 @@ impl State {
         self.wanted = now;
     }
 
-    /// What the stream does next, for which somebody waits or not.
-    pub(super) fn next(&mut self, is_awaited: bool, now: Instant) -> Next {
+    /// What the stream does next.
+    pub(super) fn next(&mut self, now: Instant) -> Next {
         let Some(tail) = &self.tail else {
             self.is_streaming = false;
             return Next::End;
         };
-        let is_idle = !is_awaited && self.wanted + IDLE < now;
+        let is_idle = self.wanted + IDLE < now;
         // What is shipped does not come from the leader: consumers go on in the bucket, and come back.
         if is_idle || tail.end() < self.shipped {
             (self.tail, self.is_streaming) = (None, false);
@@ -290,15 +290,15 @@ mod tests {
     #[test]
     fn the_tail_is_streamed_from_where_the_first_consumer_wants_it() {
         let (mut state, now) = state(0, 10, 30);
-        assert_eq!(state.next(true, now), Next::End, "nobody wants it");
+        assert_eq!(state.next(now), Next::End, "nobody wants it");
         assert!(matches!(state.look(Offset(9), 100, now, now), Look::Archive(Offset(10))));
         assert!(!state.begin_stream());
         assert!(matches!(state.look(Offset(20), 100, now, now), Look::Nothing));
         assert!(state.begin_stream() && !state.begin_stream(), "one task is at it");
-        assert_eq!(state.next(false, now), Next::Poll(Offset(20), true));
+        assert_eq!(state.next(now), Next::Poll(Offset(20), true));
         state.streamed(fetched(vec![batch(20, 10, 39)], 30), now);
         assert_eq!(bases(state.look(Offset(20), 100, now, now)), [20]);
-        assert_eq!(state.next(false, now), Next::Poll(Offset(30), false));
+        assert_eq!(state.next(now), Next::Poll(Offset(30), false));
         assert!(matches!(state.look(Offset(30), 100, now, now), Look::Nothing));
         assert!(matches!(state.look(Offset(15), 100, now, now), Look::Leader), "in front of it, and not shipped");
         let later = now + Duration::from_millis(1);
@@ -312,10 +312,10 @@ mod tests {
         let (mut state, now) = state(0, 10, 100);
         assert!(matches!(state.look(Offset(20), 100, now, now), Look::Nothing));
         state.stands(standing(0, 60, 100), now);
-        assert_eq!(state.next(true, now), Next::End);
+        assert_eq!(state.next(now), Next::End);
         assert!(matches!(state.look(Offset(20), 100, now, now), Look::Archive(Offset(60))));
         assert!(matches!(state.look(Offset(60), 100, now, now), Look::Nothing));
-        assert_eq!(state.next(true, now), Next::Poll(Offset(60), true));
+        assert_eq!(state.next(now), Next::Poll(Offset(60), true));
     }
 
     #[test]
@@ -323,16 +323,27 @@ mod tests {
         let (mut state, now) = state(0, 0, 100);
         assert!(matches!(state.look(Offset(0), 100, now, now), Look::Nothing));
         state.streamed(fetched(vec![batch(0, 10, AHEAD)], 100), now);
-        assert_eq!(state.next(true, now), Next::Pause);
+        assert_eq!(state.next(now), Next::Pause);
         assert_eq!(bases(state.look(Offset(9), 100, now, now)), [0]);
-        assert_eq!(state.next(true, now), Next::Pause, "it may ask for the rest of the batch again");
+        assert_eq!(state.next(now), Next::Pause, "it may ask for the rest of the batch again");
         assert!(matches!(state.look(Offset(10), 100, now, now), Look::Nothing));
-        assert_eq!(state.next(true, now), Next::Poll(Offset(10), true));
+        assert_eq!(state.next(now), Next::Poll(Offset(10), true));
         let late = now + IDLE + Duration::from_millis(1);
-        assert_eq!(state.next(true, late), Next::Poll(Offset(10), true), "somebody waits");
-        assert_eq!(state.next(false, late), Next::End);
+        assert_eq!(state.next(late), Next::End);
         assert!(!state.begin_stream());
         assert!(matches!(state.look(Offset(10), 100, late, late), Look::Ask));
+    }
+
+    #[test]
+    fn who_reads_what_is_shipped_keeps_no_stream() {
+        let (mut state, now) = state(0, 10, 30);
+        assert!(matches!(state.look(Offset(30), 100, now, now), Look::Nothing));
+        let late = now + IDLE + Duration::from_millis(1);
+        state.stands(standing(0, 10, 30), late);
+        assert!(matches!(state.look(Offset(0), 100, late, late), Look::Archive(_)));
+        assert_eq!(state.next(late), Next::End);
+        assert!(!state.is_unused(late));
+        assert!(state.is_unused(late + IDLE + Duration::from_millis(1)));
     }
 
     #[test]

@@ -129,6 +129,11 @@ async fn a_long_poll_ends_with_what_the_stream_brings() {
     let begun = Instant::now();
     assert!(world.fetch(1, LONG).await.unwrap().is_empty());
     assert_eq!(begun.elapsed(), LONG, "nothing came");
+    let (read, ()) = tokio::join!(world.fetch(1, LONG), async {
+        tokio::time::sleep(IDLE * 2).await;
+        world.append(10).await;
+    });
+    assert_eq!(read.unwrap(), [1], "who waits is not nobody");
 }
 
 #[tokio::test(start_paused = true)]
