@@ -52,9 +52,10 @@ impl Fetch for Broker {
                 return pass.results;
             }
             tokio::select! {
+                biased;
+                () = self.stop_signal.triggered() => {}
                 () = notify.notified() => {}
                 () = tokio::time::sleep_until(deadline) => {}
-                () = self.stop_signal.triggered() => {}
             }
             drop(waiting);
         }

@@ -14,12 +14,12 @@ use runnel_format::meta::PartitionRecord;
 use runnel_metastore::{Compare, Op};
 use runnel_partition::append_day;
 use runnel_record::{TimestampMs, TopicPartition};
+use runnel_runtime::simulation::{blocking, random_id};
 use runnel_segment::manifest::{Commit, Manifest};
 use runnel_segment::{EncodeOptions, Encoded, ParquetCodec, SourceBatch, encode, find_orphans, sweep_orphans, verify};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::Instrument;
-use uuid::Uuid;
 
 use crate::Broker;
 use crate::error::{bucket_error, damaged, lane_error, metadata_error, segment_error};
@@ -87,8 +87,9 @@ impl Broker {
                 pause
             };
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                biased;
                 () = self.stop_signal.triggered() => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -197,7 +198,7 @@ impl Broker {
         let encoded = self.build(partition, batches).await?;
         self.pass("ship.built")?;
         let day = append_day(encoded.first_append_time);
-        let reference = encoded.reference(partition.epoch, Uuid::new_v4(), day);
+        let reference = encoded.reference(partition.epoch, random_id(), day);
         let (next, bytes) = (reference.next, reference.bytes);
         self.put(&partition.segment_key(&reference), encoded).await?;
         self.pass("ship.put")?;
@@ -287,7 +288,7 @@ impl Broker {
     async fn build(&self, partition: &Partition, batches: Vec<SourceBatch>) -> Result<Encoded, Error> {
         let options = encode_options(partition);
         let slot = self.encoders.acquire().await;
-        let work = tokio::task::spawn_blocking(move || {
+        let work = blocking(move || {
             let encoded = encode(&batches, &options)?;
             verify(&encoded, batches.get(..encoded.batches).unwrap_or_default())?;
             Ok::<_, runnel_segment::Error>(encoded)

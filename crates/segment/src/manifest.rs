@@ -23,6 +23,7 @@ use runnel_blob::{Bucket, CasOutcome, Key, Register, Version};
 use runnel_format::manifest::{EpochStart, MAX_INLINE_PRODUCERS, PendingDelete, ProducerState, Root, SegmentRef};
 use runnel_record::ids::{LeaderEpoch, Offset, TopicPartition};
 use runnel_runtime::FailPoints;
+use runnel_runtime::simulation::random_id;
 use uuid::Uuid;
 
 use crate::Error;
@@ -69,14 +70,14 @@ impl Commit {
         epochs: Vec<EpochStart>,
         producers: Bytes,
     ) -> Self {
-        let (id, producers) = (Uuid::new_v4(), Some(producers));
+        let (id, producers) = (random_id(), Some(producers));
         Self { id, epoch, segments, end, epochs, producers, log_start: Offset::ZERO, merged: None }
     }
 
     /// A commit that moves the log start of `root`, and with it everything that lies below out of the references.
     pub fn trim(epoch: LeaderEpoch, root: &Root, log_start: Offset) -> Self {
         let (segments, end, epochs) = (Vec::new(), root.end, root.epochs.clone());
-        Self { id: Uuid::new_v4(), epoch, segments, end, epochs, producers: None, log_start, merged: None }
+        Self { id: random_id(), epoch, segments, end, epochs, producers: None, log_start, merged: None }
     }
 
     /// A commit that puts one segment in the place of others of `root`, which is otherwise left as it is.
@@ -350,7 +351,7 @@ impl Manifest {
     }
 
     async fn store_producers(&self, epoch: LeaderEpoch, bytes: &Bytes) -> Result<ProducerState, Error> {
-        let (tp, id) = (self.root().tp, Uuid::new_v4());
+        let (tp, id) = (self.root().tp, random_id());
         let key = Key::ProducerState { tp, epoch, id };
         self.snapshot.bucket().put(&key, vec![bytes.clone()]).await.map_err(|e| Error::bucket(tp, e))?;
         self.fail.hit("ship.after_producers").map_err(Error::Injected)?;

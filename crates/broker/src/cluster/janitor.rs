@@ -43,8 +43,9 @@ impl Broker {
         let (mut repaired, mut tidied) = (None, Instant::now());
         loop {
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
+                biased;
                 () = self.stop_signal.triggered() => return,
+                () = tokio::time::sleep(LOOK) => {}
             }
             member.measure(self.home.node_id, self.home.session);
             let own = member.view().controller.filter(|(controller, _)| controller.session == self.home.session);

@@ -101,6 +101,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
         };
         input = tokio::select! {
+            biased;
             Some(done) = work.next() => match done {
                 Ok(input) => input,
                 Err(injected) => {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use runnel_blob::{Bucket, Created, Key, lane_prefix};
 use runnel_format::wal::{LaneHeader, SLOT_HEADER_LEN, SlotHeader, SlotKind};
 use runnel_runtime::FailPoints;
+use runnel_runtime::simulation::random_id;
 use uuid::Uuid;
 
 use super::header;
@@ -68,7 +69,7 @@ pub(crate) async fn seal_from(
     mut position: u64,
     fail: &FailPoints,
 ) -> Result<u64, Error> {
-    let nonce = Uuid::new_v4();
+    let nonce = random_id();
     loop {
         position = place(bucket, SlotHeader::seal(lane, session, position, nonce)).await?;
         fail.hit("wal.object.seal.placed")?;
