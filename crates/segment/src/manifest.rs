@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use runnel_blob::{Bucket, CasOutcome, Key, Register, Version};
 use runnel_format::manifest::{EpochStart, MAX_INLINE_PRODUCERS, PendingDelete, ProducerState, Root, SegmentRef};
+use runnel_guard::{Guard, holds};
 use runnel_record::ids::{LeaderEpoch, Offset, TopicPartition};
 use runnel_runtime::FailPoints;
 use runnel_runtime::simulation::random_id;
@@ -208,7 +209,7 @@ impl Manifest {
             if root.commits.contains(&commit.id) {
                 return Ok(());
             }
-            if root.epoch > commit.epoch {
+            if root.epoch > commit.epoch && holds(Guard::RootEpoch) {
                 return Err(Error::Fenced { tp: root.tp, mine: commit.epoch, found: root.epoch });
             }
             let next = self.prepare(commit).await?;
@@ -250,10 +251,15 @@ impl Manifest {
         // Before the request, and left so by an error or a dropped future.
         self.standing = Standing::Unclear;
         let bucket = self.snapshot.bucket();
-        let outcome = match &self.version {
-            None => bucket.create_register(&key, payload).await,
-            Some(version) => bucket.replace_register(&key, version, payload).await,
+        let mut outcome = match &self.version {
+            None => bucket.create_register(&key, payload.clone()).await,
+            Some(version) => bucket.replace_register(&key, version, payload.clone()).await,
         };
+        while !holds(Guard::RootSwap)
+            && let Ok(CasOutcome::Conflict(Some(found))) = &outcome
+        {
+            outcome = bucket.replace_register(&key, &found.version, payload.clone()).await;
+        }
         match outcome.map_err(|e| Error::bucket(tp, e))? {
             CasOutcome::Done(version) => {
                 self.fail.hit("ship.after_root_cas").map_err(Error::Injected)?;

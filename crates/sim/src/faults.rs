@@ -11,7 +11,7 @@ use crate::world::World;
 type Fault = fn(&mut World);
 
 /// Everything that can go wrong, with its rate.
-const FAULTS: [(fn(&Rates) -> u64, Fault); 10] = [
+const FAULTS: [(fn(&Rates) -> u64, Fault); 11] = [
     (|rates| rates.kill, kill),
     (|rates| rates.stop, stop),
     (|rates| rates.pause, pause),
@@ -22,6 +22,7 @@ const FAULTS: [(fn(&Rates) -> u64, Fault); 10] = [
     (|rates| rates.compact, compact),
     (|rates| rates.settings, settings),
     (|rates| rates.fail_point, fail_point),
+    (|rates| rates.disk, disk),
 ];
 
 /// Lets go wrong what the seed says.
@@ -88,7 +89,7 @@ fn settings(world: &mut World) {
     let Some(at) = directory.any(&mut world.chance) else { return };
     world.spawn(async move {
         let asked = directory.ask(at, |broker| async move {
-            broker.alter_configs(&ConfigResource::Topic(TOPIC.to_owned()), &[change], false).await.is_ok()
+            broker.alter_configs(&ConfigResource::Topic(TOPIC.to_owned()), &[change], false).await
         });
         // Whatever becomes of it.
         drop(asked.await);
@@ -99,4 +100,10 @@ fn settings(world: &mut World) {
 fn fail_point(world: &mut World) {
     let point = world.chance.pick(&FAIL_POINTS);
     world.any_machine().fail.arm(point, FailAction::Error);
+}
+
+/// A write or a sync fails; what a failed sync left in memory is never written.
+fn disk(world: &mut World) {
+    let (sync, after) = (world.chance.permille(500), world.chance.below(20));
+    world.any_machine().fail_disk(sync, after);
 }

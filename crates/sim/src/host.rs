@@ -15,7 +15,8 @@ impl Host {
 
     /// Lets the process live for so long of its own time: everything that is ready runs, and every timer that is due.
     pub(crate) fn live(&self, time: Duration) {
-        self.0.block_on(tokio::time::sleep(time));
+        // Made inside, since timers belong to the runtime in which they are made.
+        self.0.block_on(async move { tokio::time::sleep(time).await });
     }
 
     pub(crate) fn handle(&self) -> Handle {

@@ -8,7 +8,7 @@ use runnel_blob::Bucket;
 use runnel_blob::testing::{Fault, Faults, Op};
 use runnel_broker::{
     Broker, CacheOptions, ClusterOptions, GroupOptions, HostPort, Options, Ports, SegmentOptions, StartError,
-    TopicOptions, WalOptions,
+    StopReport, TopicOptions, WalOptions,
 };
 use runnel_runtime::disk::{Disk, SimDisk};
 use runnel_runtime::simulation::Chance;
@@ -60,7 +60,7 @@ enum State {
     Starting(Host, JoinHandle<Result<Arc<Broker>, StartError>>),
     /// With what ends when the broker cannot go on.
     Up(Host, Arc<Broker>, JoinHandle<String>),
-    Stopping(Host, JoinHandle<()>),
+    Stopping(Host, JoinHandle<StopReport>),
 }
 
 impl Machine {
@@ -141,6 +141,12 @@ impl Machine {
         self.access.cut(true);
     }
 
+    /// The disk fails a write or a sync, after so many more.
+    pub(crate) fn fail_disk(&self, sync: bool, after: u64) {
+        self.around.trace.note(&self.name(), format_args!("has a disk that fails, sync {sync}, after {after}"));
+        if sync { self.disk.fail_sync(after) } else { self.disk.fail_write(after) }
+    }
+
     /// Its clock jumps.
     pub(crate) fn jump(&mut self, by_ms: i64) {
         self.around.trace.note(&self.name(), format_args!("has its clock moved by {by_ms} ms"));
@@ -215,7 +221,7 @@ impl Machine {
             State::Up(host, broker, failed) => {
                 self.around.trace.note(&self.name(), format_args!("is stopped"));
                 failed.abort();
-                let stopping = host.handle().spawn(async move { drop(broker.stop().await) });
+                let stopping = host.handle().spawn(async move { broker.stop().await });
                 State::Stopping(host, stopping)
             }
             other => other,
@@ -245,7 +251,9 @@ impl Machine {
                     State::Up(host, broker, failed)
                 }
                 Some(Err(error)) => {
-                    self.around.trace.note(&self.name(), format_args!("does not start: {error}"));
+                    let folder = self.options.data_dir.display().to_string();
+                    let why = error.to_string().replace(&folder, "");
+                    self.around.trace.note(&self.name(), format_args!("does not start: {why}"));
                     State::Down
                 }
                 None => State::Down,

@@ -27,6 +27,7 @@ pub(crate) struct Rates {
     pub(crate) compact: u64,
     pub(crate) settings: u64,
     pub(crate) fail_point: u64,
+    pub(crate) disk: u64,
 }
 
 impl Rates {
@@ -48,6 +49,7 @@ impl Rates {
         compact: 0,
         settings: 0,
         fail_point: 0,
+        disk: 0,
     };
 }
 
@@ -85,6 +87,7 @@ impl Swarm {
             compact: rate(20),
             settings: rate(2),
             fail_point: rate(6),
+            disk: rate(3),
         };
         Self {
             rates,

@@ -39,6 +39,8 @@ pub(crate) struct World {
     shared: Shared,
     working: Vec<JoinHandle<()>>,
     now_ms: u64,
+    /// Brokers that are down are started again, as whoever watches over processes does.
+    restarts: bool,
     _dir: tempfile::TempDir,
 }
 
@@ -59,7 +61,7 @@ impl World {
             |number: usize| Machine::new(number, &around, dir.path().join(format!("{number}")), &swarm, &mut chance);
         let machines = (0..swarm.brokers).map(machine).collect();
         let (clients, working) = (Host::new()?, Vec::new());
-        Ok(Self { chance, swarm, machines, around, clients, shared, working, now_ms: 0, _dir: dir })
+        Ok(Self { chance, swarm, machines, around, clients, shared, working, now_ms: 0, restarts: true, _dir: dir })
     }
 
     pub(crate) fn any_machine(&mut self) -> &mut Machine {
@@ -82,7 +84,7 @@ impl World {
 
     /// Begins the work: all brokers, a topic, those who use it.
     pub(crate) fn begin(&mut self) -> Result<(), Failure> {
-        self.start_all()?;
+        self.until("all brokers", |world| world.machines.iter().all(Machine::is_up))?;
         let wanted = CreateTopic {
             name: TOPIC.to_owned(),
             partitions: Some(self.swarm.partitions),
@@ -126,12 +128,10 @@ impl World {
     pub(crate) fn suffer(&mut self, steps: u64) -> Result<(), Failure> {
         for _ in 0..steps {
             faults::strike(self);
-            let restarts = self.chance.permille(10);
-            if restarts && let Some(down) = self.machines.iter_mut().find(|machine| machine.is_down()) {
-                down.start()?;
-            }
+            self.restarts = self.chance.permille(10);
             self.step()?;
         }
+        self.restarts = true;
         Ok(())
     }
 
@@ -140,7 +140,6 @@ impl World {
         for machine in &mut self.machines {
             machine.heal(Chance::new(self.chance.next()));
         }
-        self.start_all()?;
         self.shared.end();
         self.until("the end of all that was begun", |world| world.working.iter().all(JoinHandle::is_finished))?;
         self.check()?;
@@ -153,7 +152,6 @@ impl World {
         for machine in &mut self.machines {
             machine.kill(None);
         }
-        self.start_all()?;
         self.check()
     }
 
@@ -174,19 +172,6 @@ impl World {
         Ok(())
     }
 
-    fn start_all(&mut self) -> Result<(), Failure> {
-        self.until("all brokers", |world| {
-            let mut up = true;
-            for machine in &mut world.machines {
-                up &= machine.is_up();
-                if machine.is_down() && machine.start().is_err() {
-                    return false;
-                }
-            }
-            up
-        })
-    }
-
     fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) -> Result<(), Failure> {
         for _ in 0..PATIENCE {
             if done(self) {
@@ -201,6 +186,11 @@ impl World {
     fn step(&mut self) -> Result<(), Failure> {
         self.now_ms += u64::try_from(STEP.as_millis()).unwrap_or(0);
         self.around.trace.set_now(self.now_ms);
+        if self.restarts {
+            for machine in self.machines.iter_mut().filter(|machine| machine.is_down()) {
+                machine.start()?;
+            }
+        }
         self.around.store.advance(self.now_ms);
         let now_ms = NOON + i64::try_from(self.now_ms).unwrap_or(0);
         let mut order: Vec<usize> = (0..=self.machines.len()).collect();

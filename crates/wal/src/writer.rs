@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::BytesMut;
 use runnel_format::wal::{BlockHeader, BlockKind, FILE_HEADER_LEN, Span};
+use runnel_guard::{Guard, holds};
 use tokio::time::Instant;
 
 use crate::Error;
@@ -182,7 +183,11 @@ impl Writer {
         };
         let header = block::write(&file, place, entries, &mut self.head).map_err(Error::io("writing", &file.path))?;
         self.shared.fail.hit("wal.block.written")?;
-        file.io.sync().map_err(Error::io("syncing", &file.path))?;
+        if holds(Guard::SyncBeforeAck) {
+            let synced =
+                file.io.sync().or_else(|error| if holds(Guard::NoSyncAgain) { Err(error) } else { file.io.sync() });
+            synced.map_err(Error::io("syncing", &file.path))?;
+        }
         self.shared.fail.hit("wal.block.synced")?;
         metrics::block(header.total_len, started.elapsed());
         self.position = header.end();

@@ -79,7 +79,7 @@ impl Broker {
             let over = view
                 .sessions
                 .iter()
-                .filter(|(session, at)| at.record.state == SessionState::Sealed && !needed.contains(*session));
+                .filter(|(session, at)| at.record.state != SessionState::Active && !needed.contains(*session));
             over.map(|(session, _)| *session).collect()
         };
         for session in over {
@@ -144,6 +144,8 @@ impl Broker {
     }
 
     async fn bury_session(&self, session: u64, token: u64) -> Result<(), Error> {
+        // One that nobody has needed since it was fenced may have lanes that are not sealed.
+        self.end_session(session).await?;
         let Some((record, found)) = self.read_session(session).await? else { return Ok(()) };
         for lane in record.lanes.iter().filter(|lane| lane.durability == Durability::Object) {
             // That no record names it is a reason to look; that the roots cover it is the proof.
