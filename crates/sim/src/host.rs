@@ -19,6 +19,11 @@ impl Host {
         self.0.block_on(async move { tokio::time::sleep(time).await });
     }
 
+    /// The process was not run for so long: its clock went on.
+    pub(crate) fn oversleep(&self, time: Duration) {
+        self.0.block_on(tokio::time::advance(time));
+    }
+
     pub(crate) fn handle(&self) -> Handle {
         self.0.handle().clone()
     }

@@ -45,8 +45,9 @@ pub(crate) struct Machine {
     faults: Faults,
     pub(crate) access: Access,
     pub(crate) fail: FailPoints,
-    /// Steps that its process sleeps through.
+    /// Steps that its process sleeps through, and how long it has.
     paused: u64,
+    slept: Duration,
     /// Steps without the bucket, and without the store.
     outage: u64,
     cut: u64,
@@ -85,6 +86,7 @@ impl Machine {
             access,
             fail: FailPoints::default(),
             paused: 0,
+            slept: Duration::ZERO,
             outage: 0,
             cut: 0,
             skew_ms: 0,
@@ -211,7 +213,7 @@ impl Machine {
     fn end(&mut self) {
         self.around.directory.remove(self.number);
         self.around.network.hang_up(self.port());
-        self.paused = 0;
+        (self.paused, self.slept) = (0, Duration::ZERO);
         self.state = State::Down;
     }
 
@@ -232,14 +234,19 @@ impl Machine {
     pub(crate) fn live(&mut self, time: Duration, now_ms: i64) {
         self.clock.set(now_ms + self.skew_ms);
         self.go_by();
+        let host = match &self.state {
+            State::Down => return,
+            State::Starting(host, _) | State::Up(host, ..) | State::Stopping(host, _) => host,
+        };
         if self.paused > 0 {
             self.paused -= 1;
+            self.slept += time;
             return;
         }
-        match &self.state {
-            State::Down => return,
-            State::Starting(host, _) | State::Up(host, ..) | State::Stopping(host, _) => host.live(time),
+        if !self.slept.is_zero() {
+            host.oversleep(std::mem::take(&mut self.slept));
         }
+        host.live(time);
         self.state = match std::mem::replace(&mut self.state, State::Down) {
             State::Starting(host, starting) if starting.is_finished() => match host.wait(starting) {
                 Some(Ok(broker)) => {
