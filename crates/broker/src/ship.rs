@@ -107,8 +107,12 @@ impl Broker {
             if unshipped.iter().all(|p| p.is_blocked()) || Instant::now() >= until || !self.may_ship() {
                 return left;
             }
+            let standing = || unshipped.iter().map(|partition| partition.shipped()).collect::<Vec<_>>();
+            let before = standing();
             let round = tokio::time::timeout_at(until, self.ship_what_is_due(&slots, &mut waits, true));
-            if round.await.is_ok_and(|failures| failures > 0) {
+            let failed = round.await.is_ok_and(|failures| failures > 0);
+            // Somebody else may be at it: nothing fails then, and nothing comes of asking at once.
+            if failed || standing() == before {
                 tokio::time::sleep_until((Instant::now() + BACKOFF.0).min(until)).await;
             }
         }
