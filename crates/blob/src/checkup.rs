@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use runnel_runtime::disk::nearest_folder;
+use runnel_runtime::simulation::random_id;
 use runnel_runtime::{Clock, FailPoints};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::options::Location;
 use crate::{Bucket, Error, Key, Options};
@@ -71,7 +71,7 @@ pub async fn checkup(options: &Options, clock: &dyn Clock) -> Result<Checkup, Er
     let Location::Folder(path) = options.location()? else {
         return Ok(Bucket::open(options, FailPoints::default())?.checkup(clock).await);
     };
-    let scratch = Scratch(nearest_folder(&path).join(format!(".runnel-doctor-{}", Uuid::new_v4().simple())));
+    let scratch = Scratch(nearest_folder(&path).join(format!(".runnel-doctor-{}", random_id().simple())));
     let instead = Options { url: format!("file://{}", scratch.0.display()), ..options.clone() };
     Ok(Bucket::open(&instead, FailPoints::default())?.checkup(clock).await)
 }
@@ -113,7 +113,7 @@ impl Bucket {
     /// Ends early, with `None`, behind the first that is missing.
     async fn try_all(&self, clock: &dyn Clock, checkup: &mut Checkup) -> Option<()> {
         checkup.note(Ability::List, self.list_after("", "", 1).await)?;
-        let key = Key::Probe(Uuid::new_v4());
+        let key = Key::Probe(random_id());
         // Whoever may not delete is not to write either: it would stay behind.
         if let Err(error) = self.delete(&key).await {
             return checkup.note(Ability::Delete, Err(error));

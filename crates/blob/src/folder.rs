@@ -22,6 +22,7 @@ use object_store::{
     PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
 };
 use runnel_runtime::FailPoints;
+use runnel_runtime::simulation::blocking;
 
 use crate::{Error, register};
 
@@ -234,7 +235,7 @@ impl ObjectStore for FolderStore {
         };
         let path = self.files.path_to_filesystem(location)?;
         let folder = Arc::clone(&self.folder);
-        tokio::task::spawn_blocking(move || folder.publish(&path, expected.as_deref(), &payload)).await??;
+        blocking(move || folder.publish(&path, expected.as_deref(), &payload)).await??;
         Ok(PutResult { e_tag: None, version: None, extensions: Default::default() })
     }
 

@@ -1,7 +1,7 @@
 //! Does the store honour conditional writes?
 
 use bytes::Bytes;
-use uuid::Uuid;
+use runnel_runtime::simulation::random_id;
 
 use crate::{Bucket, CasOutcome, Error, Key, Version};
 
@@ -9,7 +9,7 @@ impl Bucket {
     /// Checks, on an object of its own, that the bucket is there, that it may be written, read and deleted, and that
     /// a create of what is present and a replace of what has changed are refused. Everything above relies on it.
     pub async fn probe(&self) -> Result<(), Error> {
-        let key = Key::Probe(Uuid::new_v4());
+        let key = Key::Probe(random_id());
         let probed = self.probe_with(&key).await;
         let cleaned = self.delete(&key).await;
         probed?;

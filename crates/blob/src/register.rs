@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use object_store::{PutMode, PutOptions, PutPayload, UpdateVersion};
 use runnel_format::codec;
+use runnel_runtime::simulation::random_id;
 use uuid::Uuid;
 
 use crate::{Bucket, Error, ErrorKind, Key, metrics};
@@ -124,7 +125,7 @@ impl Bucket {
         payload: &[u8],
     ) -> Result<CasOutcome, Error> {
         let path = key.path();
-        let nonce = Uuid::new_v4();
+        let nonce = random_id();
         let bytes = encode(nonce, payload);
         if bytes.len() > MAX_REGISTER_BYTES {
             let reason = format!("{} bytes are more than a register may hold", bytes.len());

@@ -64,15 +64,19 @@ struct Rule {
     once: bool,
 }
 
-#[derive(Debug, Default)]
+/// What happens to a request that no rule is for.
+type Decide = Box<dyn FnMut(Op, &str) -> Option<Fault> + Send>;
+
+#[derive(Default)]
 struct State {
     outage: AtomicBool,
     rules: Mutex<Vec<Rule>>,
+    decide: Mutex<Option<Decide>>,
     seen: Mutex<Vec<(Op, String)>>,
 }
 
 /// The faults of a bucket opened by [`crate::Bucket::open_with_faults`]. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Faults(Arc<State>);
 
 impl Faults {
@@ -94,6 +98,11 @@ impl Faults {
     /// Does `fault` to every `op` on a path that contains `path`.
     pub fn always(&self, op: Op, path: &str, fault: Fault) {
         self.add(Rule { op, path: path.to_owned(), skip: 0, fault, once: false });
+    }
+
+    /// Asks `decide` about every request that no rule is for, during an outage too.
+    pub fn decide(&self, decide: impl FnMut(Op, &str) -> Option<Fault> + Send + 'static) {
+        *self.lock(&self.0.decide) = Some(Box::new(decide));
     }
 
     /// Lets every request fail before it is applied, or ends that.
@@ -124,6 +133,7 @@ impl Faults {
     /// Notes a request and says what happens to it.
     fn next(&self, op: Op, path: &str) -> Option<Fault> {
         self.lock(&self.0.seen).push((op, path.to_owned()));
+        let decided = self.lock(&self.0.decide).as_mut().and_then(|decide| decide(op, path));
         if self.0.outage.load(Ordering::SeqCst) {
             return Some(Fault::FailBefore);
         }
@@ -140,7 +150,7 @@ impl Faults {
             fires = Some((i, rule.fault, rule.once));
             break;
         }
-        let (i, fault, once) = fires?;
+        let Some((i, fault, once)) = fires else { return decided };
         if once {
             rules.remove(i);
         }
@@ -149,5 +159,11 @@ impl Faults {
 
     fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> std::sync::MutexGuard<'a, T> {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Faults").field("outage", &self.0.outage).field("rules", &self.0.rules).finish_non_exhaustive()
     }
 }

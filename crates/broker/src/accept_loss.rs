@@ -10,8 +10,8 @@ use runnel_format::meta::{PartitionRecord, TopicRecord};
 use runnel_metastore::{Embedded, MetaStore, Op};
 use runnel_partition::BatchFacts;
 use runnel_record::{Offset, TopicPartition};
+use runnel_runtime::simulation::{blocking, random_id};
 use runnel_wal::{LaneIdentity, LocalLog, Recovered};
-use uuid::Uuid;
 
 use crate::error::StartError;
 use crate::home::{self, Layout};
@@ -48,15 +48,15 @@ pub async fn accept_loss(
     let tp = find(&layout, topic, partition).await?;
     let shipped = shipped_end(&layout, tp).await?;
     let wal = runnel_wal::Options::new(layout.wal());
-    let session = LaneIdentity { session: Uuid::new_v4().as_u64_pair().0, disk_id: identity.disk_id };
+    let session = LaneIdentity { session: random_id().as_u64_pair().0, disk_id: identity.disk_id };
     let (disk, fail) = (Arc::clone(&ports.disk), ports.fail.clone());
-    let opening = tokio::task::spawn_blocking(move || LocalLog::open(disk, wal, session, fail));
+    let opening = blocking(move || LocalLog::open(disk, wal, session, fail));
     let (log, recovered) = opening.await.map_err(|e| ended_early(&e))??;
     let loss = find_damage(&log, &recovered, tp, shipped).await?;
     if let (Some(loss), true) = (loss, accept) {
         forget_epochs(&layout, tp, loss.from).await?;
     }
-    let closing = tokio::task::spawn_blocking(move || {
+    let closing = blocking(move || {
         if let (Some(loss), true) = (loss, accept) {
             log.accept_loss(tp, loss.from..Offset(i64::MAX))?;
         }

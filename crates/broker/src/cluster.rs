@@ -27,15 +27,16 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use runnel_api::{Error, ErrorKind, SessionState};
 use runnel_record::TopicPartition;
+use runnel_wal::object;
 use tokio::sync::{Semaphore, watch};
 
 pub use adopt::{AdoptProgress, Adopted};
 pub(crate) use join::CLUSTER;
 pub(crate) use view::{LIVE, View};
 
-use crate::Broker;
 use crate::options::ClusterOptions;
 use crate::topics::Topic;
+use crate::{BUCKET_PATIENCE, Broker};
 use lease::Lease;
 
 /// Partitions that one broker opens at once.
@@ -164,6 +165,25 @@ impl Broker {
                 Err(Error::new(ErrorKind::NotLeader, "this broker has lost touch with the metadata store: retry"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// That nobody has led since what this broker leads, which its lease does not prove: another may have ended its session
+    /// early, or the process may have stood still. Asked before a client is told for good that it is wrong, about its
+    /// offset or its sequence numbers, say: whoever leads now may see that differently.
+    pub(crate) async fn confirm_session(&self) -> Result<(), Error> {
+        self.check_lease()?;
+        if self.is_alone() {
+            return Ok(());
+        }
+        let Some(lane) = self.log.object_lane() else { return Ok(()) };
+        match tokio::time::timeout(BUCKET_PATIENCE, object::is_sealed(&self.bucket, lane)).await {
+            Ok(Ok(false)) => Ok(()),
+            Ok(Ok(true)) => Err(Error::new(ErrorKind::NotLeader, "this broker was replaced: retry")),
+            Ok(Err(_)) | Err(_) => {
+                let why = "the bucket does not show whether this broker was replaced: retry";
+                Err(Error::new(ErrorKind::NotLeader, why))
+            }
         }
     }
 }

@@ -53,9 +53,10 @@ impl Fetch for Broker {
                 return pass.results;
             }
             tokio::select! {
+                biased;
+                () = self.stop_signal.triggered() => {}
                 () = notify.notified() => {}
                 () = tokio::time::sleep_until(deadline) => {}
-                () = self.stop_signal.triggered() => {}
             }
             drop(waiting);
         }
@@ -100,13 +101,31 @@ impl Broker {
     ) -> Result<Fetched, Error> {
         let partition = self.open_partition(&wanted.topic, wanted.partition).await?;
         check_epoch(partition.epoch, wanted.current_leader_epoch)?;
+        let outcome = self.fetch_from(&partition, wanted, limit, first, patience).await;
+        // After the watermark was taken (protocol §10, L1).
+        self.check_lease()?;
+        let sends_back = |fetched: &Fetched| fetched.diverging.is_some();
+        if outcome.as_ref().map_or_else(|error| error.kind == ErrorKind::OffsetOutOfRange, sends_back) {
+            self.confirm_session().await?;
+        }
+        outcome
+    }
+
+    async fn fetch_from(
+        &self,
+        partition: &Arc<Partition>,
+        wanted: &FetchPartition,
+        limit: Option<usize>,
+        first: bool,
+        patience: Instant,
+    ) -> Result<Fetched, Error> {
         let fetched = |batches, room| {
             let high_watermark = partition.watermark.get();
             let (last_stable_offset, log_start) = (high_watermark, partition.log_start());
             let (diverging, reader) = (None, None);
             Fetched { batches, high_watermark, last_stable_offset, log_start, diverging, reader, room }
         };
-        if let Some(diverging) = self.diverging(&partition, wanted).await? {
+        if let Some(diverging) = self.diverging(partition, wanted).await? {
             return Ok(Fetched { diverging: Some(diverging), ..fetched(Vec::new(), Room::default()) });
         }
         let high_watermark = partition.watermark.get();
@@ -117,7 +136,7 @@ impl Broker {
         let (batches, room) = match limit {
             Some(max_bytes) if wanted.offset < high_watermark => {
                 // Only with empty hands is room waited for.
-                let read = self.read(&partition, wanted.offset, high_watermark, max_bytes, first);
+                let read = self.read(partition, wanted.offset, high_watermark, max_bytes, first);
                 let until = patience.max(Instant::now() + LEAST);
                 let read = tokio::time::timeout_at(until, read).await.map_err(|_| too_slow(wanted))?;
                 let (mut batches, room) = match read {
@@ -135,8 +154,6 @@ impl Broker {
             }
             _ => Default::default(),
         };
-        // After the watermark was taken (protocol §10, L1).
-        self.check_lease()?;
         Ok(fetched(batches, room))
     }
 

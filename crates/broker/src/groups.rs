@@ -89,10 +89,10 @@ impl Broker {
         let coordinator = self.coordinator(topic, partition).ok_or_else(gone)?;
         let answered = async {
             coordinator.send(Asked { request, reply }).await.map_err(|_| gone())?;
-            let answer = answer.await.map_err(|_| gone())??;
-            // One that may have been replaced knows nothing for certain.
+            let answer = answer.await.map_err(|_| gone())?;
+            // One that may have been replaced knows nothing for certain, not even who is no member.
             self.check_lease()?;
-            Ok(answer)
+            answer
         };
         if patient {
             return answered.await;

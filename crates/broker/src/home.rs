@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use runnel_blob::{Bucket, CasOutcome, FolderLock, Key, Register, Version};
 use runnel_format::meta::{BrokerSession, ClusterRecord, Identity};
 use runnel_runtime::disk::Disk;
+use runnel_runtime::simulation::random_id;
 use rustix::fs::{FlockOperation, flock};
-use uuid::Uuid;
 
 pub(crate) use decide::{Decision, InBucket, OnDisk, Refusal, decide};
 
@@ -115,9 +115,9 @@ pub(crate) fn write_identity(layout: &Layout, disk: &dyn Disk, identity: &Identi
 /// A fresh identity for a first start.
 pub(crate) fn new_identity(node_name: &str, storage_url: &str) -> Identity {
     Identity {
-        cluster_id: Uuid::new_v4(),
+        cluster_id: random_id(),
         node_name: node_name.to_owned(),
-        disk_id: Uuid::new_v4(),
+        disk_id: random_id(),
         storage_url: storage_url.to_owned(),
     }
 }

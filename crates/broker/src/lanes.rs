@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use runnel_format::meta::Durability;
 use runnel_record::{Offset, TopicId, TopicPartition};
+use runnel_runtime::simulation::blocking;
 use runnel_wal::object::{ObjectLog, SealedLane};
 use runnel_wal::{
     CorruptRange, Entry, Error, ErrorKind, LaneSeq, Listener, LocalLog, Pressure, StoredBatch, TailEntry,
@@ -275,7 +276,7 @@ impl Lanes {
             tracing::warn!("the lane in the bucket did not end in time; the next start ends it");
         }
         let local = self.0.local.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || local.close()).await {
+        if let Err(error) = blocking(move || local.close()).await {
             tracing::error!(%error, "the log did not close cleanly; the next start recovers it");
         }
     }

@@ -54,7 +54,7 @@ use std::time::Duration;
 use runnel_blob::Bucket;
 use runnel_metastore::MetaStore;
 use runnel_runtime::disk::Disk;
-use runnel_runtime::{Clock, FailPoints, Shutdown};
+use runnel_runtime::{Clock, Dial, FailPoints, Shutdown, StdDisk, SystemClock, TcpDial};
 
 pub use accept_loss::{Loss, accept_loss};
 pub use cluster::{AdoptProgress, Adopted};
@@ -78,8 +78,17 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// The disk of the write-ahead log.
     pub disk: Arc<dyn Disk>,
+    /// How it is noticed at once that another broker is gone.
+    pub dial: Arc<dyn Dial>,
     /// Fail points for crash tests.
     pub fail: FailPoints,
+}
+
+impl Ports {
+    /// Those of the machine itself.
+    pub fn of_machine(fail: FailPoints) -> Self {
+        Self { clock: Arc::new(SystemClock), disk: Arc::new(StdDisk), dial: Arc::new(TcpDial), fail }
+    }
 }
 
 /// One running broker.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use runnel_api::{LogDir, TopicKey};
+use runnel_runtime::simulation::blocking;
 
 use crate::Broker;
 use crate::topics::Topic;
@@ -29,7 +30,7 @@ impl Broker {
         }
         let (disk, wal) = (Arc::clone(&self.ports.disk), self.home.layout.wal());
         let path = wal.display().to_string();
-        let free = tokio::task::spawn_blocking(move || disk.free_space(&wal)).await;
+        let free = blocking(move || disk.free_space(&wal)).await;
         let usable_bytes = free.ok().and_then(Result::ok);
         let bucket = LogDir { path: self.options.storage.url.clone(), usable_bytes: None, partitions: shipped };
         vec![bucket, LogDir { path, usable_bytes, partitions: unshipped }]

@@ -71,8 +71,9 @@ impl Broker {
 
     async fn pause_merging(&self, pause: Duration) {
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            biased;
             () = self.stop_signal.triggered() => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 

@@ -25,24 +25,10 @@ impl Offsets for Broker {
     ) -> Result<Option<ListedOffset>, Error> {
         let partition = self.open_partition(topic, partition).await?;
         check_epoch(partition.epoch, current_leader_epoch)?;
-        let named =
-            |offset| Some(ListedOffset { offset, timestamp: TimestampMs::NONE, leader_epoch: Some(partition.epoch) });
-        match spec {
-            OffsetSpec::Earliest => Ok(named(partition.log_start())),
-            // Without transactions the last stable offset is the high watermark.
-            OffsetSpec::Latest => {
-                let end = partition.watermark.get();
-                self.check_lease()?;
-                Ok(named(end))
-            }
-            // KIP-1005: the last offset that is in remote storage, or none.
-            OffsetSpec::LatestTiered => match partition.shipped() {
-                end if end > partition.log_start() => Ok(named(Offset(end.0 - 1))),
-                _ => Ok(None),
-            },
-            OffsetSpec::MaxTimestamp => self.max_timestamp(&partition).await,
-            OffsetSpec::Timestamp(wanted) => self.by_timestamp(&partition, wanted).await,
-        }
+        let listed = self.look_up(&partition, spec).await;
+        // After what was looked at (protocol §10, L1).
+        self.check_lease()?;
+        listed
     }
 
     async fn epoch_end(
@@ -54,7 +40,9 @@ impl Offsets for Broker {
     ) -> Result<Option<EpochEnd>, Error> {
         let partition = self.open_partition(topic, partition).await?;
         check_epoch(partition.epoch, current_leader_epoch)?;
-        partition.epoch_end(epoch).await
+        let end = partition.epoch_end(epoch).await;
+        self.check_lease()?;
+        end
     }
 
     async fn standing(&self, topic: &TopicKey, partition: i32, epoch: LeaderEpoch) -> Result<Standing, Error> {
@@ -68,6 +56,23 @@ impl Offsets for Broker {
 }
 
 impl Broker {
+    async fn look_up(&self, partition: &Arc<Partition>, spec: OffsetSpec) -> Result<Option<ListedOffset>, Error> {
+        let named =
+            |offset| Some(ListedOffset { offset, timestamp: TimestampMs::NONE, leader_epoch: Some(partition.epoch) });
+        match spec {
+            OffsetSpec::Earliest => Ok(named(partition.log_start())),
+            // Without transactions the last stable offset is the high watermark.
+            OffsetSpec::Latest => Ok(named(partition.watermark.get())),
+            // KIP-1005: the last offset that is in remote storage, or none.
+            OffsetSpec::LatestTiered => match partition.shipped() {
+                end if end > partition.log_start() => Ok(named(Offset(end.0 - 1))),
+                _ => Ok(None),
+            },
+            OffsetSpec::MaxTimestamp => self.max_timestamp(partition).await,
+            OffsetSpec::Timestamp(wanted) => self.by_timestamp(partition, wanted).await,
+        }
+    }
+
     /// The first record, in offset order, whose timestamp is at or after `wanted`.
     async fn by_timestamp(
         &self,

@@ -165,8 +165,9 @@ impl Partition {
     /// Waits for `news`; an error if the partition closes first.
     pub(crate) async fn until_closed(&self, news: impl Future<Output = ()>) -> Result<(), Error> {
         tokio::select! {
-            () = news => Ok(()),
+            biased;
             () = self.closed.triggered() => Err(self.gone()),
+            () = news => Ok(()),
         }
     }
 

@@ -81,7 +81,13 @@ impl Broker {
             let terms = Terms { log_append_time: config.log_append_time, expected_offset };
             let pending = target.enqueue(batch, terms, deadline).await?;
             drop(entered);
-            let produced = target.outcome(pending, deadline).await?;
+            let produced = match target.outcome(pending, deadline).await {
+                Err(error) if is_for_good(error.kind) => {
+                    self.confirm_session().await?;
+                    return Err(error);
+                }
+                outcome => outcome?,
+            };
             if produced.durability == Durability::Local {
                 // A disk cannot be sealed by others: past the lease of this broker they may go on without it (protocol §10, L2).
                 self.check_lease()?;
@@ -108,6 +114,18 @@ impl Broker {
         }
         Ok(())
     }
+}
+
+/// Whether an error is about what the log holds, and ends what the producer does.
+const fn is_for_good(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::OutOfOrderSequence
+            | ErrorKind::DuplicateSequence
+            | ErrorKind::UnknownProducerId
+            | ErrorKind::InvalidProducerEpoch
+            | ErrorKind::OffsetMismatch { .. }
+    )
 }
 
 fn refuse_internal(name: &str) -> Result<(), Error> {

@@ -82,8 +82,9 @@ impl Broker {
     pub(crate) async fn retention_loop(self: Arc<Self>) {
         while !self.stop_signal.is_triggered() {
             tokio::select! {
-                () = tokio::time::sleep(self.options.topics.retention_check) => {}
+                biased;
                 () = self.stop_signal.triggered() => return,
+                () = tokio::time::sleep(self.options.topics.retention_check) => {}
             }
             if !self.may_ship() {
                 continue;

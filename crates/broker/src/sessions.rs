@@ -9,6 +9,7 @@ use std::time::Duration;
 use runnel_api::{Error, ErrorKind};
 use runnel_format::meta::{Durability, SessionLane, SessionRecord, SessionState};
 use runnel_metastore::{Compare, Op, Versioned};
+use runnel_runtime::simulation::random_id;
 use runnel_wal::object::{self, ObjectLaneIdentity, ObjectLog, ObjectOptions, SealedLane};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -63,11 +64,12 @@ impl Broker {
     pub(crate) async fn make_object_lane(self: Arc<Self>) {
         if self.is_alone() {
             tokio::select! {
-                () = self.log.object_lane_wanted() => {}
+                biased;
                 () = self.stop_signal.triggered() => return,
+                () = self.log.object_lane_wanted() => {}
             }
         }
-        let lane = ObjectLaneIdentity { lane: Uuid::new_v4(), session: self.home.session, nonce: Uuid::new_v4() };
+        let lane = ObjectLaneIdentity { lane: random_id(), session: self.home.session, nonce: random_id() };
         loop {
             if *self.bucket_agreed.borrow() == Agreement::Agreed {
                 match self.try_object_lane(lane).await {
@@ -79,8 +81,9 @@ impl Broker {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(AGAIN) => {}
+                biased;
                 () = self.stop_signal.triggered() => return,
+                () = tokio::time::sleep(AGAIN) => {}
             }
         }
     }
@@ -238,8 +241,9 @@ impl Broker {
         let mut looked = Instant::now();
         loop {
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
+                biased;
                 () = self.stop_signal.triggered() => return,
+                () = tokio::time::sleep(LOOK) => {}
             }
             for (partition, wanted) in self.of_another_durability() {
                 if let Err(error) = self.change_durability(&partition, wanted).await {

@@ -3,6 +3,8 @@
 //! One loop looks at all partitions, a few ships run at once. A crash at any arrow loses nothing: what is not in the
 //! root is in the log, and the log is trimmed last.
 
+mod waits;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +13,18 @@ use bytes::Bytes;
 use runnel_api::{Error, ErrorKind};
 use runnel_blob::Key;
 use runnel_format::meta::PartitionRecord;
+use runnel_guard::{Guard, holds};
 use runnel_metastore::{Compare, Op};
-use runnel_partition::append_day;
+use runnel_partition::{SegmentLimits, append_day};
 use runnel_record::{TimestampMs, TopicPartition};
+use runnel_runtime::simulation::{blocking, random_id};
 use runnel_segment::manifest::{Commit, Manifest};
 use runnel_segment::{EncodeOptions, Encoded, ParquetCodec, SourceBatch, encode, find_orphans, sweep_orphans, verify};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::Instrument;
-use uuid::Uuid;
 
+use self::waits::Waits;
 use crate::Broker;
 use crate::error::{bucket_error, damaged, lane_error, metadata_error, segment_error};
 use crate::home::Agreement;
@@ -76,9 +80,9 @@ impl Broker {
     /// The loop. Ends with the broker.
     pub(crate) async fn ship_loop(self: Arc<Self>) {
         let slots = Arc::new(Semaphore::new(IN_FLIGHT_MIB));
-        let mut pause = BACKOFF.0;
+        let (mut pause, mut waits) = (BACKOFF.0, Waits::default());
         while !self.stop_signal.is_triggered() {
-            let failures = self.ship_what_is_due(&slots, false).await;
+            let failures = self.ship_what_is_due(&slots, &mut waits, false).await;
             let wait = if failures == 0 {
                 pause = BACKOFF.0;
                 LOOK
@@ -87,23 +91,28 @@ impl Broker {
                 pause
             };
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                biased;
                 () = self.stop_signal.triggered() => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
     /// Ships everything that is committed, for a clean stop. Returns the partitions that still hold something.
     pub(crate) async fn ship_everything(self: &Arc<Self>, until: Instant) -> usize {
-        let slots = Arc::new(Semaphore::new(IN_FLIGHT_MIB));
+        let (slots, mut waits) = (Arc::new(Semaphore::new(IN_FLIGHT_MIB)), Waits::default());
         loop {
             let unshipped = self.unshipped_partitions();
             let left = unshipped.len();
             if unshipped.iter().all(|p| p.is_blocked()) || Instant::now() >= until || !self.may_ship() {
                 return left;
             }
-            let round = tokio::time::timeout_at(until, self.ship_what_is_due(&slots, true));
-            if round.await.is_ok_and(|failures| failures > 0) {
+            let standing = || unshipped.iter().map(|partition| partition.shipped()).collect::<Vec<_>>();
+            let before = standing();
+            let round = tokio::time::timeout_at(until, self.ship_what_is_due(&slots, &mut waits, true));
+            let failed = round.await.is_ok_and(|failures| failures > 0);
+            // Somebody else may be at it: nothing fails then, and nothing comes of asking at once.
+            if failed || standing() == before {
                 tokio::time::sleep_until((Instant::now() + BACKOFF.0).min(until)).await;
             }
         }
@@ -120,18 +129,22 @@ impl Broker {
     }
 
     /// One round: ships what is due by size, age or lane pressure, everything with `force`. Returns the failures.
-    async fn ship_what_is_due(self: &Arc<Self>, slots: &Arc<Semaphore>, force: bool) -> usize {
+    async fn ship_what_is_due(self: &Arc<Self>, slots: &Arc<Semaphore>, waits: &mut Waits, force: bool) -> usize {
         if !self.may_ship() {
             return 0;
         }
-        let now = TimestampMs(self.ports.clock.now_ms());
+        let (now, moment) = (TimestampMs(self.ports.clock.now_ms()), Instant::now());
+        let unshipped = self.unshipped_partitions();
+        waits.note(moment, unshipped.iter().map(|partition| (partition.tp, partition.shipped())));
         // Lane pressure (design §6).
         let pressing: BTreeSet<TopicPartition> = self.log.pressing().into_iter().map(|(tp, _)| tp).collect();
         let mut running = Vec::new();
-        for partition in self.unshipped_partitions().into_iter().filter(|p| !p.is_blocked()) {
-            let forced = force || partition.is_seal_asked() || pressing.contains(&partition.tp);
+        for partition in unshipped.into_iter().filter(|p| !p.is_blocked()) {
+            let limits = self.segment_limits(&partition);
+            let overdue = waits.of(moment, partition.tp) >= limits.max_age;
+            let forced = force || overdue || partition.is_seal_asked() || pressing.contains(&partition.tp);
             let Some((bytes, seal_at)) = partition.unshipped() else { continue };
-            if !forced && bytes < self.ship_threshold(&partition) && seal_at > now {
+            if !forced && bytes < limits.max_bytes && seal_at > now {
                 continue;
             }
             let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
@@ -152,9 +165,11 @@ impl Broker {
         failures
     }
 
-    fn ship_threshold(&self, partition: &Partition) -> u64 {
+    /// Those of the topic; of one that is gone nothing is due.
+    fn segment_limits(&self, partition: &Partition) -> SegmentLimits {
         let topic = self.topics.find(&runnel_api::TopicKey::Id(partition.tp.topic));
-        topic.map_or(u64::MAX, |topic| topic.config().segment_max_bytes)
+        let none = SegmentLimits { max_bytes: u64::MAX, max_age: Duration::MAX };
+        topic.map_or(none, |topic| topic.config().segment_limits())
     }
 
     /// Ships one segment of one partition, if one is due.
@@ -197,10 +212,13 @@ impl Broker {
         let encoded = self.build(partition, batches).await?;
         self.pass("ship.built")?;
         let day = append_day(encoded.first_append_time);
-        let reference = encoded.reference(partition.epoch, Uuid::new_v4(), day);
+        let reference = encoded.reference(partition.epoch, random_id(), day);
         let (next, bytes) = (reference.next, reference.bytes);
         self.put(&partition.segment_key(&reference), encoded).await?;
         self.pass("ship.put")?;
+        if !holds(Guard::TrimAfterRoot) {
+            self.log.shipped(partition.tp, next);
+        }
         let producers = partition.producers_at(next).await?.encode();
         let commit = Commit::new(partition.epoch, vec![reference], next, plan.epochs, producers);
         self.committed(partition, manifest.commit(&commit).await)?;
@@ -287,7 +305,7 @@ impl Broker {
     async fn build(&self, partition: &Partition, batches: Vec<SourceBatch>) -> Result<Encoded, Error> {
         let options = encode_options(partition);
         let slot = self.encoders.acquire().await;
-        let work = tokio::task::spawn_blocking(move || {
+        let work = blocking(move || {
             let encoded = encode(&batches, &options)?;
             verify(&encoded, batches.get(..encoded.batches).unwrap_or_default())?;
             Ok::<_, runnel_segment::Error>(encoded)

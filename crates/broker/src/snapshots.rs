@@ -11,6 +11,7 @@ use runnel_api::{Error, ErrorKind};
 use runnel_format::manifest::{ProducerState, Root};
 use runnel_format::producer::ProducerSnapshot;
 use runnel_runtime::disk::is_full;
+use runnel_runtime::simulation::blocking;
 use runnel_segment::manifest::Manifest;
 
 use crate::Broker;
@@ -35,7 +36,7 @@ impl Broker {
         let ProducerState::Stored { .. } = root.producers else { return Ok(()) };
         let bytes = manifest.snapshot().producers().await.map_err(|e| segment_error(&e))?;
         let (disk, folder, file) = (Arc::clone(&self.ports.disk), self.home.layout.producers(), self.file_of(root));
-        let written = tokio::task::spawn_blocking(move || {
+        let written = blocking(move || {
             disk.create_dir(&folder)?;
             folder.parent().map_or(Ok(()), |data_dir| disk.sync_dir(data_dir))?;
             disk.write_atomic(&file, &bytes)
@@ -56,7 +57,7 @@ impl Broker {
     async fn kept_producers(&self, root: &Root) -> Option<Bytes> {
         let ProducerState::Stored { bytes: len, crc32c: crc, .. } = root.producers else { return None };
         let (disk, file, limit) = (Arc::clone(&self.ports.disk), self.file_of(root), usize::try_from(len).ok()?);
-        let read = tokio::task::spawn_blocking(move || disk.read(&file, limit)).await.ok()?.ok()?;
+        let read = blocking(move || disk.read(&file, limit)).await.ok()?.ok()?;
         (read.len() == limit && crc32c::crc32c(&read) == crc).then(|| Bytes::from(read))
     }
 

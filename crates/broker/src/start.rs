@@ -13,6 +13,7 @@ use runnel_format::meta::{ClusterRecord, Identity};
 use runnel_metastore::{Embedded, MetaStore, Op};
 use runnel_record::TopicId;
 use runnel_runtime::Shutdown;
+use runnel_runtime::simulation::{blocking, random_id};
 use runnel_wal::{LaneIdentity, LocalLog, Recovered};
 use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
@@ -104,7 +105,7 @@ impl Broker {
                 identity
             }
         };
-        let session = Uuid::new_v4().as_u64_pair().0;
+        let session = random_id().as_u64_pair().0;
         let agreement = match decision {
             Decision::OpenUnseen => Agreement::Unseen,
             _ => match agree(&bucket, &*meta, &identity, session, ports.clock.now_ms(), cluster).await {
@@ -144,11 +145,11 @@ impl Broker {
         }
         if let Some(lock) = &broker.home.bucket_lock {
             let leftovers = lock.leftovers();
-            tokio::task::spawn_blocking(move || match leftovers.sweep() {
+            drop(blocking(move || match leftovers.sweep() {
                 Ok(0) => {}
                 Ok(files) => tracing::info!(files, "deleted what unfinished uploads had left in the bucket"),
                 Err(error) => tracing::warn!(%error, "what unfinished uploads have left in the bucket stays"),
-            });
+            }));
         }
         tokio::spawn(Arc::clone(&broker).follow_metadata());
         tokio::spawn(Arc::clone(&broker).background());
@@ -265,8 +266,9 @@ impl Broker {
             if let Err(error) = self.inherit_sessions().await {
                 tracing::warn!(%error, "cannot take over the lanes in the bucket yet");
                 tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
+                    biased;
                     () = self.stop_signal.triggered() => return false,
+                    () = tokio::time::sleep(pause) => {}
                 }
                 pause = (pause * 2).min(MOST_PATIENT);
             }
@@ -285,8 +287,9 @@ impl Broker {
     async fn wait_for_agreement(&self) -> bool {
         while *self.bucket_agreed.borrow() == Agreement::Unseen {
             tokio::select! {
-                () = tokio::time::sleep(ASK_AGAIN) => {}
+                biased;
                 () = self.stop_signal.triggered() => return false,
+                () = tokio::time::sleep(ASK_AGAIN) => {}
             }
             let Ok((in_bucket, cluster)) = look_at_bucket(&self.bucket).await else { continue };
             let identity = &self.home.identity;
@@ -445,7 +448,7 @@ pub(crate) async fn open_log(
     let wal = wal_options(options, &home.layout);
     let identity = LaneIdentity { session: home.session, disk_id: home.identity.disk_id };
     let (disk, fail) = (Arc::clone(&ports.disk), ports.fail.clone());
-    let opened = tokio::task::spawn_blocking(move || LocalLog::open(disk, wal, identity, fail)).await;
+    let opened = blocking(move || LocalLog::open(disk, wal, identity, fail)).await;
     match opened {
         Ok(opened) => Ok(opened?),
         Err(error) => Err(StartError::Refused(format!("opening the write-ahead log ended early: {error}"))),

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redb::{Database, ReadTransaction, ReadableDatabase};
+use runnel_runtime::simulation::{blocking, is_simulated};
 use tokio::sync::{mpsc, oneshot};
 
 use self::history::History;
@@ -98,12 +99,16 @@ impl Embedded {
             history: History::new(revision, options),
         });
         let (requests, queue) = mpsc::channel(QUEUE);
-        let shared = Arc::clone(&inner);
-        let writer = std::thread::Builder::new()
-            .name("runnel-meta".to_owned())
-            .spawn(move || writer::run(&shared, queue))
-            .map_err(|e| file::io_error("start the writing thread of", path, e))?;
-        *inner.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+        let writing = writer::run(Arc::clone(&inner), queue);
+        if is_simulated() {
+            tokio::spawn(writing);
+        } else {
+            let writer = std::thread::Builder::new()
+                .name("runnel-meta".to_owned())
+                .spawn(move || futures::executor::block_on(writing))
+                .map_err(|e| file::io_error("start the writing thread of", path, e))?;
+            *inner.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+        }
         Ok(Self { inner, requests: Mutex::new(Some(requests)) })
     }
 
@@ -130,7 +135,7 @@ impl Embedded {
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, Error> {
         let inner = Arc::clone(&self.inner);
-        let work = tokio::task::spawn_blocking(move || {
+        let work = blocking(move || {
             inner.usable()?;
             let db = inner.db();
             let db = db.as_ref().ok_or(Error::Closed)?;
@@ -243,7 +248,7 @@ impl MetaStore for Embedded {
     async fn close(&self) {
         self.retire();
         let inner = Arc::clone(&self.inner);
-        let stop = tokio::task::spawn_blocking(move || inner.shut());
+        let stop = blocking(move || inner.shut());
         if stop.await.is_err() {
             tracing::error!(path = %self.inner.path.display(), "the metadata store could not be closed");
         }

@@ -24,5 +24,5 @@ pub use embedded::Embedded;
 pub use error::{Error, ErrorKind};
 pub use etcd::Etcd;
 pub use options::{EtcdOptions, EtcdTls, Options};
-pub use store::{Compare, LeaseId, MetaStore, Op, Snapshot, TxnOutcome, Versioned};
+pub use store::{Compare, LeaseId, MetaStore, Op, Snapshot, TxnOutcome, Versioned, check_txn};
 pub use watch::{Change, Changes, Event, Watch};

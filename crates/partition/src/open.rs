@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use runnel_format::manifest::EpochStart;
 use runnel_format::producer::ProducerSnapshot;
+use runnel_guard::{Guard, holds};
 use runnel_record::{LeaderEpoch, Offset};
 
 use crate::acks::PendingAcks;
@@ -110,7 +111,7 @@ fn replay(tail: &[BatchFacts], epochs: &Epochs, state: &mut Producers) -> Result
         if batch.append_time < state.last_append_time() {
             return Err(Error::Corrupt("append times fall"));
         }
-        state.apply(batch);
+        state.apply(&BatchFacts { producer: batch.producer.filter(|_| holds(Guard::DedupReplay)), ..*batch });
         facts.push_back(*batch);
     }
     Ok(facts)

@@ -21,8 +21,10 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use runnel_blob::{Bucket, CasOutcome, Key, Register, Version};
 use runnel_format::manifest::{EpochStart, MAX_INLINE_PRODUCERS, PendingDelete, ProducerState, Root, SegmentRef};
+use runnel_guard::{Guard, holds};
 use runnel_record::ids::{LeaderEpoch, Offset, TopicPartition};
 use runnel_runtime::FailPoints;
+use runnel_runtime::simulation::random_id;
 use uuid::Uuid;
 
 use crate::Error;
@@ -69,14 +71,14 @@ impl Commit {
         epochs: Vec<EpochStart>,
         producers: Bytes,
     ) -> Self {
-        let (id, producers) = (Uuid::new_v4(), Some(producers));
+        let (id, producers) = (random_id(), Some(producers));
         Self { id, epoch, segments, end, epochs, producers, log_start: Offset::ZERO, merged: None }
     }
 
     /// A commit that moves the log start of `root`, and with it everything that lies below out of the references.
     pub fn trim(epoch: LeaderEpoch, root: &Root, log_start: Offset) -> Self {
         let (segments, end, epochs) = (Vec::new(), root.end, root.epochs.clone());
-        Self { id: Uuid::new_v4(), epoch, segments, end, epochs, producers: None, log_start, merged: None }
+        Self { id: random_id(), epoch, segments, end, epochs, producers: None, log_start, merged: None }
     }
 
     /// A commit that puts one segment in the place of others of `root`, which is otherwise left as it is.
@@ -207,7 +209,7 @@ impl Manifest {
             if root.commits.contains(&commit.id) {
                 return Ok(());
             }
-            if root.epoch > commit.epoch {
+            if root.epoch > commit.epoch && holds(Guard::RootEpoch) {
                 return Err(Error::Fenced { tp: root.tp, mine: commit.epoch, found: root.epoch });
             }
             let next = self.prepare(commit).await?;
@@ -249,10 +251,15 @@ impl Manifest {
         // Before the request, and left so by an error or a dropped future.
         self.standing = Standing::Unclear;
         let bucket = self.snapshot.bucket();
-        let outcome = match &self.version {
-            None => bucket.create_register(&key, payload).await,
-            Some(version) => bucket.replace_register(&key, version, payload).await,
+        let mut outcome = match &self.version {
+            None => bucket.create_register(&key, payload.clone()).await,
+            Some(version) => bucket.replace_register(&key, version, payload.clone()).await,
         };
+        while !holds(Guard::RootSwap)
+            && let Ok(CasOutcome::Conflict(Some(found))) = &outcome
+        {
+            outcome = bucket.replace_register(&key, &found.version, payload.clone()).await;
+        }
         match outcome.map_err(|e| Error::bucket(tp, e))? {
             CasOutcome::Done(version) => {
                 self.fail.hit("ship.after_root_cas").map_err(Error::Injected)?;
@@ -350,7 +357,7 @@ impl Manifest {
     }
 
     async fn store_producers(&self, epoch: LeaderEpoch, bytes: &Bytes) -> Result<ProducerState, Error> {
-        let (tp, id) = (self.root().tp, Uuid::new_v4());
+        let (tp, id) = (self.root().tp, random_id());
         let key = Key::ProducerState { tp, epoch, id };
         self.snapshot.bucket().put(&key, vec![bytes.clone()]).await.map_err(|e| Error::bucket(tp, e))?;
         self.fail.hit("ship.after_producers").map_err(Error::Injected)?;

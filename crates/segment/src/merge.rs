@@ -12,7 +12,7 @@ use bytes::Bytes;
 use runnel_blob::{Key, Upload};
 use runnel_format::manifest::{Root, SegmentRef};
 use runnel_record::ids::{LeaderEpoch, Offset, TimestampMs};
-use uuid::Uuid;
+use runnel_runtime::simulation::{blocking, random_id};
 
 use crate::encode::Encoder;
 use crate::manifest::Snapshot;
@@ -97,7 +97,7 @@ impl Merge {
     ) -> Option<Self> {
         let (first, last) = (sources.first()?, sources.last()?);
         let records = sources.iter().map(|source| u64::from(source.records)).sum();
-        let into = SegmentRef { next: last.next, epoch, id: Uuid::new_v4(), ..first.clone() };
+        let into = SegmentRef { next: last.next, epoch, id: random_id(), ..first.clone() };
         Some(Self {
             batches: Vec::new(),
             encoder: Some(Encoder::new(options)),
@@ -130,7 +130,7 @@ impl Merge {
             return Ok(false);
         }
         let (mut encoder, batches) = (self.encoder.take().ok_or_else(lost)?, std::mem::take(&mut self.batches));
-        let encode = tokio::task::spawn_blocking(move || {
+        let encode = blocking(move || {
             let all = encoder.add(&batches)? == batches.len();
             let parts = encoder.take_parts();
             Ok::<_, Error>((encoder, all, parts))
@@ -161,7 +161,7 @@ impl Merge {
 
     async fn write_end(&mut self) -> Result<SegmentRef, Error> {
         let encoder = self.encoder.take().ok_or_else(lost)?;
-        let encoded = tokio::task::spawn_blocking(|| encoder.finish()).await.map_err(Error::Interrupted)??;
+        let encoded = blocking(|| encoder.finish()).await.map_err(Error::Interrupted)??;
         let planned = &self.into;
         let into = encoded.reference(planned.epoch, planned.id, planned.day);
         if (into.base, into.next, u64::from(into.records)) != (planned.base, planned.next, self.records) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use runnel_blob::{Bucket, Key};
 use runnel_record::Offset;
+use runnel_runtime::simulation::blocking;
 
 use crate::footer::{Footer, Parsed, Run};
 use crate::pieces::Pieces;
@@ -92,7 +93,7 @@ impl Segment {
         }
         let inner = self.0.clone();
         let decode = move || read::read_run(&inner.footer, run, pieces);
-        tokio::task::spawn_blocking(decode).await.map_err(Error::Interrupted)?
+        blocking(decode).await.map_err(Error::Interrupted)?
     }
 }
 

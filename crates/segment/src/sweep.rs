@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use runnel_blob::{Key, chunk_prefix, producer_prefix, segment_prefix};
 use runnel_format::manifest::SegmentRef;
+use runnel_guard::{Guard, holds};
 use runnel_record::ids::LeaderEpoch;
 use uuid::Uuid;
 
@@ -68,7 +69,7 @@ pub async fn find_orphans(snapshot: &Snapshot, epoch: LeaderEpoch) -> Result<Orp
         Key::Segment { tp: of, epoch: of_epoch, id, .. }
         | Key::Chunk { tp: of, epoch: of_epoch, id }
         | Key::ProducerState { tp: of, epoch: of_epoch, id } => {
-            *of == tp && *of_epoch < epoch && !referenced.contains(id)
+            *of == tp && (*of_epoch < epoch || !holds(Guard::OrphansByEpoch)) && !referenced.contains(id)
         }
         _ => false,
     };

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use runnel_format::wal::{FILE_HEADER_LEN, FileHeader, LaneState};
+use runnel_runtime::simulation::random_id;
 use runnel_runtime::{Disk, DiskFile};
-use uuid::Uuid;
 
 use crate::Error;
 
@@ -80,7 +80,7 @@ impl LaneFile {
         len: u64,
     ) -> Result<Self, Error> {
         let LaneState { lane, disk, session, generation, .. } = *lane;
-        let (_, salt) = Uuid::new_v4().as_u64_pair();
+        let (_, salt) = random_id().as_u64_pair();
         let header = FileHeader { lane, disk, session, generation, salt, file: number, len };
         io.write_at(&[io::IoSlice::new(&header.encode())], 0).map_err(Error::io("writing the header of", path))?;
         io.sync().map_err(Error::io("syncing", path))?;

@@ -1,4 +1,4 @@
-//! The keeper: a thread that has the next file ready before it is needed, and trims.
+//! The keeper has the next file ready before it is needed, and trims.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::lanes::Lane;
 use crate::shared::Shared;
 
 /// How long a full disk is left alone before the next try.
-const RETRY: Duration = Duration::from_millis(200);
+pub(crate) const RETRY: Duration = Duration::from_millis(200);
 /// Trimmed files kept for recycling; more are deleted.
 const MAX_SPARES: usize = 2;
 
@@ -53,6 +53,21 @@ impl Work {
     pub(crate) const fn lane_ended(&mut self) {
         self.lane_ended = true;
     }
+
+    fn wanted(&self) -> Option<Task> {
+        if self.trims_done < self.trims_wanted {
+            Some(Task::Trim(self.trims_wanted))
+        } else if self.stop {
+            Some(Task::Stop)
+        } else {
+            (self.ready.is_none() && !self.lane_ended).then_some(Task::Prepare)
+        }
+    }
+
+    /// Whether there will be no other file.
+    const fn is_final(&self) -> bool {
+        self.lane_ended || self.stopped || (self.closing && self.starved)
+    }
 }
 
 /// The next file if it is ready, for the writer. Waits for it; `None` if there will be none.
@@ -60,10 +75,10 @@ pub(crate) fn next_file(shared: &Shared) -> Option<Arc<LaneFile>> {
     let mut work = shared.work();
     loop {
         if let Some(ready) = work.ready.take() {
-            shared.work_wanted.notify_all();
+            shared.want_work();
             return Some(ready);
         }
-        if work.lane_ended || work.stopped || (work.closing && work.starved) {
+        if work.is_final() {
             return None;
         }
         work = shared.work_done.wait(work).unwrap_or_else(PoisonError::into_inner);
@@ -75,17 +90,24 @@ pub(crate) fn has_next(shared: &Shared) -> bool {
     shared.work().ready.is_some()
 }
 
+/// Whether [`next_file`] would not wait.
+pub(crate) fn can_answer(shared: &Shared) -> bool {
+    let work = shared.work();
+    work.ready.is_some() || work.is_final()
+}
+
 /// No more appends come: a writer that waits for room on a full disk gives up.
 pub(crate) fn closing(shared: &Shared) {
     shared.work().closing = true;
     shared.work_done.notify_all();
+    shared.stir();
 }
 
 /// Asks for a trim; returns its ticket for [`wait_for_trim`].
 pub(crate) fn want_trim(shared: &Shared) -> u64 {
     let mut work = shared.work();
     work.trims_wanted += 1;
-    shared.work_wanted.notify_all();
+    shared.want_work();
     work.trims_wanted
 }
 
@@ -100,16 +122,17 @@ pub(crate) fn wait_for_trim(shared: &Shared, ticket: u64) {
 /// Tells the keeper to stop after the trims asked for.
 pub(crate) fn stop(shared: &Shared) {
     shared.work().stop = true;
-    shared.work_wanted.notify_all();
+    shared.want_work();
 }
 
-enum Task {
+/// What the keeper does next.
+pub(crate) enum Task {
     Trim(u64),
     Prepare,
     Stop,
 }
 
-/// The keeper's thread.
+/// The keeper. [`crate::hands`] decides when it does something.
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
     lane: Lane,
@@ -124,43 +147,51 @@ impl Keeper {
         Self { shared, lane, number, spares: Vec::new() }
     }
 
-    /// Works until told to stop. A failed write or sync ends the lane, trims go on.
-    pub(crate) fn run(mut self) {
-        loop {
-            match self.next_task() {
-                Task::Trim(ticket) => {
-                    if let Err(error) = self.trim() {
-                        self.shared.end(&error);
-                    }
-                    self.shared.work().trims_done = ticket;
+    /// Does a task; false if it was the last. A failed write or sync ends the lane, trims go on.
+    pub(crate) fn take(&mut self, task: Task) -> bool {
+        let goes_on = match task {
+            Task::Trim(ticket) => {
+                if let Err(error) = self.trim() {
+                    self.shared.end(&error);
                 }
-                Task::Prepare => {
-                    if let Err(error) = self.prepare() {
-                        self.shared.end(&error);
-                    }
-                }
-                Task::Stop => break,
+                self.shared.work().trims_done = ticket;
+                true
             }
-            self.shared.work_done.notify_all();
-        }
-        self.shared.work().stopped = true;
+            Task::Prepare => {
+                if let Err(error) = self.prepare() {
+                    self.shared.end(&error);
+                }
+                true
+            }
+            Task::Stop => {
+                self.shared.work().stopped = true;
+                false
+            }
+        };
         self.shared.work_done.notify_all();
+        goes_on
     }
 
-    fn next_task(&self) -> Task {
+    /// The next task, if there is one now. `retries` says whether a disk that was full is tried again already.
+    pub(crate) fn next(&self, retries: bool) -> Option<Task> {
+        let work = self.shared.work();
+        let waits = work.starved && self.spares.is_empty() && !retries;
+        match work.wanted()? {
+            Task::Prepare if waits => None,
+            task => Some(task),
+        }
+    }
+
+    /// Waits for the next task.
+    pub(crate) fn wait(&self) -> Task {
         let mut work = self.shared.work();
         let mut retry = work.starved && self.spares.is_empty();
         loop {
-            if work.trims_done < work.trims_wanted {
-                return Task::Trim(work.trims_wanted);
-            }
-            if work.stop {
-                return Task::Stop;
-            }
-            let wants_file = work.ready.is_none() && !work.lane_ended;
-            if wants_file && !retry {
-                return Task::Prepare;
-            }
+            let wants_file = match work.wanted() {
+                Some(Task::Prepare) if retry => true,
+                Some(task) => return task,
+                None => false,
+            };
             if wants_file {
                 let (guard, timeout) =
                     self.shared.work_wanted.wait_timeout(work, RETRY).unwrap_or_else(PoisonError::into_inner);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runnel_format::wal::{LaneState, Span};
 use runnel_runtime::Disk;
+use runnel_runtime::simulation::random_id;
 use uuid::Uuid;
 
 use crate::Error;
@@ -84,7 +85,7 @@ impl Lanes {
     pub(crate) fn create(&self, session: u64, disk_id: Uuid) -> Result<Lane, Error> {
         let mut lanes = self.locked();
         let generation = self.newest + 1;
-        let lane = Uuid::new_v4();
+        let lane = random_id();
         let dir = self.root.join(format!("{PREFIX}{}", lane.simple()));
         let state = LaneState {
             lane,

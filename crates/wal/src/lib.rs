@@ -19,6 +19,7 @@ mod cursor;
 mod entry;
 mod error;
 mod file;
+mod hands;
 mod index;
 mod keeper;
 mod lanes;

@@ -1,15 +1,16 @@
 //! The handle of a local log.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
 
 use runnel_format::wal::Span;
 use runnel_record::{Offset, TopicId, TopicPartition};
+use runnel_runtime::simulation::blocking;
 use runnel_runtime::{Disk, FailPoints};
 
 use crate::Error;
 use crate::entry::{Entry, LaneSeq, Listener, Pressure, Recovered, StoredBatch};
+use crate::hands::Hands;
 use crate::index::{Index, Plan};
 use crate::keeper::{self, Keeper, Work};
 use crate::lanes::{Lane, Lanes};
@@ -33,7 +34,7 @@ pub struct LocalLog(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    hands: Hands,
 }
 
 impl Drop for Inner {
@@ -95,9 +96,9 @@ impl LocalLog {
         }
         let writer = Writer::new(Arc::clone(&shared), first);
         let keeper = Keeper::new(Arc::clone(&shared), lane, number);
-        let threads = vec![spawn("wal-writer", move || writer.run())?, spawn("wal-keeper", move || keeper.run())?];
+        let hands = Hands::start(&shared, writer, keeper)?;
         keeper::want_trim(&shared);
-        Ok(Self(Arc::new(Inner { shared, threads: Mutex::new(threads) })))
+        Ok(Self(Arc::new(Inner { shared, hands })))
     }
 
     /// Queues an entry. Never blocks. The listener hears when it is durable, or that the lane failed.
@@ -109,7 +110,7 @@ impl LocalLog {
         let shared = &self.0.shared;
         let unshipped = shared.unshipped();
         let seq = shared.queue().push(entry, listener, unshipped)?;
-        shared.queue_changed.notify_one();
+        shared.want_write();
         Ok(seq)
     }
 
@@ -131,7 +132,7 @@ impl LocalLog {
         if plan.pieces.is_empty() {
             return Ok(Vec::new());
         }
-        tokio::task::spawn_blocking(move || read::read(plan, tp, from, upto, max_bytes))
+        blocking(move || read::read(plan, tp, from, upto, max_bytes))
             .await
             .unwrap_or_else(|error| Err(Error::Closed { reason: error.to_string().into() }))
     }
@@ -229,24 +230,16 @@ impl LocalLog {
     /// Waits until all that was reported as shipped so far is trimmed. Blocks.
     pub fn wait_trimmed(&self) {
         let ticket = keeper::want_trim(&self.0.shared);
-        keeper::wait_for_trim(&self.0.shared, ticket);
+        self.0.hands.wait_for_trim(&self.0.shared, ticket);
     }
 
     /// Writes what is queued, marks the lane as cleanly ended, finishes trims, and stops. Reads still work. Blocks.
     pub fn close(&self) {
         let shared = &self.0.shared;
         shared.queue().close();
-        shared.queue_changed.notify_all();
+        shared.want_write();
         keeper::closing(shared);
-        let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            if thread.thread().name() == Some("wal-keeper") {
-                keeper::stop(shared);
-            }
-            if thread.join().is_err() {
-                tracing::error!("a thread of the local log panicked");
-            }
-        }
+        self.0.hands.finish(shared);
     }
 }
 
@@ -284,8 +277,4 @@ fn inherit(lanes: &Lanes, fail: &FailPoints, index: &mut Index, recovered: &mut 
         lanes.remove(generation)?;
     }
     Ok(())
-}
-
-fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
-    thread::Builder::new().name(name.into()).spawn(run).map_err(Error::io("starting the thread", name))
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use runnel_runtime::FailPoints;
+use runnel_runtime::simulation::is_simulated;
+use tokio::sync::Notify;
 
 use crate::Error;
 use crate::index::Index;
@@ -31,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) work_wanted: Condvar,
     /// The keeper did some.
     pub(crate) work_done: Condvar,
+    /// In a simulation: there is something to do for either.
+    stirred: Option<Notify>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -51,7 +55,46 @@ impl Shared {
         let unshipped = AtomicU64::new(index.unshipped());
         let (queue, index, work) = (Mutex::new(queue), Mutex::new(index), Mutex::new(work));
         let (queue_changed, work_wanted, work_done) = (Condvar::new(), Condvar::new(), Condvar::new());
-        Self { options, fail, lanes, live, queue, queue_changed, index, unshipped, work, work_wanted, work_done }
+        let stirred = is_simulated().then(Notify::new);
+        Self {
+            options,
+            fail,
+            lanes,
+            live,
+            queue,
+            queue_changed,
+            index,
+            unshipped,
+            work,
+            work_wanted,
+            work_done,
+            stirred,
+        }
+    }
+
+    /// Tells the writer that the queue has changed.
+    pub(crate) fn want_write(&self) {
+        self.queue_changed.notify_all();
+        self.stir();
+    }
+
+    /// Tells the keeper that there is work.
+    pub(crate) fn want_work(&self) {
+        self.work_wanted.notify_all();
+        self.stir();
+    }
+
+    /// Wakes who works in a simulation.
+    pub(crate) fn stir(&self) {
+        self.stirred.iter().for_each(Notify::notify_one);
+    }
+
+    /// Waits until there is something to do, in a simulation.
+    pub(crate) async fn stirred(&self) {
+        match &self.stirred {
+            Some(stirred) => stirred.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
     pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -87,8 +130,8 @@ impl Shared {
     /// Ends the lane without an alarm.
     pub(crate) fn stop(&self, reason: &str) {
         self.queue().end(reason);
-        self.queue_changed.notify_all();
         self.work().lane_ended();
         self.work_done.notify_all();
+        self.want_write();
     }
 }

@@ -1,10 +1,10 @@
-//! The writer: a thread that turns waiting entries into durable blocks, one block at a time. While one is being
-//! synced, the next fills.
+//! The writer turns waiting entries into durable blocks, one block at a time. While one is being synced, the next fills.
 
 use std::sync::{Arc, PoisonError};
 
 use bytes::BytesMut;
 use runnel_format::wal::{BlockHeader, BlockKind, FILE_HEADER_LEN, Span};
+use runnel_guard::{Guard, holds};
 use tokio::time::Instant;
 
 use crate::Error;
@@ -13,11 +13,11 @@ use crate::entry::Entry;
 use crate::file::LaneFile;
 use crate::keeper;
 use crate::metrics;
-use crate::queue::{Next, Taken, Waiting};
+use crate::queue::{Next, Queue, Taken, Waiting};
 use crate::shared::Shared;
 
-/// What the writer's loop does next.
-enum Step {
+/// What the writer does next.
+pub(crate) enum Step {
     Write(Taken),
     Roll,
     Footer,
@@ -25,7 +25,7 @@ enum Step {
     Closed,
 }
 
-/// The writer's thread.
+/// The writer. [`crate::hands`] decides when it takes a step.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     file: Option<Arc<LaneFile>>,
@@ -55,45 +55,39 @@ impl Writer {
         Self { shared, file, position, seq: 1, spans: Vec::new(), footer_due: false, head: BytesMut::new() }
     }
 
-    /// Writes until the log is closed or a write or sync fails, then fails what still waits.
-    pub(crate) fn run(mut self) {
-        loop {
-            let (done, taken) = match self.next_step() {
-                Step::Write(taken) => self.write(taken),
-                Step::Roll => (self.roll(), Waiting::default()),
-                Step::Footer => (self.footer(BlockKind::Footer), Waiting::default()),
-                Step::End => {
-                    // A clean end needs no footer to be correct, it only saves the next start some work.
-                    let room = self.shared.queue().take_footer();
-                    if room && let Err(Some(error)) = self.footer(BlockKind::End) {
-                        self.shared.end(&error);
-                    }
-                    self.shared.stop("the log was closed");
-                    return;
+    /// Takes a step; false if it was the last: the log is closed, or a write or sync failed, and what still waited with it.
+    pub(crate) fn take(&mut self, step: Step) -> bool {
+        let (done, taken) = match step {
+            Step::Write(taken) => self.write(taken),
+            Step::Roll => (self.roll(), Waiting::default()),
+            Step::Footer => (self.footer(BlockKind::Footer), Waiting::default()),
+            Step::End => {
+                // A clean end needs no footer to be correct, it only saves the next start some work.
+                let room = self.shared.queue().take_footer();
+                if room && let Err(Some(error)) = self.footer(BlockKind::End) {
+                    self.shared.end(&error);
                 }
-                Step::Closed => (Err(None), Waiting::default()),
-            };
-            if let Err(error) = done {
-                match error {
-                    Some(error) => self.shared.end(&error),
-                    None => self.shared.stop("the log was closed while the disk was full"),
-                }
-                let waiting = self.shared.queue().fail(taken);
-                waiting.failed();
-                return;
+                self.shared.stop("the log was closed");
+                return false;
             }
+            Step::Closed => (Err(None), Waiting::default()),
+        };
+        let Err(error) = done else { return true };
+        match error {
+            Some(error) => self.shared.end(&error),
+            None => self.shared.stop("the log was closed while the disk was full"),
         }
+        let waiting = self.shared.queue().fail(taken);
+        waiting.failed();
+        false
     }
 
-    fn next_step(&self) -> Step {
+    /// Waits for the next step.
+    pub(crate) fn wait(&self) -> Step {
         let mut queue = self.shared.queue();
         loop {
-            match queue.next() {
-                Next::Block(taken) => return Step::Write(taken),
-                Next::Roll => return Step::Roll,
-                Next::End => return Step::End,
-                Next::Closed => return Step::Closed,
-                Next::Idle => {}
+            if let Some(step) = ready(&mut queue) {
+                return step;
             }
             if !self.footer_due {
                 queue = self.shared.queue_changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -105,17 +99,35 @@ impl Writer {
                 .wait_timeout(queue, self.shared.options.footer_after)
                 .unwrap_or_else(PoisonError::into_inner);
             queue = guard;
-            if timeout.timed_out() && queue.is_idle() {
-                if queue.take_footer() {
-                    return Step::Footer;
-                }
+            if timeout.timed_out() {
                 drop(queue);
-                if keeper::has_next(&self.shared) {
-                    return Step::Roll;
+                if let Some(step) = self.when_idle() {
+                    return step;
                 }
                 queue = self.shared.queue();
             }
         }
+    }
+
+    /// The next step, if there is one that needs no waiting.
+    pub(crate) fn next(&self) -> Option<Step> {
+        match ready(&mut self.shared.queue())? {
+            Step::Roll if !keeper::can_answer(&self.shared) => None,
+            step => Some(step),
+        }
+    }
+
+    /// What is due once nothing came for [`footer_after`](crate::Options::footer_after).
+    pub(crate) fn when_idle(&self) -> Option<Step> {
+        let mut queue = self.shared.queue();
+        if !self.footer_due || !queue.is_idle() {
+            return None;
+        }
+        if queue.take_footer() {
+            return Some(Step::Footer);
+        }
+        drop(queue);
+        keeper::has_next(&self.shared).then_some(Step::Roll)
     }
 
     /// Makes a block durable, then tells. On an error, who waited for it is returned too.
@@ -171,7 +183,11 @@ impl Writer {
         };
         let header = block::write(&file, place, entries, &mut self.head).map_err(Error::io("writing", &file.path))?;
         self.shared.fail.hit("wal.block.written")?;
-        file.io.sync().map_err(Error::io("syncing", &file.path))?;
+        if holds(Guard::SyncBeforeAck) {
+            let synced =
+                file.io.sync().or_else(|error| if holds(Guard::NoSyncAgain) { Err(error) } else { file.io.sync() });
+            synced.map_err(Error::io("syncing", &file.path))?;
+        }
         self.shared.fail.hit("wal.block.synced")?;
         metrics::block(header.total_len, started.elapsed());
         self.position = header.end();
@@ -195,5 +211,15 @@ impl Writer {
         // What the old file held may all be shipped already.
         keeper::want_trim(&self.shared);
         Ok(())
+    }
+}
+
+fn ready(queue: &mut Queue) -> Option<Step> {
+    match queue.next() {
+        Next::Block(taken) => Some(Step::Write(taken)),
+        Next::Roll => Some(Step::Roll),
+        Next::End => Some(Step::End),
+        Next::Closed => Some(Step::Closed),
+        Next::Idle => None,
     }
 }

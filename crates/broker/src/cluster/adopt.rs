@@ -136,6 +136,7 @@ impl Broker {
                 return Err(StartError::Refused(format!("{reason}: run it again")));
             }
             tokio::select! {
+                biased;
                 _ = changes.changed() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }

@@ -39,9 +39,10 @@ impl Broker {
         let (mut known, mut waiting) = (None, BTreeSet::new());
         loop {
             tokio::select! {
+                biased;
+                () = self.stop_signal.triggered() => return,
                 _ = changes.changed() => {}
                 () = tokio::time::sleep(LOOK) => {}
-                () = self.stop_signal.triggered() => return,
             }
             tokio::time::sleep(SETTLE).await;
             changes.mark_unchanged();

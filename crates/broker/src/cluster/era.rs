@@ -20,8 +20,9 @@ impl Broker {
     pub(super) async fn watch_era(self: Arc<Self>) {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
+                biased;
                 () = self.stop_signal.triggered() => return,
+                () = tokio::time::sleep(LOOK) => {}
             }
             match self.check_era().await {
                 Ok(()) => {}

@@ -25,8 +25,9 @@ impl Broker {
             let mut watch = self.meta.watch("", from);
             loop {
                 let next = tokio::select! {
-                    next = watch.next() => next,
+                    biased;
                     () = self.stop_signal.triggered() => return,
+                    next = watch.next() => next,
                 };
                 match next {
                     Ok(changes) => self.take_in(changes.events).await,
@@ -39,8 +40,9 @@ impl Broker {
             }
             loop {
                 tokio::select! {
-                    () = tokio::time::sleep(AGAIN) => {}
+                    biased;
                     () = self.stop_signal.triggered() => return,
+                    () = tokio::time::sleep(AGAIN) => {}
                 }
                 match self.meta.snapshot("").await {
                     Ok(snapshot) => {
@@ -160,8 +162,9 @@ impl Broker {
                 Err(error) => tracing::warn!(%id, %error, "whether a topic was deleted is not known yet"),
             }
             tokio::select! {
-                () = tokio::time::sleep(AGAIN) => {}
+                biased;
                 () = self.stop_signal.triggered() => return,
+                () = tokio::time::sleep(AGAIN) => {}
             }
         }
     }

@@ -43,8 +43,9 @@ impl Broker {
         let (mut repaired, mut tidied) = (None, Instant::now());
         loop {
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
+                biased;
                 () = self.stop_signal.triggered() => return,
+                () = tokio::time::sleep(LOOK) => {}
             }
             member.measure(self.home.node_id, self.home.session);
             let own = member.view().controller.filter(|(controller, _)| controller.session == self.home.session);
@@ -78,7 +79,7 @@ impl Broker {
             let over = view
                 .sessions
                 .iter()
-                .filter(|(session, at)| at.record.state == SessionState::Sealed && !needed.contains(*session));
+                .filter(|(session, at)| at.record.state != SessionState::Active && !needed.contains(*session));
             over.map(|(session, _)| *session).collect()
         };
         for session in over {
@@ -143,6 +144,8 @@ impl Broker {
     }
 
     async fn bury_session(&self, session: u64, token: u64) -> Result<(), Error> {
+        // One that nobody has needed since it was fenced may have lanes that are not sealed.
+        self.end_session(session).await?;
         let Some((record, found)) = self.read_session(session).await? else { return Ok(()) };
         for lane in record.lanes.iter().filter(|lane| lane.durability == Durability::Object) {
             // That no record names it is a reason to look; that the roots cover it is the proof.

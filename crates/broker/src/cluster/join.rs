@@ -10,8 +10,8 @@ use runnel_api::Error;
 use runnel_blob::{Bucket, CasOutcome, Key};
 use runnel_format::meta::{BrokerRecord, ClusterRecord, ControllerRecord, Identity, SessionRecord, SessionState};
 use runnel_metastore::{Compare, Embedded, ErrorKind, MetaStore, Op, Snapshot};
+use runnel_runtime::simulation::random_id;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::Member;
 use super::lease::Lease;
@@ -73,7 +73,7 @@ impl Broker {
             }
         };
         patiently(|| async { Ok(bucket.probe().await?) }).await?;
-        let session = Uuid::new_v4().as_u64_pair().0;
+        let session = random_id().as_u64_pair().0;
         let node_id = match options.node_number {
             Some(number) => number,
             None => patiently(|| number_of(&*meta, &identity)).await?,
@@ -213,7 +213,7 @@ async fn agree(bucket: &Bucket, meta: &dyn MetaStore) -> Result<ClusterRecord, S
 }
 
 async fn create(bucket: &Bucket, meta: &dyn MetaStore) -> Result<ClusterRecord, StartError> {
-    let record = ClusterRecord { cluster_id: Uuid::new_v4(), era: 0, format: FORMAT, session: None };
+    let record = ClusterRecord { cluster_id: random_id(), era: 0, format: FORMAT, session: None };
     let created = bucket.create_register(&Key::ClusterId, record.encode()).await?;
     let record = match created {
         CasOutcome::Done(_) => record,

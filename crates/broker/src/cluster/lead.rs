@@ -76,8 +76,9 @@ impl Broker {
                     Err(error) => {
                         tracing::debug!(partition = %tp, ?turn, %error, "not yet");
                         tokio::select! {
-                            () = tokio::time::sleep(pause) => {}
+                            biased;
                             () = self.stop_signal.triggered() => return,
+                            () = tokio::time::sleep(pause) => {}
                         }
                         pause = (pause * 2).min(BACKOFF.1);
                     }
@@ -193,6 +194,7 @@ impl Broker {
             }
         };
         tokio::select! {
+            biased;
             emptied = emptied => emptied.map_err(|_| Error::new(ErrorKind::NotLeader, "the partition closed")),
             failed = ship => failed,
             () = tokio::time::sleep(PATIENCE) => {
@@ -241,8 +243,9 @@ impl Broker {
                 Err(error) => tracing::warn!(partition = %tp, %error, "whether a partition stays here is not known"),
             }
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                biased;
                 () = self.stop_signal.triggered() => return Ok(false),
+                () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).min(BACKOFF.1);
         }
@@ -253,8 +256,9 @@ impl Broker {
         while let Err(error) = self.refresh(tp).await {
             tracing::warn!(partition = %tp, %error, "who leads a partition is not known");
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                biased;
                 () = self.stop_signal.triggered() => return Err(error),
+                () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).min(BACKOFF.1);
         }

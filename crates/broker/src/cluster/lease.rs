@@ -67,8 +67,9 @@ impl Broker {
         let beat = member.lease.ttl / BEATS;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(beat) => {}
+                biased;
                 () = self.stop_signal.triggered() => return,
+                () = tokio::time::sleep(beat) => {}
             }
             let sent = Instant::now();
             // So that there is time left to look at the bucket.

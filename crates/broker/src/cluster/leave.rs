@@ -46,11 +46,12 @@ impl Broker {
                 return;
             }
             tokio::select! {
-                _ = changes.changed() => {}
+                biased;
                 () = tokio::time::sleep_until(until) => {
                     tracing::warn!(partitions = led, "not all partitions were handed over in time");
                     return;
                 }
+                _ = changes.changed() => {}
             }
         }
     }

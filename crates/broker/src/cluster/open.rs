@@ -10,6 +10,7 @@ use runnel_api::{Error, ErrorKind};
 use runnel_format::meta::{
     Durability, Identity, Leadership, PartitionRecord, SessionRecord, SessionState, TailSession,
 };
+use runnel_guard::{Guard, holds};
 use runnel_metastore::{Compare, Op, TxnOutcome, Versioned};
 use runnel_partition::Start;
 use runnel_record::{LeaderEpoch, Offset, TopicPartition};
@@ -30,7 +31,9 @@ impl Broker {
         // An answer that got lost: what this session opened and did not serve holds nothing.
         record.tail.retain(|part| part.session != own_session);
         for part in &record.tail {
-            self.take_over_session(part.session).await?;
+            if holds(Guard::SealBeforeOpen) {
+                self.take_over_session(part.session).await?;
+            }
             self.check_disk(topic, tp, part)?;
         }
         let if_absent = if record.never_shipped { IfAbsent::Empty } else { IfAbsent::Corrupt };
@@ -148,6 +151,9 @@ impl Broker {
     /// are deleted once no record names it.
     pub(crate) fn own_session_is_active(&self) -> Result<Compare, Error> {
         let session = self.home.session;
+        if !holds(Guard::SessionIsActive) {
+            return Ok(Compare::Present(sessions::key(session)));
+        }
         let at = self.member.as_ref().and_then(|member| member.view().sessions.get(&session).cloned());
         match at {
             Some(at) if at.record.state == SessionState::Active => {
@@ -175,7 +181,9 @@ impl Broker {
         record: &PartitionRecord,
     ) -> Result<Versioned, Error> {
         let (key, value) = (partition_key(tp), record.encode());
-        compare.push(Compare::Revision(key.clone(), found.revision));
+        if holds(Guard::RecordSwap) {
+            compare.push(Compare::Revision(key.clone(), found.revision));
+        }
         let put = Op::Put(key.clone(), value.clone(), None);
         let outcome = self.meta.txn(compare, vec![put]).await.map_err(|e| metadata_error(&e))?;
         let TxnOutcome::Committed(revision) = outcome else {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use runnel_format::meta::{BrokerRecord, HostPort};
 use runnel_metastore::{Compare, Op};
+use runnel_runtime::Line;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::view::{At, live_key};
@@ -49,8 +49,9 @@ impl Broker {
                 watched.entry(who).or_insert_with(|| tokio::spawn(Arc::clone(&self).suspect(who, at.record.grpc)));
             }
             tokio::select! {
-                _ = changes.changed() => {}
+                biased;
                 () = self.stop_signal.triggered() => break,
+                _ = changes.changed() => {}
             }
         }
         watched.into_values().for_each(|task| task.abort());
@@ -59,10 +60,10 @@ impl Broker {
     async fn suspect(self: Arc<Self>, (number, session): (i32, u64), at: HostPort) {
         let (mut reached, mut refusals) = (false, 0);
         loop {
-            match tokio::time::timeout(PATIENCE, TcpStream::connect((at.host.as_str(), at.port))).await {
-                Ok(Ok(stream)) => {
+            match tokio::time::timeout(PATIENCE, self.ports.dial.dial(&at.host, at.port)).await {
+                Ok(Ok(line)) => {
                     (reached, refusals) = (true, 0);
-                    until_closed(stream).await;
+                    until_closed(line).await;
                     tokio::time::sleep(AGAIN).await;
                 }
                 // Somebody who was never reached may be behind something that refuses.
@@ -99,7 +100,7 @@ impl Broker {
 }
 
 /// Waits for the end of a connection: that of the process, or of a server's patience with a client that is silent.
-async fn until_closed(mut stream: TcpStream) {
+async fn until_closed(mut line: Line) {
     let mut bytes = [0; 64];
-    while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
+    while line.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
 }

@@ -15,6 +15,7 @@ use runnel_format::meta::{BrokerRecord, Durability, PartitionRecord, SessionReco
 use runnel_metastore::{Compare, MetaStore, Op, Versioned};
 use runnel_partition::{BatchFacts, Start};
 use runnel_record::{LeaderEpoch, Offset, TopicPartition};
+use runnel_runtime::simulation::blocking;
 use runnel_segment::manifest::{Commit, IfAbsent, Manifest};
 use uuid::Uuid;
 
@@ -215,9 +216,8 @@ impl Broker {
             let (disk, wal, fail) = (Arc::clone(&ports.disk), wal_options(options, &home.layout), ports.fail.clone());
             let kept = home.layout.written_off();
             let count = partitions.len();
-            let setting = tokio::task::spawn_blocking(move || {
-                runnel_wal::set_aside(&disk, &wal, (disk_id, session), &partitions, &kept, &fail)
-            });
+            let setting =
+                blocking(move || runnel_wal::set_aside(&disk, &wal, (disk_id, session), &partitions, &kept, &fail));
             let copies =
                 setting.await.map_err(|e| StartError::Refused(format!("setting a lane aside ended early: {e}")))??;
             for copy in copies {

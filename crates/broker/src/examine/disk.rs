@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use runnel_runtime::Clock;
 use runnel_runtime::disk::{Disk as Files, nearest_folder};
+use runnel_runtime::simulation::random_id;
 use rustix::fs::{FlockOperation, flock};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 /// One small block of the log.
 const BLOCK: [u8; 4096] = [0x72; 4096];
@@ -37,7 +37,7 @@ pub fn examine_disk(data_dir: &Path, files: &dyn Files, clock: &dyn Clock) -> Re
     }
     let folder = nearest_folder(data_dir);
     let free_bytes = files.free_space(folder)?;
-    let scratch = folder.join(format!(".runnel-doctor-{}", Uuid::new_v4().simple()));
+    let scratch = folder.join(format!(".runnel-doctor-{}", random_id().simple()));
     std::fs::create_dir(&scratch).map_err(|e| named("creating a folder", e))?;
     let tried = try_all(&scratch, files, clock);
     let cleaned = std::fs::remove_dir_all(&scratch).map_err(|e| named("removing a folder", e));

@@ -92,8 +92,9 @@ impl Coordinator {
     pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<Asked>) {
         let stop = self.broker.stop_signal.clone();
         tokio::select! {
-            loaded = load_answering(self.load(), &mut mailbox) => if !loaded { return },
+            biased;
             () = stop.triggered() => return,
+            loaded = load_answering(self.load(), &mut mailbox) => if !loaded { return },
         }
         let Some(closing) = self.home.as_ref().map(|home| home.closing()) else { return };
         loop {
@@ -268,6 +269,7 @@ async fn load_answering(load: impl Future<Output = bool>, mailbox: &mut mpsc::Re
     }
     loop {
         tokio::select! {
+            biased;
             loaded = &mut load => return loaded,
             Some(asked) = mailbox.recv() => answer(asked.reply, Err(slow())),
         }

@@ -24,8 +24,9 @@ impl Broker {
         let (mut lags, mut members) = (Lags::new(), BTreeMap::new());
         loop {
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
+                biased;
                 () = self.stop_signal.triggered() => return,
+                () = tokio::time::sleep(LOOK) => {}
             }
             // What is gone is shown as nothing once, and what cannot be asked now stays as it was.
             let Ok((found_members, found_lags)) = self.lags().await else { continue };

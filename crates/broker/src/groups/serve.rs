@@ -9,7 +9,7 @@ use runnel_api::groups::{
 };
 use runnel_api::{Error, ErrorKind, Groups, TopicKey};
 use runnel_group::{Reply, Request, partition_of};
-use uuid::Uuid;
+use runnel_runtime::simulation::random_id;
 
 use crate::Broker;
 
@@ -34,7 +34,7 @@ impl Groups for Broker {
         join.client_id.truncate(join.client_id.floor_char_boundary(MAX_PREFIX));
         let prefix = join.instance_id.as_deref().unwrap_or(&join.client_id);
         let prefix = &prefix[..prefix.floor_char_boundary(MAX_PREFIX)];
-        let fresh_id = format!("{prefix}-{}", Uuid::new_v4());
+        let fresh_id = format!("{prefix}-{}", random_id());
         tracing::debug!(group = join.group, member = join.member_id, reason = join.reason, "a member joins");
         let group = join.group.clone();
         if group.is_empty() {
@@ -62,7 +62,7 @@ impl Groups for Broker {
     async fn consumer_heartbeat(&self, mut beat: ConsumerHeartbeat) -> Result<ConsumerBeat, Error> {
         beat.client_id.truncate(beat.client_id.floor_char_boundary(MAX_PREFIX));
         let (group, first) = (beat.group.clone(), beat.epoch == JOIN && !beat.group.is_empty());
-        let fresh_id = Uuid::new_v4().to_string();
+        let fresh_id = random_id().to_string();
         match self.ask_group(&group, Request::ConsumerHeartbeat(beat, fresh_id), first).await? {
             Reply::ConsumerBeat(beat) => Ok(beat),
             other => Err(unexpected(&other)),

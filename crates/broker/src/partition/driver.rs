@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use runnel_api::{EpochEnd, Error, ErrorKind, Produced};
 use runnel_format::meta::Durability;
+use runnel_guard::{Guard, holds};
 use runnel_partition::{Decision, Effect, Partition as Machine, RequestId};
 use runnel_record::{Offset, TimestampMs, TopicPartition};
 use runnel_runtime::{Clock, Shutdown};
@@ -232,6 +233,9 @@ impl Task {
         match self.log.append(self.durability, entry, &self.listener) {
             Ok(seq) => {
                 self.handle.tail.push(SourceBatch { batch: append.batch.clone(), append_time });
+                if !holds(Guard::HighWatermark) {
+                    self.handle.watermark.advance(append.batch.next_offset());
+                }
                 self.wait(token, append);
                 if let Err(error) = self.machine.appended(token, seq.0, &mut self.effects) {
                     self.broken(&error);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, TryStreamExt, stream};
 use runnel_format::meta::{Durability, SessionLane, SessionRecord, SessionState, TailSession};
 use runnel_record::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use runnel_runtime::simulation::random_id;
 use runnel_wal::object::{self, SealedLane};
 use uuid::Uuid;
 
@@ -80,7 +81,7 @@ pub(super) fn ended(lanes: &[SessionLane]) -> SessionRecord {
 impl Restore {
     /// Ends every lane, and reads what those hold that may be needed.
     pub(super) async fn end_lanes(&self, watch: Watcher<'_>) -> Result<Lanes, RestoreError> {
-        let sealer = Uuid::new_v4().as_u64_pair().0;
+        let sealer = random_id().as_u64_pair().0;
         let in_use = object::lanes_in_use(&self.bucket).await?;
         let (total, mut done, mut lanes) = (in_use.len(), 0, Lanes::default());
         let end = |lane: Uuid| async move {

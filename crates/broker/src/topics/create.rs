@@ -10,7 +10,7 @@ use runnel_blob::{CasOutcome, Key, Register};
 use runnel_format::meta::{NameClaim, TopicRecord};
 use runnel_metastore::{Compare, Op, TxnOutcome};
 use runnel_record::TopicId;
-use uuid::Uuid;
+use runnel_runtime::simulation::random_id;
 
 use super::{Topic, created_key, names, topic_key};
 use crate::Broker;
@@ -134,7 +134,7 @@ impl Broker {
 
     /// Claims the name for a new id, or takes over the id of a creation that never finished.
     async fn claim_name(&self, name: &str) -> Result<TopicId, Error> {
-        let id = TopicId(Uuid::new_v4());
+        let id = TopicId(random_id());
         let key = Key::TopicName(name.to_owned());
         let payload = NameClaim { id }.encode();
         let mut outcome = self.bucket.create_register(&key, payload.clone()).await;

@@ -2,6 +2,8 @@
 
 use runnel_api::{Admin as _, Cluster as _, CreateTopic, Durability, ErrorKind, ProducerIdentity};
 use runnel_blob::Key;
+use runnel_format::meta::{SessionRecord, SessionState};
+use runnel_metastore::{MetaStore as _, Op};
 use runnel_record::ProducerId;
 use tokio::time::Instant;
 
@@ -209,6 +211,48 @@ fn past_its_lease_a_broker_acknowledges_nothing_from_its_disk_alone() {
     machine.faults.clear();
     machine.store.set(Way::Open);
     cluster.append("t", 0, &batch_of("b"));
+    cluster.stop_all();
+}
+
+/// What it does not know of, the one who leads now may: no producer ends for it, and no consumer is sent back.
+#[test]
+fn a_broker_that_was_replaced_refuses_nobody_for_good() {
+    let cluster = Cluster::start(2);
+    cluster.create("t", 1, &[]);
+    let identity = ProducerIdentity { id: ProducerId(7), epoch: 0 };
+    let records = |what: &str, sequence| idempotent(&values(what, 3, 10), identity, sequence);
+    cluster.append("t", 0, &records("a", 0));
+    let old = cluster.leader("t", 0);
+    let new = cluster.node(1 - old);
+    // It can see neither its record nor its lane.
+    cluster.machines[old].store.set(Way::Cut);
+    cluster.machines[old].faults.outage(true);
+    cluster.expire(old);
+    eventually("the other one leads", || new.produce("t", 0, records("b", 3)).ok());
+    let refused = cluster.node(old).produce("t", 0, records("c", 6)).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::NotLeader, "{refused}");
+    let refused = cluster.node(old).fetch_at("t", 0, 6).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::NotLeader, "{refused}");
+    // Who does lead says so.
+    assert_eq!(new.produce("t", 0, records("c", 9)).unwrap_err().kind, ErrorKind::OutOfOrderSequence);
+    assert_eq!(new.fetch_at("t", 0, 7).unwrap_err().kind, ErrorKind::OffsetOutOfRange);
+    cluster.machines[old].faults.clear();
+    cluster.machines[old].store.set(Way::Open);
+    cluster.stop_all();
+}
+
+#[test]
+fn a_session_that_was_fenced_and_is_not_needed_goes() {
+    let cluster = Cluster::start(1);
+    let fenced = SessionRecord {
+        node_name: "gone".to_owned(),
+        disk_id: uuid::Uuid::nil(),
+        state: SessionState::Fencing,
+        lanes: Vec::new(),
+    };
+    let put = Op::Put("s/0000000000000007".to_owned(), fenced.encode(), None);
+    cluster.node(0).run(cluster.meta.txn(Vec::new(), vec![put])).unwrap();
+    eventually("it is gone", || (cluster.keys("s/").len() == 1).then_some(()));
     cluster.stop_all();
 }
 

@@ -15,6 +15,18 @@ fn seal(node: &Node, partition: i32, wait: Duration) -> Result<(i64, i64), Error
 }
 
 #[test]
+fn a_clock_that_is_set_back_does_not_put_shipping_off() {
+    let mut world = World::new();
+    world.options.segment.max_age = Duration::from_millis(100);
+    let node = world.start();
+    node.create("t", 1, &[]);
+    node.append("t", 0, batch(&values("a", 5, 200)));
+    world.clock.advance(-3_600_000);
+    node.wait_shipped("t", 0, 5);
+    node.stop();
+}
+
+#[test]
 fn a_seal_ships_what_is_not_due_and_tells_how_far_it_came() {
     let world = World::new();
     let node = world.start();

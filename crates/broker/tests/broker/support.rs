@@ -18,7 +18,7 @@ use runnel_broker::{
 };
 use runnel_record::{TopicId, TopicPartition};
 use runnel_runtime::disk::{Disk, SimDisk};
-use runnel_runtime::{FailPoints, ManualClock};
+use runnel_runtime::{FailPoints, ManualClock, TcpDial};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
@@ -99,7 +99,8 @@ impl World {
     }
 
     pub(crate) fn ports(&self) -> Ports {
-        Ports { clock: Arc::clone(&self.clock) as _, disk: Arc::new(self.disk.clone()), fail: self.fail.clone() }
+        let (clock, disk) = (Arc::clone(&self.clock), Arc::new(self.disk.clone()));
+        Ports { clock, disk, dial: Arc::new(TcpDial), fail: self.fail.clone() }
     }
 
     /// Starts a broker with another disk for log and identity.

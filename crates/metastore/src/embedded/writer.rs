@@ -1,4 +1,4 @@
-//! The thread that writes: it takes whatever waits, applies it in order and commits it together.
+//! The writer, in a thread of its own: it takes whatever waits, applies it in order and commits it together.
 
 use std::sync::Arc;
 
@@ -77,8 +77,8 @@ impl Request {
 }
 
 /// Serves requests until all senders are gone and the queue is empty.
-pub(super) fn run(inner: &Arc<Inner>, mut requests: mpsc::Receiver<Request>) {
-    while let Some(first) = requests.blocking_recv() {
+pub(super) async fn run(inner: Arc<Inner>, mut requests: mpsc::Receiver<Request>) {
+    while let Some(first) = requests.recv().await {
         let mut batch = vec![first];
         while batch.len() < MAX_BATCH
             && let Ok(next) = requests.try_recv()
@@ -90,7 +90,7 @@ pub(super) fn run(inner: &Arc<Inner>, mut requests: mpsc::Receiver<Request>) {
             continue;
         }
         let mut answers = Vec::with_capacity(batch.len());
-        match commit(inner, batch, &mut answers) {
+        match commit(&inner, batch, &mut answers) {
             Ok(()) => answers.into_iter().for_each(Answer::send),
             Err(error) => {
                 // The commit may have reached the disk or not, so nothing read from here on could be trusted.

@@ -11,12 +11,10 @@ mod machine;
 mod ports;
 mod report;
 
-use std::sync::Arc;
-
 use clap::Args;
 use runnel_broker::{Ports, Tenant, examine_home};
+use runnel_runtime::FailPoints;
 use runnel_runtime::disk::StdDisk;
-use runnel_runtime::{FailPoints, SystemClock};
 
 use super::Settings;
 use super::output::{self, Output};
@@ -58,7 +56,7 @@ async fn examine(config: &Config, report: &mut Report) {
     report.ok("settings", format!("node {}", config.node.id));
     machine::dangers(config, report);
     machine::descriptors(config, report);
-    let ports = Ports { clock: Arc::new(SystemClock), disk: Arc::new(StdDisk), fail: FailPoints::default() };
+    let ports = Ports::of_machine(FailPoints::default());
     let tenant = match examine_home(&config.node.data_dir, &StdDisk) {
         Ok(tenant) => {
             data::directory(config, &tenant, report);

@@ -10,7 +10,6 @@ use anyhow::{Context, bail};
 use runnel_broker::{Broker, ClusterOptions, HostPort, Ports};
 use runnel_metastore::Etcd;
 use runnel_peer::{Connections, Forwarding, Peer, Peers, Reading};
-use runnel_runtime::disk::StdDisk;
 use runnel_runtime::{FailPoints, Shutdown, SystemClock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -186,5 +185,5 @@ pub(super) fn fail_points() -> anyhow::Result<FailPoints> {
 }
 
 pub(super) fn ports() -> anyhow::Result<Ports> {
-    Ok(Ports { clock: Arc::new(SystemClock), disk: Arc::new(StdDisk), fail: fail_points()? })
+    Ok(Ports::of_machine(fail_points()?))
 }

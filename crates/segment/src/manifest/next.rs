@@ -8,6 +8,7 @@ use runnel_format::manifest::{
     MAX_ROOT_BYTES, PendingDelete, ProducerState, Root, SegmentRef, collapse_epochs,
 };
 use runnel_record::ids::LeaderEpoch;
+use runnel_runtime::simulation::random_id;
 use uuid::Uuid;
 
 use super::{Commit, Merged};
@@ -188,7 +189,7 @@ fn merge_chunks(root: &mut Root, first: usize) -> Result<Rolled, Error> {
 
 fn add_chunk(root: &mut Root, at: usize, entries: Entries) -> Result<Rolled, Error> {
     let chunk = Chunk { tp: root.tp, entries };
-    let (bytes, id, epoch) = (chunk.encode(), Uuid::new_v4(), root.epoch);
+    let (bytes, id, epoch) = (chunk.encode(), random_id(), root.epoch);
     let reference = chunk.reference(epoch, id, &bytes);
     root.chunks.insert(at, reference.ok_or_else(|| Error::manifest(root.tp, "a chunk that cannot be referred to"))?);
     Ok(Rolled { epoch, id, bytes })

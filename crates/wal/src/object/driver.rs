@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use runnel_blob::{Bucket, Created, Key};
 use runnel_format::wal::{LaneHeader, SLOT_HEADER_LEN, SlotHeader, SlotKind};
+use runnel_guard::{Guard, holds};
 use runnel_runtime::{FailPoints, Injected};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -62,9 +63,9 @@ impl Shared {
 }
 
 /// Ends the lane when the task goes, in whatever way: also a panic, or a runtime that stops.
-struct Guard(Arc<Shared>);
+struct AtEnd(Arc<Shared>);
 
-impl Drop for Guard {
+impl Drop for AtEnd {
     fn drop(&mut self) {
         self.0.lane().stop("the writer has stopped");
         for effect in self.0.step(Input::Due) {
@@ -80,7 +81,7 @@ type Work = FuturesUnordered<BoxFuture<'static, Result<Input, Injected>>>;
 
 /// Runs a lane until it has ended or was closed and all is done.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let _guard = Guard(Arc::clone(&shared));
+    let _at_end = AtEnd(Arc::clone(&shared));
     let mut work = Work::new();
     let mut input = Input::Due;
     loop {
@@ -101,6 +102,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
         };
         input = tokio::select! {
+            biased;
             Some(done) = work.next() => match done {
                 Ok(input) => input,
                 Err(injected) => {
@@ -152,8 +154,13 @@ async fn put(shared: Arc<Shared>, draft: Draft) -> Result<Input, Injected> {
     drop(draft);
     let key = Key::Slot { lane, slot };
     let started = Instant::now();
-    let created =
-        until_answered("writing a slot", || async { Ok(shared.bucket.create(&key, &parts, SLOT_HEADER_LEN).await?) });
+    let created = until_answered("writing a slot", || async {
+        if !holds(Guard::SlotIfAbsent) {
+            shared.bucket.put(&key, parts.clone()).await?;
+            return Ok(Created::Done);
+        }
+        Ok(shared.bucket.create(&key, &parts, SLOT_HEADER_LEN).await?)
+    });
     let placed = match created.await {
         Ok(Created::Done) => {
             metrics::slot(parts.iter().map(|part| part.len() as u64).sum(), started.elapsed());

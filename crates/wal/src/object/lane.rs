@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use runnel_format::wal::{CHECKPOINT_EVERY, SlotRun};
+use runnel_guard::{Guard, holds};
 use runnel_record::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -11,8 +12,6 @@ use uuid::Uuid;
 use super::draft::Draft;
 use super::event::{Effect, Input, Placed, Trimmed};
 use super::index::Index;
-#[cfg(test)]
-use super::options::Mutant;
 use super::options::{ObjectOptions, WINDOW};
 use super::trim::Trim;
 use crate::entry::{Entry, LaneSeq, Listener, Pressure};
@@ -205,8 +204,7 @@ impl Lane {
         let Some(flight) = flight.and_then(|at| self.flights.get_mut(at)).filter(|flight| !flight.done) else { return };
         flight.done = true;
         self.unresolved -= 1;
-        #[cfg(test)]
-        if self.options.mutant == Some(Mutant::AcknowledgeBehindHoles) {
+        if !holds(Guard::PrefixAck) {
             effects.push(Effect::Durable(std::mem::take(&mut flight.waiting)));
         }
         while let Some(flight) = self.flights.pop_front_if(|flight| flight.done) {

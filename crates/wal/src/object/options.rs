@@ -23,9 +23,6 @@ pub struct ObjectOptions {
     pub max_unshipped: u64,
     /// The trim pointer moves at most this often.
     pub trim_every: Duration,
-    /// What a test breaks to see that it is noticed.
-    #[cfg(test)]
-    pub(crate) mutant: Option<Mutant>,
 }
 
 impl Default for ObjectOptions {
@@ -37,20 +34,8 @@ impl Default for ObjectOptions {
             max_unflushed: 64 << 20,
             max_unshipped: 4 << 30,
             trim_every: Duration::from_secs(10),
-            #[cfg(test)]
-            mutant: None,
         }
     }
-}
-
-/// Ways to break the protocol.
-#[cfg(test)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mutant {
-    /// Acknowledges a slot that is there although one before it is not.
-    AcknowledgeBehindHoles,
-    /// Deletes slots before the trim pointer has moved.
-    DeleteFirst,
 }
 
 /// Who writes which lane. Drawn at random by the caller, recorded with the session, never used again.

@@ -12,7 +12,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use runnel_blob::{Bucket, Created, Key, lane_prefix};
 use runnel_format::wal::{LaneHeader, SLOT_HEADER_LEN, SlotHeader, SlotKind};
+use runnel_guard::{Guard, holds};
 use runnel_runtime::FailPoints;
+use runnel_runtime::simulation::random_id;
 use uuid::Uuid;
 
 use super::header;
@@ -68,13 +70,14 @@ pub(crate) async fn seal_from(
     mut position: u64,
     fail: &FailPoints,
 ) -> Result<u64, Error> {
-    let nonce = Uuid::new_v4();
+    let nonce = random_id();
     loop {
         position = place(bucket, SlotHeader::seal(lane, session, position, nonce)).await?;
         fail.hit("wal.object.seal.placed")?;
         let ended = header::update(bucket, lane, |found| {
             // Whoever was first has fixed the end. A SEAL below the trim pointer is void.
-            let open = found.filter(|header| header.end.is_none() && header.trim <= position)?;
+            let is_void = |header: &LaneHeader| header.trim > position && holds(Guard::SealAbovePointer);
+            let open = found.filter(|header| header.end.is_none() && !is_void(header))?;
             Some(LaneHeader { end: Some(position), ..open.clone() })
         });
         match ended.await? {
@@ -138,5 +141,6 @@ async fn look(bucket: &Bucket, lane: Uuid, trim: u64) -> Result<Listed, Error> {
     let window = last.back().map_or(trim, |last| trim.max((last + 1).saturating_sub(WINDOW as u64)));
     let in_front = before + last.iter().filter(|slot| **slot < window).count() as u64;
     let gap = (window..).find(|slot| !last.contains(slot)).unwrap_or(window);
+    let gap = if holds(Guard::SealAtFirstHole) { gap } else { last.back().map_or(gap, |last| last + 1) };
     Ok(Listed { gap, missing: window - trim - in_front })
 }

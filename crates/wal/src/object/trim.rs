@@ -1,10 +1,9 @@
 //! When the trim pointer of a lane moves, and when slots go. No I/O, no clock.
 
+use runnel_guard::{Guard, holds};
 use tokio::time::Instant;
 
 use super::event::Effect;
-#[cfg(test)]
-use super::options::Mutant;
 use super::options::ObjectOptions;
 
 /// Where trimming stands: `deleted <= pointer <= what is not needed`. One thing is done at a time.
@@ -26,8 +25,7 @@ impl Trim {
         if self.busy {
             return None;
         }
-        #[cfg(test)]
-        if options.mutant == Some(Mutant::DeleteFirst) && wanted > self.deleted {
+        if !holds(Guard::TrimPointerFirst) && wanted > self.deleted {
             self.busy = true;
             return Some(Effect::Delete(self.deleted..wanted));
         }

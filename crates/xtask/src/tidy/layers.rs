@@ -29,6 +29,7 @@ const DOOR: &[&str] = &["api", "record", "runtime"];
 
 /// The table of ARCHITECTURE.md.
 const TABLE: &[Row] = &[
+    row(0, "guard", &[]),
     row(0, "record", &[]),
     row(0, "format", &["record"]),
     row(1, "partition", &[]),
@@ -51,6 +52,7 @@ const TABLE: &[Row] = &[
     row(8, "runnel", &[]),
     row(DEV, "bench", &[]),
     row(DEV, "fuzz", &["testkit"]),
+    row(DEV, "sim", &["testkit"]),
     row(DEV, "testkit", &[]),
     row(DEV, "xtask", &[]),
 ];

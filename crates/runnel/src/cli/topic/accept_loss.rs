@@ -1,14 +1,11 @@
 //! `runnel topic accept-loss`: the way out of a corrupt range in the log, and of a disk that is lost.
 
-use std::sync::Arc;
-
 use clap::Args;
 use runnel_broker::{Ports, accept_loss};
 use runnel_client::Client;
 use runnel_client::proto::cluster::v1::AcceptLossRequest;
 use runnel_client::proto::cluster::v1::accept_loss_response::Loss;
-use runnel_runtime::disk::StdDisk;
-use runnel_runtime::{FailPoints, SystemClock};
+use runnel_runtime::FailPoints;
 use serde_json::{Value, json};
 
 use crate::cli::confirm::confirm;
@@ -50,7 +47,7 @@ fn of_stopped_broker(args: &AcceptLossArgs, partition: i32) -> anyhow::Result<()
     let AcceptLossArgs { topic, yes, settings, .. } = args;
     let config = settings.load()?;
     let options = config.broker_options()?;
-    let ports = Ports { clock: Arc::new(SystemClock), disk: Arc::new(StdDisk), fail: FailPoints::default() };
+    let ports = Ports::of_machine(FailPoints::default());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let look = |accept| runtime.block_on(accept_loss(&options, &ports, topic, partition, accept));
     let Some(loss) = look(false)? else {

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use runnel_blob::testing::{Fault, Faults, Op};
 use runnel_blob::{Bucket, Key};
 use runnel_format::wal::{LaneHeader, SLOT_HEADER_LEN, SlotHeader};
+use runnel_guard::{Guard, Without};
 use runnel_record::Offset;
 use runnel_runtime::FailPoints;
 
 use super::rig::*;
 use crate::object::header;
-use crate::object::options::Mutant;
 use crate::object::seal::{place, seal_from};
 use crate::object::{ObjectLog, ObjectOptions, SealedLane, retire, seal, sweep};
 use crate::tests::rig::{batch, tp};
@@ -26,11 +26,7 @@ const PARTITIONS: i32 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Broken {
     Nothing,
-    Owner(Mutant),
-    /// Sealers go past the highest slot that is listed.
-    SealPastList,
-    /// Sealers do not look at the trim pointer again.
-    VoidSealCounts,
+    Without(Guard),
     /// The janitor takes the SEAL too.
     SealDeleted,
 }
@@ -152,18 +148,11 @@ impl Model {
 type Shared = Arc<Mutex<Model>>;
 
 /// The owner: appends, ships what is durable, now and then.
-async fn own(
-    bucket: Bucket,
-    mut rng: Rng,
-    broken: Broken,
-    model: Shared,
-    owner: Arc<Mutex<Option<Arc<Owner>>>>,
-) -> Result<(), String> {
+async fn own(bucket: Bucket, mut rng: Rng, model: Shared, owner: Arc<Mutex<Option<Arc<Owner>>>>) -> Result<(), String> {
     let options = ObjectOptions {
         max_bytes: 150 + rng.below(600),
         interval: rng.ms(60),
         trim_every: rng.ms(400),
-        mutant: if let Broken::Owner(mutant) = broken { Some(mutant) } else { None },
         ..ObjectOptions::default()
     };
     let log = loop {
@@ -245,10 +234,10 @@ async fn header_is_retired(bucket: &Bucket) -> bool {
     header.is_some_and(|header| header.end == Some(header.trim))
 }
 
-async fn seal_until_done(bucket: Bucket, mut rng: Rng, broken: Broken, session: u64) -> Result<u64, String> {
+async fn seal_until_done(bucket: Bucket, mut rng: Rng, session: u64) -> Result<u64, String> {
     tokio::time::sleep(rng.ms(3_000)).await;
     loop {
-        match seal_once(&bucket, &mut rng, broken, session).await {
+        match seal_once(&bucket, &mut rng, session).await {
             Ok(end) => return Ok(end),
             Err(error) if error.kind() == ErrorKind::Unavailable => tokio::time::sleep(rng.ms(300)).await,
             Err(error) => return Err(error.to_string()),
@@ -256,34 +245,15 @@ async fn seal_until_done(bucket: Bucket, mut rng: Rng, broken: Broken, session: 
     }
 }
 
-async fn seal_once(bucket: &Bucket, rng: &mut Rng, broken: Broken, session: u64) -> Result<u64, Error> {
+async fn seal_once(bucket: &Bucket, rng: &mut Rng, session: u64) -> Result<u64, Error> {
     let fail = FailPoints::default();
-    if broken == Broken::SealPastList {
-        let listed = bucket.list(&runnel_blob::lane_prefix(LANE)).await?;
-        let last = listed.iter().rev().find_map(|l| match Key::parse_lane_object(&l.path) {
-            Some(Key::Slot { slot, .. }) if l.bytes > SLOT_HEADER_LEN as u64 => Some(slot),
-            _ => None,
-        });
-        if let Some(last) = last {
-            return seal_from(bucket, LANE, session, last + 1, &fail).await;
-        }
-    }
     // Some look at the header, and then dawdle.
     let Some(header) = header::load(bucket, LANE).await?.filter(|header| header.end.is_none() && rng.below(2) == 0)
     else {
         return seal(bucket, LANE, session, &fail).await;
     };
     tokio::time::sleep(rng.ms(1_000)).await;
-    if broken != Broken::VoidSealCounts {
-        return seal_from(bucket, LANE, session, header.trim, &fail).await;
-    }
-    let seal = SlotHeader::seal(LANE, session, header.trim, uuid::Uuid::from_u128(rng.next().into()));
-    let position = place(bucket, seal).await?;
-    let ended = header::update(bucket, LANE, |found| {
-        let open = found.filter(|header| header.end.is_none())?;
-        Some(LaneHeader { end: Some(position), ..open.clone() })
-    });
-    Ok(ended.await?.and_then(|header| header.end).unwrap_or(position))
+    seal_from(bucket, LANE, session, header.trim, &fail).await
 }
 
 /// Ships all that a sealed lane holds.
@@ -309,9 +279,8 @@ async fn run(seed: u64, broken: Broken) -> Result<Story, String> {
     };
     let watching = tokio::spawn(watch(bucket.clone()));
     let owning = faulty(&bucket, &mut rng);
-    let owning = tokio::spawn(own(owning, rng.fork(), broken, Arc::clone(&model), Arc::clone(&owner)));
-    let sealers =
-        [8, 9].map(|session| tokio::spawn(seal_until_done(faulty(&bucket, &mut rng), rng.fork(), broken, session)));
+    let owning = tokio::spawn(own(owning, rng.fork(), Arc::clone(&model), Arc::clone(&owner)));
+    let sealers = [8, 9].map(|session| tokio::spawn(seal_until_done(faulty(&bucket, &mut rng), rng.fork(), session)));
     if rng.below(3) == 0 {
         let (owner, wait) = (Arc::clone(&owner), rng.ms(3_000));
         drop(tokio::spawn(async move {
@@ -379,6 +348,7 @@ async fn run(seed: u64, broken: Broken) -> Result<Story, String> {
 }
 
 fn simulate(seed: u64, broken: Broken) -> Result<Story, String> {
+    let _without = if let Broken::Without(guard) = broken { Some(Without::of(guard)) } else { None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(run(seed, broken)).map_err(|what| format!("seed {seed}: {what}"))
 }
@@ -422,10 +392,10 @@ fn the_same_seed_does_the_same() {
 #[test]
 fn every_mutant_is_caught() {
     for broken in [
-        Broken::Owner(Mutant::AcknowledgeBehindHoles),
-        Broken::Owner(Mutant::DeleteFirst),
-        Broken::SealPastList,
-        Broken::VoidSealCounts,
+        Broken::Without(Guard::PrefixAck),
+        Broken::Without(Guard::TrimPointerFirst),
+        Broken::Without(Guard::SealAtFirstHole),
+        Broken::Without(Guard::SealAbovePointer),
         Broken::SealDeleted,
     ] {
         let caught = (0..300).find_map(|seed| simulate(seed, broken).err());

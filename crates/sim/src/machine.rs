@@ -1,0 +1,355 @@
+//! A machine with a broker on it, or without one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runnel_blob::Bucket;
+use runnel_blob::testing::{Fault, Faults, Op};
+use runnel_broker::{
+    Broker, CacheOptions, ClusterOptions, GroupOptions, HostPort, Options, Ports, SegmentOptions, StartError,
+    StopReport, TopicOptions, WalOptions,
+};
+use runnel_runtime::disk::{Disk, SimDisk};
+use runnel_runtime::simulation::Chance;
+use runnel_runtime::{FailPoints, ManualClock};
+use tokio::task::JoinHandle;
+
+use crate::directory::Directory;
+use crate::host::Host;
+use crate::network::Network;
+use crate::store::{Access, Store};
+use crate::swarm::{Rates, Swarm};
+use crate::trace::Trace;
+
+/// After so long without a sign of life a broker is taken for dead.
+const TTL: Duration = Duration::from_secs(1);
+
+/// What all machines share.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) bucket: Bucket,
+    pub(crate) store: Store,
+    pub(crate) network: Network,
+    pub(crate) directory: Directory,
+    pub(crate) trace: Trace,
+}
+
+/// The machine. What of it outlives its broker is its disk.
+pub(crate) struct Machine {
+    number: usize,
+    around: Surroundings,
+    options: Options,
+    disk: SimDisk,
+    clock: Arc<ManualClock>,
+    faults: Faults,
+    pub(crate) access: Access,
+    pub(crate) fail: FailPoints,
+    /// Steps that its process sleeps through, and how long it has.
+    paused: u64,
+    slept: Duration,
+    /// Steps without the bucket, and without the store.
+    outage: u64,
+    cut: u64,
+    /// What its clock is ahead.
+    skew_ms: i64,
+    state: State,
+}
+
+enum State {
+    Down,
+    Starting(Host, JoinHandle<Result<Arc<Broker>, StartError>>),
+    /// With what ends when the broker cannot go on.
+    Up(Host, Arc<Broker>, JoinHandle<String>),
+    Stopping(Host, JoinHandle<StopReport>),
+}
+
+impl Machine {
+    pub(crate) fn new(
+        number: usize,
+        around: &Surroundings,
+        data_dir: PathBuf,
+        swarm: &Swarm,
+        chance: &mut Chance,
+    ) -> Self {
+        let options = options(number, data_dir, swarm);
+        let disk = SimDisk::new(chance.next());
+        let name = format!("broker-{number}");
+        let access = Access::new(&around.store, name, around.trace.clone(), Chance::new(chance.next()), swarm.rates);
+        let machine = Self {
+            number,
+            around: around.clone(),
+            options,
+            disk,
+            clock: Arc::default(),
+            faults: Faults::new(),
+            access,
+            fail: FailPoints::default(),
+            paused: 0,
+            slept: Duration::ZERO,
+            outage: 0,
+            cut: 0,
+            skew_ms: 0,
+            state: State::Down,
+        };
+        machine.make_data_dir();
+        machine.disturb(swarm.rates, Chance::new(chance.next()));
+        machine
+    }
+
+    fn name(&self) -> String {
+        format!("broker-{}", self.number)
+    }
+
+    fn port(&self) -> u16 {
+        u16::try_from(self.number).unwrap_or(0) + 1
+    }
+
+    fn make_data_dir(&self) {
+        let made = self.disk.create_dir(&self.options.data_dir);
+        let synced = made.and_then(|()| self.options.data_dir.ancestors().try_for_each(|dir| self.disk.sync_dir(dir)));
+        if let Err(error) = synced {
+            self.around.trace.note(&self.name(), format_args!("no data directory: {error}"));
+        }
+    }
+
+    /// Lets requests to the bucket take their time, and some of them fail.
+    pub(crate) fn disturb(&self, rates: Rates, mut chance: Chance) {
+        let (name, trace) = (self.name(), self.around.trace.clone());
+        self.faults.decide(move |op, path| {
+            let fault = fault(&mut chance, &rates, op);
+            trace.note(&name, format_args!("bucket {op:?} {path} {fault:?}"));
+            Some(fault)
+        });
+    }
+
+    /// The process stands still for so many steps.
+    pub(crate) fn pause(&mut self, steps: u64) {
+        self.around.trace.note(&self.name(), format_args!("sleeps for {steps} steps"));
+        self.paused = steps;
+    }
+
+    /// The bucket fails every request for so many steps.
+    pub(crate) fn lose_bucket(&mut self, steps: u64) {
+        self.around.trace.note(&self.name(), format_args!("has no bucket for {steps} steps"));
+        self.outage = steps;
+        self.faults.outage(true);
+    }
+
+    /// The store is out of reach for so many steps.
+    pub(crate) fn lose_store(&mut self, steps: u64) {
+        self.around.trace.note(&self.name(), format_args!("has no store for {steps} steps"));
+        self.cut = steps;
+        self.access.cut(true);
+    }
+
+    /// The disk fails a write or a sync, after so many more.
+    pub(crate) fn fail_disk(&self, sync: bool, after: u64) {
+        self.around.trace.note(&self.name(), format_args!("has a disk that fails, sync {sync}, after {after}"));
+        if sync { self.disk.fail_sync(after) } else { self.disk.fail_write(after) }
+    }
+
+    /// Its clock jumps.
+    pub(crate) fn jump(&mut self, by_ms: i64) {
+        self.around.trace.note(&self.name(), format_args!("has its clock moved by {by_ms} ms"));
+        self.skew_ms += by_ms;
+    }
+
+    /// Everything works from here on.
+    pub(crate) fn heal(&mut self, chance: Chance) {
+        (self.paused, self.outage, self.cut) = (0, 0, 0);
+        self.faults.clear();
+        self.access.heal();
+        FAIL_POINTS.iter().for_each(|point| self.fail.disarm(point));
+        self.disturb(Rates::NONE, chance);
+    }
+
+    pub(crate) const fn is_down(&self) -> bool {
+        matches!(self.state, State::Down)
+    }
+
+    pub(crate) const fn is_up(&self) -> bool {
+        matches!(self.state, State::Up(..))
+    }
+
+    /// Begins to start a broker. It serves some steps later.
+    pub(crate) fn start(&mut self) -> std::io::Result<()> {
+        let host = Host::new()?;
+        let nowhere = |port| HostPort { host: "127.0.0.1".to_owned(), port };
+        let cluster = ClusterOptions { lease_ttl: TTL, kafka: nowhere(self.port()), grpc: nowhere(self.port()) };
+        let ports = Ports {
+            clock: Arc::clone(&self.clock) as _,
+            disk: Arc::new(self.disk.clone()),
+            dial: Arc::new(self.around.network.clone()),
+            fail: self.fail.clone(),
+        };
+        let bucket = self.around.bucket.behind(&self.faults);
+        let join = Broker::join_on(bucket, Arc::new(self.access.clone()), self.options.clone(), cluster, ports);
+        self.around.trace.note(&self.name(), format_args!("starts"));
+        let starting = host.handle().spawn(join);
+        self.state = State::Starting(host, starting);
+        Ok(())
+    }
+
+    /// The process dies. Without power so does what the disk had not synced, as `seed` has it.
+    pub(crate) fn kill(&mut self, power: Option<u64>) {
+        self.around.trace.note(&self.name(), format_args!("dies, power {power:?}"));
+        self.disk = power.map_or_else(|| self.disk.kill(), |seed| self.disk.crash(seed));
+        self.end();
+    }
+
+    /// A step of whatever is wrong goes by.
+    fn go_by(&mut self) {
+        if self.outage > 0 {
+            self.outage -= 1;
+            self.faults.outage(self.outage > 0);
+        }
+        if self.cut > 0 {
+            self.cut -= 1;
+            self.access.cut(self.cut > 0);
+        }
+    }
+
+    fn end(&mut self) {
+        self.around.directory.remove(self.number);
+        self.around.network.hang_up(self.port());
+        (self.paused, self.slept) = (0, Duration::ZERO);
+        self.state = State::Down;
+    }
+
+    /// Begins a clean stop.
+    pub(crate) fn stop(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Down) {
+            State::Up(host, broker, failed) => {
+                self.around.trace.note(&self.name(), format_args!("is stopped"));
+                failed.abort();
+                let stopping = host.handle().spawn(async move { broker.stop().await });
+                State::Stopping(host, stopping)
+            }
+            other => other,
+        };
+    }
+
+    /// Lets the process live for a step, unless it sleeps; then sees what has become of it.
+    pub(crate) fn live(&mut self, time: Duration, now_ms: i64) {
+        self.clock.set(now_ms + self.skew_ms);
+        self.go_by();
+        let host = match &self.state {
+            State::Down => return,
+            State::Starting(host, _) | State::Up(host, ..) | State::Stopping(host, _) => host,
+        };
+        if self.paused > 0 {
+            self.paused -= 1;
+            self.slept += time;
+            return;
+        }
+        if !self.slept.is_zero() {
+            host.oversleep(std::mem::take(&mut self.slept));
+        }
+        host.live(time);
+        self.state = match std::mem::replace(&mut self.state, State::Down) {
+            State::Starting(host, starting) if starting.is_finished() => match host.wait(starting) {
+                Some(Ok(broker)) => {
+                    self.around.trace.note(&self.name(), format_args!("serves"));
+                    self.around.network.listen(self.port());
+                    self.around.directory.add(self.number, &broker, host.handle());
+                    let watched = Arc::clone(&broker);
+                    let failed = host.handle().spawn(async move { watched.failed().await });
+                    State::Up(host, broker, failed)
+                }
+                Some(Err(error)) => {
+                    let folder = self.options.data_dir.display().to_string();
+                    let why = error.to_string().replace(&folder, "");
+                    self.around.trace.note(&self.name(), format_args!("does not start: {why}"));
+                    State::Down
+                }
+                None => State::Down,
+            },
+            State::Up(host, broker, failed) if failed.is_finished() => {
+                let why = host.wait(failed).unwrap_or_default();
+                drop((broker, host));
+                self.around.trace.note(&self.name(), format_args!("cannot go on: {why}"));
+                self.disk = self.disk.kill();
+                self.end();
+                State::Down
+            }
+            State::Stopping(host, stopping) if stopping.is_finished() => {
+                drop(host);
+                self.around.trace.note(&self.name(), format_args!("has stopped"));
+                self.end();
+                State::Down
+            }
+            other => other,
+        };
+    }
+}
+
+/// Steps that may be cut off.
+pub(crate) const FAIL_POINTS: [&str; 12] = [
+    "ship.put",
+    "ship.after_root_cas",
+    "ship.committed",
+    "open.root_taken",
+    "open.recorded",
+    "move.emptied",
+    "move.given",
+    "session.ended",
+    "session.lane.recorded",
+    "wal.object.header.created",
+    "wal.object.seal.placed",
+    "wal.object.retire.recorded",
+];
+
+/// What becomes of a request to the bucket.
+fn fault(chance: &mut Chance, rates: &Rates, op: Op) -> Fault {
+    let is_write = matches!(op, Op::Put | Op::Create | Op::Replace);
+    let is_conditional = matches!(op, Op::Create | Op::Replace);
+    let time = Duration::from_millis(1 + chance.below(15));
+    let mut left = chance.below(1000);
+    let mut is = |rate: u64, possible: bool| {
+        let hit = possible && left < rate;
+        left = left.saturating_sub(rate);
+        hit
+    };
+    if is(rates.bucket_fails, true) {
+        Fault::FailBefore
+    } else if is(rates.bucket_unheard, is_write) {
+        Fault::LoseAnswer
+    } else if is(rates.bucket_later, is_write) {
+        Fault::ApplyLater(time * 20)
+    } else if is(rates.bucket_conflict, is_conditional) {
+        Fault::Conflict
+    } else {
+        Fault::Delay(time)
+    }
+}
+
+fn options(number: usize, data_dir: PathBuf, swarm: &Swarm) -> Options {
+    let mut storage = runnel_blob::Options::new("memory:");
+    storage.request_timeout = Duration::from_millis(800);
+    let wal = WalOptions::new(64 << 20, 1 << 30);
+    Options {
+        node_name: format!("broker-{number}"),
+        node_number: i32::try_from(number).ok(),
+        zone: None,
+        data_dir,
+        storage,
+        wal: WalOptions { in_bucket: true, object_interval: swarm.object_interval, ..wal },
+        segment: SegmentOptions {
+            max_bytes: swarm.segment_bytes,
+            max_age: swarm.segment_age,
+            merge_bytes: 0,
+            merge_after: Duration::ZERO,
+        },
+        cache: CacheOptions { memory: 64 << 20, disk: 0 },
+        groups: GroupOptions::default(),
+        topics: TopicOptions {
+            auto_create: false,
+            default_partitions: 1,
+            default_retention_ms: -1,
+            retention_check: Duration::from_millis(500),
+            producer_expiration: Duration::from_secs(24 * 60 * 60),
+        },
+        shutdown_timeout: Duration::from_secs(3),
+    }
+}

@@ -1,0 +1,103 @@
+//! What a seed makes likely. Each run has faults of its own mix, so that rare combinations come about (swarm testing,
+//! Groce et al., ISSTA 2012).
+
+use std::time::Duration;
+
+use runnel_runtime::simulation::Chance;
+
+/// How often what happens, of a thousand requests or steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rates {
+    /// A request to the store that does not arrive, and an answer of it.
+    pub(crate) store_lost: u64,
+    pub(crate) store_unheard: u64,
+    /// A request to the bucket that fails, is done without an answer, is done later, or is refused with a 409.
+    pub(crate) bucket_fails: u64,
+    pub(crate) bucket_unheard: u64,
+    pub(crate) bucket_later: u64,
+    pub(crate) bucket_conflict: u64,
+    /// Steps of the simulation in which each of these begins.
+    pub(crate) kill: u64,
+    pub(crate) stop: u64,
+    pub(crate) pause: u64,
+    pub(crate) cut_store: u64,
+    pub(crate) outage: u64,
+    pub(crate) expire: u64,
+    pub(crate) clock: u64,
+    pub(crate) compact: u64,
+    pub(crate) settings: u64,
+    pub(crate) fail_point: u64,
+    pub(crate) disk: u64,
+}
+
+impl Rates {
+    /// Nothing fails.
+    pub(crate) const NONE: Self = Self {
+        store_lost: 0,
+        store_unheard: 0,
+        bucket_fails: 0,
+        bucket_unheard: 0,
+        bucket_later: 0,
+        bucket_conflict: 0,
+        kill: 0,
+        stop: 0,
+        pause: 0,
+        cut_store: 0,
+        outage: 0,
+        expire: 0,
+        clock: 0,
+        compact: 0,
+        settings: 0,
+        fail_point: 0,
+        disk: 0,
+    };
+}
+
+/// How one run is set up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Swarm {
+    pub(crate) rates: Rates,
+    pub(crate) brokers: usize,
+    pub(crate) partitions: i32,
+    pub(crate) producers: u64,
+    pub(crate) segment_bytes: u64,
+    pub(crate) segment_age: Duration,
+    pub(crate) object_interval: Duration,
+    pub(crate) is_local: bool,
+}
+
+impl Swarm {
+    pub(crate) fn of(chance: &mut Chance) -> Self {
+        // Half of the faults are off, the others between rare and frequent.
+        let mut rate = |most: u64| if chance.permille(500) { 0 } else { 1 + chance.below(most) };
+        let rates = Rates {
+            store_lost: rate(50),
+            store_unheard: rate(50),
+            bucket_fails: rate(50),
+            bucket_unheard: rate(50),
+            bucket_later: rate(50),
+            bucket_conflict: rate(50),
+            kill: rate(4),
+            stop: rate(3),
+            pause: rate(4),
+            cut_store: rate(3),
+            outage: rate(2),
+            expire: rate(4),
+            clock: rate(10),
+            compact: rate(20),
+            settings: rate(2),
+            fail_point: rate(6),
+            disk: rate(3),
+        };
+        Self {
+            rates,
+            brokers: 2 + usize::from(chance.permille(700)),
+            partitions: 1 + i32::try_from(chance.below(4)).unwrap_or(0),
+            producers: 1 + chance.below(3),
+            segment_bytes: chance.pick(&[1 << 10, 8 << 10, 1 << 20]),
+            segment_age: Duration::from_millis(chance.pick(&[500, 2_000, 10_000])),
+            object_interval: Duration::from_millis(chance.pick(&[1, 20, 100])),
+            is_local: chance.permille(250),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The whole: machines, what lies between them, clients, and time.
+
+use std::time::Duration;
+
+use runnel_api::{Admin as _, CreateTopic};
+use runnel_blob::Bucket;
+use runnel_blob::testing::Faults;
+use runnel_runtime::FailPoints;
+use runnel_runtime::simulation::Chance;
+use tokio::task::JoinHandle;
+
+use crate::clients::{self, Shared, TOPIC};
+use crate::directory::Directory;
+use crate::faults;
+use crate::host::Host;
+use crate::machine::{Machine, Surroundings};
+use crate::network::Network;
+use crate::store::Store;
+use crate::swarm::Swarm;
+use crate::trace::Trace;
+use crate::{Error, Failure};
+
+/// Simulated time from one step to the next.
+pub(crate) const STEP: Duration = Duration::from_millis(5);
+
+/// 2026-11-23, noon, UTC.
+const NOON: i64 = 1_795_435_200_000;
+
+/// Steps after which a cluster that nothing disturbs must have done what it has to.
+const PATIENCE: u64 = 24_000;
+
+/// A simulated cluster with its clients.
+pub(crate) struct World {
+    pub(crate) chance: Chance,
+    pub(crate) swarm: Swarm,
+    machines: Vec<Machine>,
+    around: Surroundings,
+    clients: Host,
+    shared: Shared,
+    working: Vec<JoinHandle<()>>,
+    now_ms: u64,
+    /// Brokers that are down are started again, as whoever watches over processes does.
+    restarts: bool,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Result<Self, Error> {
+        let mut chance = Chance::new(seed);
+        let swarm = Swarm::of(&mut chance);
+        // Only locks lie in files of their own.
+        let dir = tempfile::tempdir()?;
+        let mut storage = runnel_blob::Options::new("memory:");
+        storage.request_timeout = Duration::from_millis(800);
+        let bucket = Bucket::open_with_faults(&storage, FailPoints::default(), &Faults::new())?;
+        let (directory, trace) = (Directory::default(), Trace::default());
+        let shared = Shared::new(directory.clone(), trace.clone(), swarm.partitions);
+        let around = Surroundings { bucket, store: Store::new(), network: Network::default(), directory, trace };
+        around.trace.note("world", format_args!("{swarm:?}"));
+        let machine =
+            |number: usize| Machine::new(number, &around, dir.path().join(format!("{number}")), &swarm, &mut chance);
+        let machines = (0..swarm.brokers).map(machine).collect();
+        let (clients, working) = (Host::new()?, Vec::new());
+        Ok(Self { chance, swarm, machines, around, clients, shared, working, now_ms: 0, restarts: true, _dir: dir })
+    }
+
+    pub(crate) fn any_machine(&mut self) -> &mut Machine {
+        let at = usize::try_from(self.chance.below(self.machines.len() as u64)).unwrap_or(0);
+        &mut self.machines[at]
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        self.around.store.clone()
+    }
+
+    pub(crate) fn directory(&self) -> Directory {
+        self.around.directory.clone()
+    }
+
+    /// Lets a client do something.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.clients.handle().spawn(work));
+    }
+
+    /// Begins the work: all brokers, a topic, those who use it.
+    pub(crate) fn begin(&mut self) -> Result<(), Failure> {
+        self.until("all brokers", |world| world.machines.iter().all(Machine::is_up))?;
+        let wanted = CreateTopic {
+            name: TOPIC.to_owned(),
+            partitions: Some(self.swarm.partitions),
+            replication_factor: None,
+            assignments: Vec::new(),
+            configs: if self.swarm.is_local {
+                vec![("runnel.durability".to_owned(), Some("local".to_owned()))]
+            } else {
+                Vec::new()
+            },
+        };
+        let (directory, mut chance) = (self.directory(), Chance::new(self.chance.next()));
+        let created = self.clients.handle().spawn(async move {
+            loop {
+                if let Some(at) = directory.any(&mut chance) {
+                    let wanted = wanted.clone();
+                    let asked = directory.ask(at, |broker| async move { broker.create_topic(wanted, false).await });
+                    let exists = |error: &runnel_api::Error| error.kind == runnel_api::ErrorKind::TopicExists;
+                    if asked.await.is_some_and(|done| done.is_ok() || done.is_err_and(|error| exists(&error))) {
+                        return;
+                    }
+                }
+                tokio::time::sleep(STEP).await;
+            }
+        });
+        self.until("the topic", |_| created.is_finished())?;
+        for number in 0..self.swarm.producers {
+            let chance = Chance::new(self.chance.next());
+            let work = clients::produce(self.shared.clone(), number, self.swarm.partitions, chance);
+            self.working.push(self.clients.handle().spawn(work));
+        }
+        for partition in 0..self.swarm.partitions {
+            let chance = Chance::new(self.chance.next());
+            let work = clients::consume(self.shared.clone(), partition, chance);
+            self.working.push(self.clients.handle().spawn(work));
+        }
+        Ok(())
+    }
+
+    /// So many steps in which things go wrong.
+    pub(crate) fn suffer(&mut self, steps: u64) -> Result<(), Failure> {
+        for _ in 0..steps {
+            faults::strike(self);
+            self.restarts = self.chance.permille(10);
+            self.step()?;
+        }
+        self.restarts = true;
+        Ok(())
+    }
+
+    /// Everything works again: all work must end well, and everything that was acknowledged be there.
+    pub(crate) fn recover(&mut self) -> Result<(), Failure> {
+        for machine in &mut self.machines {
+            machine.heal(Chance::new(self.chance.next()));
+        }
+        self.shared.end();
+        self.until("the end of all that was begun", |world| world.working.iter().all(JoinHandle::is_finished))?;
+        self.check()?;
+        let sessions = format!("the end of all sessions but those of {} brokers", self.machines.len());
+        self.until(&sessions, |world| world.around.store.keys("s/").len() == world.machines.len())
+    }
+
+    /// All die at once, and everything is there afterwards.
+    pub(crate) fn die_and_check(&mut self) -> Result<(), Failure> {
+        for machine in &mut self.machines {
+            machine.kill(None);
+        }
+        self.check()
+    }
+
+    /// What happened.
+    pub(crate) fn trace(&self) -> Vec<String> {
+        self.around.trace.take()
+    }
+
+    fn check(&mut self) -> Result<(), Failure> {
+        for partition in 0..self.swarm.partitions {
+            let read = clients::read_all(self.shared.clone(), partition, Chance::new(self.chance.next()));
+            let reading = self.clients.handle().spawn(read);
+            self.until("a read of everything", |_| reading.is_finished())?;
+            let read = self.clients.wait(reading).unwrap_or_default();
+            self.shared.judge(partition, |model| model.whole(&read));
+            self.judge()?;
+        }
+        Ok(())
+    }
+
+    fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) -> Result<(), Failure> {
+        for _ in 0..PATIENCE {
+            if done(self) {
+                return Ok(());
+            }
+            self.step()?;
+        }
+        Err(Failure::Stuck { what: what.to_owned(), steps: PATIENCE })
+    }
+
+    /// Everybody lives for a moment, in an order that the seed decides.
+    fn step(&mut self) -> Result<(), Failure> {
+        self.now_ms += u64::try_from(STEP.as_millis()).unwrap_or(0);
+        self.around.trace.set_now(self.now_ms);
+        if self.restarts {
+            for machine in self.machines.iter_mut().filter(|machine| machine.is_down()) {
+                machine.start()?;
+            }
+        }
+        self.around.store.advance(self.now_ms);
+        let now_ms = NOON + i64::try_from(self.now_ms).unwrap_or(0);
+        let mut order: Vec<usize> = (0..=self.machines.len()).collect();
+        for at in (1..order.len()).rev() {
+            order.swap(at, usize::try_from(self.chance.below(at as u64 + 1)).unwrap_or(0));
+        }
+        for at in order {
+            match self.machines.get_mut(at) {
+                Some(machine) => machine.live(STEP, now_ms),
+                None => self.clients.live(STEP),
+            }
+        }
+        self.judge()
+    }
+
+    fn judge(&self) -> Result<(), Failure> {
+        if let Some(panic) = crate::trace::panicked() {
+            return Err(Failure::Panic(panic));
+        }
+        self.shared.verdict().map_or(Ok(()), |why| Err(Failure::Wrong(why)))
+    }
+}
