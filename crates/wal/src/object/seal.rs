@@ -92,7 +92,7 @@ pub(crate) async fn seal_from(
 }
 
 /// Puts a SEAL into the first slot from that of `seal` on that has no data, and returns its number.
-pub(crate) async fn place(bucket: &Bucket, mut seal: SlotHeader) -> Result<u64, Error> {
+async fn place(bucket: &Bucket, mut seal: SlotHeader) -> Result<u64, Error> {
     loop {
         let key = Key::Slot { lane: seal.lane, slot: seal.slot };
         let bytes = Bytes::copy_from_slice(&seal.encode());

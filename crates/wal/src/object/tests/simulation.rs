@@ -8,14 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use runnel_blob::testing::{Fault, Faults, Op};
 use runnel_blob::{Bucket, Key};
-use runnel_format::wal::{LaneHeader, SLOT_HEADER_LEN, SlotHeader};
+use runnel_format::wal::SLOT_HEADER_LEN;
 use runnel_guard::{Guard, Without};
 use runnel_record::Offset;
 use runnel_runtime::FailPoints;
 
 use super::rig::*;
 use crate::object::header;
-use crate::object::seal::{place, seal_from};
+use crate::object::seal::seal_from;
 use crate::object::{ObjectLog, ObjectOptions, SealedLane, retire, seal, sweep};
 use crate::tests::rig::{batch, tp};
 use crate::{Error, ErrorKind};
