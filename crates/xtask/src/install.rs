@@ -46,7 +46,7 @@ pub(crate) fn for_demo(with_s3: bool) -> Result<()> {
 
 /// What a cluster on this machine needs; its script asks for Python alone.
 pub(crate) fn for_cluster() -> Result<()> {
-    system::install(&system::PYTHON)?;
+    system::install(&system::CLUSTER)?;
     s3::install()?;
     etcd::install()
 }
