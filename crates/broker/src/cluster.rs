@@ -17,6 +17,7 @@ mod lease;
 mod leave;
 mod nearest;
 mod open;
+mod raise;
 mod suspect;
 mod view;
 mod write_off;
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use runnel_api::{Error, ErrorKind, SessionState};
+use runnel_format::Levels;
 use runnel_record::TopicPartition;
 use runnel_wal::object;
 use tokio::sync::{Semaphore, watch};
@@ -105,6 +107,8 @@ impl Member {
         metrics::gauge!("runnel_cluster_led_partitions").set(status.leads.get(&number).copied().unwrap_or(0) as f64);
         metrics::gauge!("runnel_cluster_leaderless_partitions").set(status.leaderless as f64);
         metrics::gauge!("runnel_cluster_unshipped_sessions").set(over as f64);
+        metrics::gauge!("runnel_cluster_level").set(f64::from(status.level.unwrap_or(0)));
+        metrics::gauge!("runnel_cluster_level_supported").set(f64::from(Levels::SUPPORTED.highest));
         metrics::gauge!("runnel_cluster_lease_valid").set(f64::from(u8::from(self.lease.is_valid())));
     }
 
