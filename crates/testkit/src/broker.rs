@@ -297,6 +297,11 @@ impl Offsets for MemoryBroker {
         let high_watermark = self.state().log(topic, partition)?.end();
         Ok(Standing { log_start: Offset::ZERO, shipped: Offset::ZERO, high_watermark })
     }
+
+    async fn ends(&self, partitions: &[(TopicKey, i32)]) -> Vec<Option<Offset>> {
+        let state = self.state();
+        partitions.iter().map(|(topic, partition)| Some(state.log(topic, *partition).ok()?.end())).collect()
+    }
 }
 
 #[async_trait]

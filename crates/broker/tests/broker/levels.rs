@@ -44,7 +44,9 @@ fn set_level(cluster: &Cluster, level: u32) {
 fn old_cluster() -> Cluster {
     let mut cluster = Cluster::start(2);
     cluster.create("t", 2, &[]);
-    (0..2).for_each(|at| drop(cluster.stop(at)));
+    for at in 0..2 {
+        cluster.stop(at);
+    }
     set_level(&cluster, 1);
     (0..2).for_each(|at| cluster.start_one(at));
     cluster
@@ -83,7 +85,9 @@ fn the_level_is_raised_when_it_is_asked_for() {
     // It is there for who comes, and after a restore.
     cluster.stop(1);
     cluster.start_one(1);
-    (0..2).for_each(|at| drop(cluster.stop(at)));
+    for at in 0..2 {
+        cluster.stop(at);
+    }
     cluster.lose_store();
     cluster.restore(false, &FailPoints::default()).unwrap();
     assert_eq!(in_store(&cluster).level, SUPPORTED.highest);

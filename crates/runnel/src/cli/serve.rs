@@ -74,6 +74,7 @@ async fn serve(config: &Config) -> anyhow::Result<Option<Failure>> {
 
     let asked = Asked::of(config, &broker);
     let doors = Shutdown::new();
+    tokio::spawn(show_lag(Arc::clone(&broker), Arc::clone(&asked.by_grpc), doors.clone()));
     // Sessions are told to drain while the broker still ships.
     let sessions = doors.child();
     let mut kafka_options = config.kafka_options(Some(grpc_at), Some(http_at))?;
@@ -155,6 +156,14 @@ impl Asked {
         }
         let by_grpc = forwarding(Forwarding::new);
         Self { by_kafka, by_consumers, by_grpc, by_brokers: Some(Arc::clone(broker) as _) }
+    }
+}
+
+/// Publishes how far the groups that this broker coordinates are behind.
+async fn show_lag(broker: Arc<Broker>, everybody: Arc<dyn runnel_api::Broker>, until: Shutdown) {
+    tokio::select! {
+        never = runnel_peer::show_lag(&*broker, &*everybody) => match never {},
+        () = until.triggered() => {}
     }
 }
 
