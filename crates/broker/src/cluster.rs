@@ -63,6 +63,8 @@ pub(crate) struct Member {
     ended: Mutex<BTreeMap<u64, Arc<tokio::sync::Mutex<bool>>>>,
     /// Partitions that a task is opening or handing over.
     turning: Mutex<BTreeSet<TopicPartition>>,
+    /// Why partitions are not turned yet, by what the last attempt said.
+    troubles: Mutex<BTreeMap<TopicPartition, String>>,
     opens: Semaphore,
     hand_overs: Semaphore,
     sweeps: Semaphore,
@@ -80,6 +82,7 @@ impl Member {
             era,
             ended: Mutex::default(),
             turning: Mutex::default(),
+            troubles: Mutex::default(),
             opens: Semaphore::new(OPEN_AT_ONCE),
             hand_overs: Semaphore::new(HAND_OVER_AT_ONCE),
             sweeps: Semaphore::new(SWEEP_AT_ONCE),
@@ -134,6 +137,19 @@ impl Member {
     /// Whether the caller is the one who turns a partition; [`Member::turned`] ends that.
     fn turn(&self, tp: TopicPartition) -> bool {
         self.turning.lock().unwrap_or_else(PoisonError::into_inner).insert(tp)
+    }
+
+    /// Notes how the last attempt to turn a partition ended.
+    fn note_trouble(&self, tp: TopicPartition, trouble: Option<String>) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(trouble) => drop(troubles.insert(tp, trouble)),
+            None => drop(troubles.remove(&tp)),
+        }
+    }
+
+    fn trouble(&self, tp: TopicPartition) -> Option<String> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).get(&tp).cloned()
     }
 
     fn turned(&self, tp: TopicPartition) {

@@ -204,6 +204,7 @@ impl Broker {
             log_room: Rooms::default(),
             bucket_room: Rooms::default(),
         };
+        metrics::gauge!("runnel_session_start_time_seconds").set((ports.clock.now_ms() / 1000) as f64);
         Ok(Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             topics: Topics::new(Defaults::new(&options)),

@@ -10,10 +10,10 @@ use runnel_peer::Peer;
 use runnel_peer::wire::{self, MAX_MESSAGE, named};
 use runnel_proto::peer::v1::peer_service_server::{PeerService, PeerServiceServer};
 use runnel_proto::peer::v1::{
-    ActiveProducersRequest, ActiveProducersResponse, DeleteRecordsRequest, DeleteRecordsResponse, EndsRequest, EndsResponse, EpochEndRequest,
-    EpochEndResponse, FetchRequest, FetchResponse, GroupRequest, GroupResponse, ListOffsetRequest, ListOffsetResponse,
-    LogDirsRequest, LogDirsResponse, ProduceRequest, ProduceResponse, SealRequest, SealResponse, StandingRequest,
-    StandingResponse,
+    ActiveProducersRequest, ActiveProducersResponse, DeleteRecordsRequest, DeleteRecordsResponse, EndsRequest,
+    EndsResponse, EpochEndRequest, EpochEndResponse, FetchRequest, FetchResponse, GroupRequest, GroupResponse,
+    ListOffsetRequest, ListOffsetResponse, LogDirsRequest, LogDirsResponse, ProduceRequest, ProduceResponse,
+    SealRequest, SealResponse, StandingRequest, StandingResponse,
 };
 use runnel_record::{Batch, LeaderEpoch, Offset};
 use tonic::{Request, Response, Status, Streaming};

@@ -117,7 +117,8 @@ mod tests {
     }
 
     async fn commit(broker: &MemoryBroker, group: &str, partition: i32, offset: i64) {
-        let offset = CommitOffset { topic: "t".to_owned(), partition, offset, leader_epoch: -1, metadata: String::new() };
+        let offset =
+            CommitOffset { topic: "t".to_owned(), partition, offset, leader_epoch: -1, metadata: String::new() };
         let commit = CommitOffsets {
             group: group.to_owned(),
             member: Membership { member_id: String::new(), generation: -1, instance_id: None },
@@ -135,10 +136,15 @@ mod tests {
             commit(&broker, "g", partition, 10).await;
         }
         commit(&broker, "h", 0, 90).await;
-        let (leaders, mut ends) = (Leaders(Mutex::new(vec![Some(Offset(100)), Some(Offset(5)), None])), BTreeMap::new());
+        let (leaders, mut ends) =
+            (Leaders(Mutex::new(vec![Some(Offset(100)), Some(Offset(5)), None])), BTreeMap::new());
         let of = |shown: &Shown, group: &str| shown.lags[&(group.to_owned(), "t".to_owned())];
         let shown = look(&*broker, &leaders, &mut ends).await.unwrap();
-        assert_eq!((of(&shown, "g"), of(&shown, "h")), (90, 10), "one is behind its offset, and of one nothing is known");
+        assert_eq!(
+            (of(&shown, "g"), of(&shown, "h")),
+            (90, 10),
+            "one is behind its offset, and of one nothing is known"
+        );
         assert_eq!(shown.members, [("g".to_owned(), 0), ("h".to_owned(), 0)].into());
         *leaders.0.lock().unwrap() = vec![None, None, Some(Offset(17))];
         let shown = look(&*broker, &leaders, &mut ends).await.unwrap();

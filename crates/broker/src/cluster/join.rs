@@ -136,7 +136,7 @@ impl Broker {
         for session in old {
             // Whoever needs what is in its lanes ends it as well.
             if let Err(error) = self.end_session(session).await {
-                tracing::warn!(session, %error, "cannot end an earlier session of this broker yet");
+                tracing::warn!(session = %sessions::shown(session), %error, "cannot end an earlier session of this broker yet");
             }
         }
     }
