@@ -10,7 +10,8 @@ use runnel_api::{
     ConfigEntry, ConfigResource, CreateTopic, Created, CreatedTopic, DiskLoss, EpochEnd, Error, ErrorKind, Fetch,
     FetchPartition, FetchRequest, Fetched, FetchedPartition, Health, Isolation, ListedOffset, LogDir, NewPartitions,
     Node, OffsetSpec, Offsets, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition,
-    ProducerIdentity, QuotaChange, QuotaEntity, Sealed, Segments, Standing, TopicDescription, TopicKey, Upgrade, check_epoch,
+    ProducerIdentity, QuotaChange, QuotaEntity, Sealed, Segments, Standing, TopicDescription, TopicKey, Upgrade,
+    check_epoch,
 };
 use runnel_record::{LeaderEpoch, Offset, ProducerId, TopicId};
 use tokio::sync::{Notify, watch};
