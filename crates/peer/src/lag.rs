@@ -78,7 +78,7 @@ mod tests {
 
     use async_trait::async_trait;
     use runnel_api::groups::{CommitOffset, CommitOffsets, Membership};
-    use runnel_api::{EpochEnd, Isolation, ListedOffset, OffsetSpec};
+    use runnel_api::{EpochEnd, Error, ErrorKind, Isolation, ListedOffset, OffsetSpec, Standing};
     use runnel_record::LeaderEpoch;
     use runnel_testkit::MemoryBroker;
 
@@ -108,6 +108,10 @@ mod tests {
             _current: Option<LeaderEpoch>,
         ) -> Result<Option<EpochEnd>> {
             Ok(None)
+        }
+
+        async fn standing(&self, _topic: &TopicKey, _partition: i32, _epoch: LeaderEpoch) -> Result<Standing> {
+            Err(Error::new(ErrorKind::NotLeader, "nobody asks"))
         }
 
         async fn ends(&self, partitions: &[(TopicKey, i32)]) -> Vec<Option<Offset>> {
