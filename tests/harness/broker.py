@@ -15,6 +15,11 @@ def binary():
     return os.environ["RUNNEL_BIN"]
 
 
+def previous_binary():
+    """A build of before; the one under test where there is none."""
+    return os.environ.get("PREVIOUS_RUNNEL_BIN", binary())
+
+
 class Broker:
     """Settings are given as environment variables without their prefix: `settings={"SEGMENT__MAX_AGE": "1s"}`;
     `ports` are those of Kafka, gRPC and HTTP."""
@@ -35,19 +40,20 @@ class Broker:
         } | (settings or {})
         self.expected_errors = []
         self.open_files = None
+        self.binary = binary()
         self.process = None
 
     def start(self, fail_points=None, wait=True):
         """Starts it; with `wait`, returns when it is ready."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.process = spawn([binary(), "serve"], self.log_file, self._environment(fail_points), self.open_files)
+        self.process = spawn([self.binary, "serve"], self.log_file, self._environment(fail_points), self.open_files)
         if wait:
             self.wait_ready()
         return self
 
     def run(self, *args, seconds=60, fail_points=None):
         """Runs a verb of the binary to its end, with this broker's settings."""
-        return subprocess.run([binary(), *args], env=self._environment(fail_points), stdin=subprocess.DEVNULL,
+        return subprocess.run([self.binary, *args], env=self._environment(fail_points), stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=seconds, check=False)
 
     def run_to_end(self):

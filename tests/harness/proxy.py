@@ -1,6 +1,5 @@
 """HAProxy in front of a cluster, with the configuration in `deploy/`."""
 import pathlib
-import re
 
 from .process import accepts_connections, clean_environment, free_port, spawn, wait_until
 
@@ -14,18 +13,25 @@ def on_loopback(text, ports, brokers):
     text = text.replace("maxconn 20000", "maxconn 1000")
     for standard, port in zip((9092, 9093), ports):
         text = text.replace(f"bind *:{standard}", f"bind 127.0.0.1:{port}")
-    for name, broker in zip(NAMES, brokers, strict=True):
-        text = re.sub(rf"({name}:\d+ check port) 9094", rf"\1 {broker.http_port}", text)
-        text = text.replace(f"{name}:9092", broker.address).replace(f"{name}:9093", broker.grpc_address)
-    return text
+    first, *others = NAMES
+    lines = [line for line in text.splitlines() if not any(f" {name} " in line for name in others)]
+    return "\n".join(here for line in lines for here in ([_server(line, i, broker) for i, broker in enumerate(brokers)]
+                                                         if f" {first} " in line else [line])) + "\n"
+
+
+def _server(line, i, broker):
+    """The line of the first server for broker `i`."""
+    line = line.replace("9094", str(broker.http_port))
+    line = line.replace(f"{NAMES[0]}:9092", broker.address).replace(f"{NAMES[0]}:9093", broker.grpc_address)
+    return line.replace(NAMES[0], f"broker-{i}")
 
 
 class HAProxy:
-    """Its ports are known before it is started, since brokers have to tell them."""
+    """Its ports, of Kafka and gRPC, are known before it is started, since brokers have to tell them."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, ports=None):
         self.directory = pathlib.Path(directory)
-        self.ports = free_port(), free_port()
+        self.ports = ports or (free_port(), free_port())
         self.address, self.grpc_address = [f"127.0.0.1:{port}" for port in self.ports]
         self.log_file = self.directory / "haproxy.log"
         self.process = None

@@ -56,6 +56,32 @@ pub struct ClusterStatus {
     pub leaderless: usize,
     /// Sessions of brokers, alive or over, whose lanes may still hold something.
     pub sessions: Vec<Session>,
+    /// The level of formats that the brokers write; `None` while it is not known.
+    pub level: Option<u32>,
+    /// What each live broker was built from.
+    pub builds: BTreeMap<i32, Build>,
+}
+
+/// What a broker was built from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// The release, if it says so.
+    pub version: Option<String>,
+    /// The lowest level that it supports.
+    pub lowest: u32,
+    /// The highest.
+    pub highest: u32,
+}
+
+/// How far the level of a cluster was raised, or would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The level before.
+    pub from: u32,
+    /// The highest that all live brokers support. There is no way back from it.
+    pub to: u32,
+    /// Brokers that do not support more, where others do.
+    pub held_back_by: BTreeSet<i32>,
 }
 
 /// One incarnation of a broker.
@@ -146,6 +172,9 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Lets a broker lead nothing from now on, whether it runs or not, or ends that.
     async fn drain(&self, broker: i32, drain: bool) -> Result<()>;
+
+    /// Raises the level to the highest that all live brokers support, or says with `dry_run` what that would be.
+    async fn upgrade(&self, dry_run: bool) -> Result<Upgrade>;
 
     /// What would be given up of a partition of a topic, or of all of its partitions that wait for a disk, if the disks were
     /// gone for good. An error if a disk is not gone, as far as anybody can tell.

@@ -24,8 +24,8 @@ pub use admin::{
     CreateTopic, Created, CreatedTopic, NewPartitions, QuotaChange, QuotaEntity,
 };
 pub use cluster::{
-    Cluster, ClusterDescription, ClusterStatus, DiskLoss, Endpoint, Health, Node, PartitionDescription, Session,
-    SessionState, TopicDescription,
+    Build, Cluster, ClusterDescription, ClusterStatus, DiskLoss, Endpoint, Health, Node, PartitionDescription, Session,
+    SessionState, TopicDescription, Upgrade,
 };
 pub use error::{Error, ErrorKind};
 pub use fetch::{DivergingEpoch, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, Isolation, Room};

@@ -100,4 +100,8 @@ pub trait Offsets: Send + Sync + 'static {
     /// Where a partition stands that this broker leads in `epoch`; in another it says nothing. Another broker asks, for the
     /// consumers of its zone.
     async fn standing(&self, topic: &TopicKey, partition: i32, epoch: LeaderEpoch) -> Result<Standing>;
+
+    /// The ends of many partitions, in their order; `None` where it is not known at this moment. For those who look often:
+    /// nothing is opened, and nothing is waited for.
+    async fn ends(&self, partitions: &[(TopicKey, i32)]) -> Vec<Option<Offset>>;
 }

@@ -17,6 +17,7 @@ mod lease;
 mod leave;
 mod nearest;
 mod open;
+mod raise;
 mod suspect;
 mod view;
 mod write_off;
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use runnel_api::{Error, ErrorKind, SessionState};
+use runnel_format::Levels;
 use runnel_record::TopicPartition;
 use runnel_wal::object;
 use tokio::sync::{Semaphore, watch};
@@ -61,6 +63,8 @@ pub(crate) struct Member {
     ended: Mutex<BTreeMap<u64, Arc<tokio::sync::Mutex<bool>>>>,
     /// Partitions that a task is opening or handing over.
     turning: Mutex<BTreeSet<TopicPartition>>,
+    /// Why partitions are not turned yet, by what the last attempt said.
+    troubles: Mutex<BTreeMap<TopicPartition, String>>,
     opens: Semaphore,
     hand_overs: Semaphore,
     sweeps: Semaphore,
@@ -78,6 +82,7 @@ impl Member {
             era,
             ended: Mutex::default(),
             turning: Mutex::default(),
+            troubles: Mutex::default(),
             opens: Semaphore::new(OPEN_AT_ONCE),
             hand_overs: Semaphore::new(HAND_OVER_AT_ONCE),
             sweeps: Semaphore::new(SWEEP_AT_ONCE),
@@ -105,6 +110,8 @@ impl Member {
         metrics::gauge!("runnel_cluster_led_partitions").set(status.leads.get(&number).copied().unwrap_or(0) as f64);
         metrics::gauge!("runnel_cluster_leaderless_partitions").set(status.leaderless as f64);
         metrics::gauge!("runnel_cluster_unshipped_sessions").set(over as f64);
+        metrics::gauge!("runnel_cluster_level").set(f64::from(status.level.unwrap_or(0)));
+        metrics::gauge!("runnel_cluster_level_supported").set(f64::from(Levels::SUPPORTED.highest));
         metrics::gauge!("runnel_cluster_lease_valid").set(f64::from(u8::from(self.lease.is_valid())));
     }
 
@@ -130,6 +137,19 @@ impl Member {
     /// Whether the caller is the one who turns a partition; [`Member::turned`] ends that.
     fn turn(&self, tp: TopicPartition) -> bool {
         self.turning.lock().unwrap_or_else(PoisonError::into_inner).insert(tp)
+    }
+
+    /// Notes how the last attempt to turn a partition ended.
+    fn note_trouble(&self, tp: TopicPartition, trouble: Option<String>) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(trouble) => drop(troubles.insert(tp, trouble)),
+            None => drop(troubles.remove(&tp)),
+        }
+    }
+
+    fn trouble(&self, tp: TopicPartition) -> Option<String> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).get(&tp).cloned()
     }
 
     fn turned(&self, tp: TopicPartition) {

@@ -49,6 +49,7 @@ impl SegmentHandles {
     fn report(&self, id: Uuid, object: &Key, error: &Error) {
         let first = self.0.lock().unwrap_or_else(PoisonError::into_inner).damaged.insert(id);
         if first {
+            metrics::counter!("runnel_damage_total", "where" => "segment").increment(1);
             tracing::error!(object = object.path(), %error, "a segment is damaged: restore the object");
         }
     }

@@ -24,6 +24,9 @@ pub enum StartError {
     /// Disk and bucket do not belong together.
     #[error("{0}")]
     Refused(String),
+    /// The cluster is at a level of another release.
+    #[error("{0}. Nothing was changed")]
+    Level(#[from] runnel_format::Misfit),
     /// The bucket cannot be used.
     #[error("the bucket cannot be used: {0}")]
     Bucket(#[from] runnel_blob::Error),

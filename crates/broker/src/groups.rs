@@ -4,7 +4,6 @@
 //! come back. It loads what the log holds, then serves. The topic is created when the first group needs it.
 
 mod coordinator;
-mod lag;
 mod live;
 mod load;
 mod serve;

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use runnel_blob::{Bucket, CasOutcome, FolderLock, Key, Register, Version};
+use runnel_format::Levels;
 use runnel_format::meta::{BrokerSession, ClusterRecord, Identity};
 use runnel_runtime::disk::Disk;
 use runnel_runtime::simulation::random_id;
@@ -126,8 +127,14 @@ pub(crate) fn new_identity(node_name: &str, storage_url: &str) -> Identity {
 pub(crate) async fn read_cluster(bucket: &Bucket) -> Result<Option<(ClusterRecord, Version)>, StartError> {
     match bucket.read_register(&Key::ClusterId).await? {
         None => Ok(None),
-        Some(Register { payload, version }) => Ok(Some((ClusterRecord::decode(&payload)?, version))),
+        Some(Register { payload, version }) => Ok(Some((decode_cluster(&payload)?, version))),
     }
+}
+
+/// The record of a cluster that this release may work on.
+pub(crate) fn decode_cluster(bytes: &[u8]) -> Result<ClusterRecord, StartError> {
+    Levels::SUPPORTED.check(ClusterRecord::level_of(bytes)?)?;
+    Ok(ClusterRecord::decode(bytes)?)
 }
 
 /// Claims the bucket for this session, which fences every earlier one: `before` is what was read and decided on.
@@ -146,7 +153,8 @@ pub(crate) async fn claim_bucket(
     });
     let outcome = match before {
         None => {
-            let record = ClusterRecord { cluster_id: identity.cluster_id, era: 0, format: 1, session };
+            let level = Levels::SUPPORTED.highest;
+            let record = ClusterRecord { cluster_id: identity.cluster_id, era: 0, level, session };
             bucket.create_register(&Key::ClusterId, record.encode()).await?
         }
         Some((record, version)) => {

@@ -47,7 +47,7 @@ mod tail;
 mod topics;
 mod watermark;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub use options::{
 };
 pub use restore::{Plan, Progress, Restore, RestoreError, Restored, TopicPlan, Watcher};
 pub use runnel_group::Options as CoordinatorOptions;
-pub use stop::StopReport;
+pub use stop::{Failure, StopReport};
 
 /// How long to wait for the bucket where its answer is good to have and can be done without. A bucket that hangs would
 /// otherwise keep producers waiting for as long as a request to it may take.
@@ -121,10 +121,12 @@ pub struct Broker {
     encoders: tokio::sync::Semaphore,
     /// Every append holds a permit until it is answered; a stop takes them all.
     admission: tokio::sync::Semaphore,
+    /// Of a single node: the level that its bucket shows, 0 until it has answered.
+    level: AtomicU32,
     /// New work is refused from here on.
     draining: AtomicBool,
     /// Everything ends.
     stop_signal: Shutdown,
     /// Why the broker cannot go on, once it cannot.
-    failure: tokio::sync::watch::Sender<Option<String>>,
+    failure: tokio::sync::watch::Sender<Option<stop::Failure>>,
 }

@@ -53,6 +53,14 @@ impl Offsets for Broker {
         self.check_lease()?;
         Ok(Standing { log_start, shipped, high_watermark })
     }
+
+    async fn ends(&self, partitions: &[(TopicKey, i32)]) -> Vec<Option<Offset>> {
+        let end = |(topic, partition): &(TopicKey, i32)| {
+            let end = self.topics.partition_if_open(topic, *partition)?.watermark.get();
+            self.check_lease().ok().map(|()| end)
+        };
+        partitions.iter().map(end).collect()
+    }
 }
 
 impl Broker {

@@ -222,6 +222,9 @@ impl Broker {
             durability = Durability::Local;
         }
         let is_blocked = blocked.is_some();
+        if is_blocked {
+            metrics::counter!("runnel_damage_total", "where" => "log").increment(1);
+        }
         let opening =
             Opening { epoch: machine.epoch(), start: machine.high_watermark(), starts, durability, is_blocked };
         self.store_opening(&key, stored, record, opening, &manifest).await?;

@@ -36,7 +36,12 @@ const RELEASE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(500);
 
 pub(crate) fn key(session: u64) -> String {
-    format!("{SESSIONS}{session:016x}")
+    format!("{SESSIONS}{}", shown(session))
+}
+
+/// A session as people see it: the same in logs, keys and `cluster status`.
+pub(crate) fn shown(session: u64) -> String {
+    format!("{session:016x}")
 }
 
 /// The session of a key.
@@ -148,7 +153,7 @@ impl Broker {
                 Ok(false) => self.forget_session(session).await?,
                 Err(error) if error.kind == ErrorKind::Corrupt => {
                     if self.log.give_up(session) {
-                        tracing::error!(session, %error, "cannot take over the lanes of an earlier session");
+                        tracing::error!(session = %shown(session), %error, "cannot take over the lanes of an earlier session");
                     }
                 }
                 Err(error) => return Err(error),
@@ -228,7 +233,7 @@ impl Broker {
                     lanes: vec![lane],
                 },
             };
-            tracing::info!(lane = %id, session, "found a lane in the bucket that the metadata store does not know");
+            tracing::info!(lane = %id, session = %shown(session), "found a lane in the bucket that the metadata store does not know");
             let put = Op::Put(key(session), record.encode(), None);
             self.meta.txn(Vec::new(), vec![put]).await.map_err(|e| metadata_error(&e))?;
         }

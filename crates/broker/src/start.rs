@@ -1,7 +1,7 @@
 //! Starting a broker: lock, identity, bucket, log, topics; then the tasks that run in the background.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use futures::StreamExt;
 use runnel_api::{Error, ErrorKind, TopicKey};
 use runnel_blob::Bucket;
 use runnel_cache::BlockCache;
+use runnel_format::Levels;
 use runnel_format::meta::{ClusterRecord, Identity};
 use runnel_metastore::{Embedded, MetaStore, Op};
 use runnel_record::TopicId;
@@ -106,6 +107,7 @@ impl Broker {
             }
         };
         let session = random_id().as_u64_pair().0;
+        let level = level_of(cluster.as_ref());
         let agreement = match decision {
             Decision::OpenUnseen => Agreement::Unseen,
             _ => match agree(&bucket, &*meta, &identity, session, ports.clock.now_ms(), cluster).await {
@@ -128,6 +130,9 @@ impl Broker {
             meta.txn(Vec::new(), vec![Op::Put(LOGGED.to_owned(), bytes::Bytes::new(), None)]).await?;
         }
         let broker = Self::assemble(options, ports, home, bucket, meta, log, recovered, agreement, None).await?;
+        if broker.may_ship() {
+            broker.note_level(level);
+        }
         broker.begin_session().await.map_err(|e| StartError::Refused(e.message))?;
         if broker.may_ship() {
             // Without an answer in time it goes on in the background; what is on the disk need not wait for it.
@@ -160,7 +165,6 @@ impl Broker {
     /// Starts what every broker does all the time.
     pub(crate) fn start_tasks(self: &Arc<Self>) {
         self.start_coordinators();
-        tokio::spawn(Arc::clone(self).show_lag());
         tokio::spawn(Arc::clone(self).ship_loop());
         tokio::spawn(Arc::clone(self).retention_loop());
         tokio::spawn(Arc::clone(self).merge_loop());
@@ -200,6 +204,7 @@ impl Broker {
             log_room: Rooms::default(),
             bucket_room: Rooms::default(),
         };
+        metrics::gauge!("runnel_session_start_time_seconds").set((ports.clock.now_ms() / 1000) as f64);
         Ok(Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             topics: Topics::new(Defaults::new(&options)),
@@ -221,6 +226,7 @@ impl Broker {
             lanes_inherited: watch::Sender::new(false),
             encoders: Semaphore::new(ENCODERS),
             admission: Semaphore::new(MOST_APPENDS as usize),
+            level: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             stop_signal: Shutdown::new(),
             failure: watch::Sender::new(None),
@@ -291,7 +297,15 @@ impl Broker {
                 () = self.stop_signal.triggered() => return false,
                 () = tokio::time::sleep(ASK_AGAIN) => {}
             }
-            let Ok((in_bucket, cluster)) = look_at_bucket(&self.bucket).await else { continue };
+            let (in_bucket, cluster) = match look_at_bucket(&self.bucket).await {
+                Ok(found) => found,
+                Err(StartError::Level(misfit)) => {
+                    self.bucket_agreed.send_replace(Agreement::Refused(misfit.to_string()));
+                    self.outgrown(misfit);
+                    return false;
+                }
+                Err(_) => continue,
+            };
             let identity = &self.home.identity;
             let identities = Some((identity.cluster_id, identity.disk_id));
             let on_disk = OnDisk { identity: identities, claimed: true, lanes: true, log_lost: false };
@@ -302,12 +316,13 @@ impl Broker {
                     self.fail(refusal.to_string());
                 }
                 Decision::Open | Decision::Create | Decision::Claim | Decision::Rebuild => {
-                    let now = self.ports.clock.now_ms();
+                    let (now, level) = (self.ports.clock.now_ms(), level_of(cluster.as_ref()));
                     let agreed = agree(&self.bucket, &*self.meta, identity, self.home.session, now, cluster).await;
                     if let Err(error) = agreed {
                         tracing::warn!(%error, "the bucket answers but cannot be claimed yet");
                         continue;
                     }
+                    self.note_level(level);
                     let reconciled = match self.reconcile_settings().await {
                         Ok(()) => self.reconcile_topics().await,
                         failed => failed,
@@ -359,7 +374,7 @@ impl Broker {
     }
 
     pub(crate) fn wal_check(&self) -> (String, bool, String) {
-        let failure = self.failure.borrow().clone();
+        let failure = self.failure.borrow().as_ref().map(ToString::to_string);
         let pressure = self.log.pressure();
         let sentence = failure
             .clone()
@@ -406,6 +421,11 @@ pub(crate) async fn look_at_bucket(
         Ok(Err(error)) => Err(error),
         Err(_) => Ok((InBucket::Unknown, None)),
     }
+}
+
+/// The level of a cluster that was found, or else of the one that is made.
+fn level_of(found: Option<&(ClusterRecord, runnel_blob::Version)>) -> u32 {
+    found.map_or(Levels::SUPPORTED.highest, |(record, _)| record.level)
 }
 
 /// Probes the bucket's conditional writes, claims it for this session and lets the metadata store know.

@@ -1,10 +1,12 @@
 //! The end of a broker: a clean stop, or the reason why it cannot go on.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use runnel_api::{Error, ErrorKind};
+use runnel_format::Misfit;
 use tokio::time::Instant;
 
 use crate::Broker;
@@ -20,12 +22,30 @@ pub struct StopReport {
     pub unshipped_partitions: usize,
 }
 
+/// Why a broker cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Its log failed, or another broker took its place. It may start again.
+    Broken(String),
+    /// The cluster was raised above what this release supports. What it leads is in order, and others can have it.
+    Outgrown(Misfit),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(reason) => f.write_str(reason),
+            Self::Outgrown(misfit) => misfit.fmt(f),
+        }
+    }
+}
+
 impl Broker {
     /// Refuses new work, ships what is committed for at most `shutdown_timeout`, closes the log. What was not shipped
     /// stays in the log and is served and shipped after the next start. Idempotent.
     pub async fn stop(self: &Arc<Self>) -> StopReport {
         let mut until = Instant::now() + self.options.shutdown_timeout;
-        if !self.is_alone() && self.failure.borrow().is_some() {
+        if !self.is_alone() && matches!(*self.failure.borrow(), Some(Failure::Broken(_))) {
             // The others have replaced it, or soon will: what it has they have too.
             until = until.min(Instant::now() + REPLACED_PATIENCE);
         }
@@ -59,11 +79,16 @@ impl Broker {
         StopReport { unshipped_partitions }
     }
 
-    /// Resolves when the broker cannot go on: its log failed, or another broker took its place.
-    pub async fn failed(&self) -> String {
+    /// Resolves when the broker cannot go on.
+    pub async fn failed(&self) -> Failure {
         let mut failure = self.failure.subscribe();
-        let Ok(reason) = failure.wait_for(Option::is_some).await else { return String::new() };
-        reason.clone().unwrap_or_default()
+        loop {
+            if let Some(failure) = failure.borrow_and_update().clone() {
+                return failure;
+            }
+            // Its sender is as old as the broker.
+            drop(failure.changed().await);
+        }
     }
 
     /// Whether new work is refused.
@@ -79,7 +104,19 @@ impl Broker {
             tracing::warn!(reason, "the broker cannot go on");
         }
         self.draining.store(true, Ordering::Release);
-        self.failure.send_replace(Some(reason));
+        self.failure.send_replace(Some(Failure::Broken(reason)));
+    }
+
+    /// The cluster is at a level that this release does not support: somebody raised it.
+    pub(crate) fn outgrown(&self, misfit: Misfit) {
+        self.failure.send_if_modified(|failure| {
+            let is_first = failure.is_none();
+            if is_first {
+                tracing::error!(%misfit, "this release is too old for the cluster: the broker leaves it");
+                *failure = Some(Failure::Outgrown(misfit));
+            }
+            is_first
+        });
     }
 
     /// Passes a fail point.

@@ -89,6 +89,12 @@ impl Client {
         Ok(())
     }
 
+    /// Raises the level of formats to the highest that all live brokers support; with `dry_run` only says what that would be.
+    pub async fn upgrade(&self, dry_run: bool) -> Result<cluster::UpgradeClusterResponse> {
+        let request = cluster::UpgradeClusterRequest { dry_run };
+        self.call(|c| async { ClusterServiceClient::new(c).upgrade_cluster(request).await }).await
+    }
+
     /// Gives up what partitions of a topic have on disks that are gone for good; with `dry_run` only says what that would be.
     pub async fn accept_loss(&self, request: cluster::AcceptLossRequest) -> Result<Vec<Loss>> {
         let call = |c| async { ClusterServiceClient::new(c).accept_loss(request).await };

@@ -6,9 +6,11 @@
 pub mod codec;
 mod error;
 pub mod groups;
+mod level;
 pub mod manifest;
 pub mod meta;
 pub mod producer;
 pub mod wal;
 
 pub use error::Error;
+pub use level::{Levels, Misfit};

@@ -13,7 +13,7 @@ mod topic;
 #[cfg(test)]
 mod tests;
 
-pub use broker::{BrokerRecord, ControllerRecord, HostPort};
+pub use broker::{BrokerRecord, BuildRecord, ControllerRecord, HostPort};
 pub use cluster::{BrokerSession, ClusterRecord, Identity, ProducerBlocks};
 pub use partition::{Leadership, PartitionRecord, TailSession};
 pub use session::{SessionLane, SessionRecord, SessionState};
@@ -45,9 +45,14 @@ struct Kind {
 
 impl Kind {
     fn seal(&self, write: impl FnOnce(&mut Writer)) -> Bytes {
+        self.seal_as(self.version, write)
+    }
+
+    /// As [`Kind::seal`], in a layout of before.
+    fn seal_as(&self, version: u16, write: impl FnOnce(&mut Writer)) -> Bytes {
         let mut w = Writer::default();
         write(&mut w);
-        codec::seal(self.magic, self.version, &w.0)
+        codec::seal(self.magic, version, &w.0)
     }
 
     fn open<'a, T>(

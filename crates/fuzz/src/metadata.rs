@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use runnel_format::Levels;
 use runnel_format::manifest::EpochStart;
 use runnel_format::meta::{
-    BrokerRecord, BrokerSession, ClusterRecord, ClusterSettings, ControllerRecord, Durability, HostPort, Identity,
-    Leadership, NameClaim, PartitionRecord, ProducerBlocks, SessionLane, SessionRecord, SessionState, TailSession,
-    Tombstone, TopicRecord,
+    BrokerRecord, BrokerSession, BuildRecord, ClusterRecord, ClusterSettings, ControllerRecord, Durability, HostPort,
+    Identity, Leadership, NameClaim, PartitionRecord, ProducerBlocks, SessionLane, SessionRecord, SessionState,
+    TailSession, Tombstone, TopicRecord,
 };
 use runnel_format::producer::{ProducerEntry, ProducerSnapshot, RememberedBatch};
 use runnel_record::{LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId};
@@ -32,7 +33,8 @@ pub(crate) fn run(input: &[u8]) {
         8 => check(envelope, input, ClusterSettings::decode, ClusterSettings::encode),
         9 => check(envelope, input, SessionRecord::decode, SessionRecord::encode),
         10 => check(envelope, input, BrokerRecord::decode, BrokerRecord::encode),
-        _ => check(envelope, input, ControllerRecord::decode, ControllerRecord::encode),
+        11 => check(envelope, input, ControllerRecord::decode, ControllerRecord::encode),
+        _ => check(envelope, input, BuildRecord::decode, BuildRecord::encode),
     }
 }
 
@@ -41,7 +43,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
 }
 
 /// One of each kind.
-fn samples() -> [Bytes; 12] {
+fn samples() -> [Bytes; 13] {
     let (id, name) = (TopicId(Uuid::from_u128(0xab)), || "orders".to_owned());
     let session = BrokerSession { session: 9, disk_id: Uuid::from_u128(2), node_name: "node-1".into(), started_ms: 5 };
     [
@@ -52,7 +54,7 @@ fn samples() -> [Bytes; 12] {
             storage_url: "s3://lake/prefix".into(),
         }
         .encode(),
-        ClusterRecord { cluster_id: Uuid::from_u128(1), era: 0, format: 1, session: Some(session) }.encode(),
+        ClusterRecord { cluster_id: Uuid::from_u128(1), era: 0, level: 1, session: Some(session) }.encode(),
         ProducerBlocks { next: 3000 }.encode(),
         TopicRecord {
             name: name(),
@@ -97,6 +99,7 @@ fn samples() -> [Bytes; 12] {
         }
         .encode(),
         ControllerRecord { broker: 1, session: 9 }.encode(),
+        BuildRecord { session: 9, version: "0.1.0".into(), levels: Levels { lowest: 1, highest: 2 } }.encode(),
     ]
 }
 

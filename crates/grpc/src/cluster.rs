@@ -1,12 +1,12 @@
-//! GetCluster, DrainBroker, AcceptLoss and GetHealth.
+//! GetCluster, DrainBroker, UpgradeCluster, AcceptLoss and GetHealth.
 
-use runnel_api::{Cluster, ClusterStatus, DiskLoss, SessionState, TopicKey};
+use runnel_api::{Cluster, ClusterStatus, DiskLoss, SessionState, TopicKey, Upgrade};
 use runnel_proto::cluster::v1::accept_loss_response::Loss;
 use runnel_proto::cluster::v1::get_health_response::Check;
 use runnel_proto::cluster::v1::session::State;
 use runnel_proto::cluster::v1::{
     AcceptLossRequest, AcceptLossResponse, DrainBrokerRequest, DrainBrokerResponse, GetClusterResponse,
-    GetHealthResponse, Node, Session,
+    GetHealthResponse, Node, Session, UpgradeClusterRequest, UpgradeClusterResponse,
 };
 use runnel_record::Offset;
 
@@ -24,12 +24,18 @@ pub(crate) async fn get(door: &Door) -> GetClusterResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         leaderless_partitions: as_count(status.leaderless),
         sessions: status.sessions.into_iter().map(session).collect(),
+        level: status.level,
     }
 }
 
 pub(crate) async fn drain(door: &Door, request: DrainBrokerRequest) -> Result<DrainBrokerResponse, Failure> {
     Cluster::drain(&*door.broker, request.node_id, !request.undo).await?;
     Ok(DrainBrokerResponse {})
+}
+
+pub(crate) async fn upgrade(door: &Door, request: UpgradeClusterRequest) -> Result<UpgradeClusterResponse, Failure> {
+    let Upgrade { from, to, held_back_by } = Cluster::upgrade(&*door.broker, request.dry_run).await?;
+    Ok(UpgradeClusterResponse { from, to, held_back_by: held_back_by.into_iter().collect() })
 }
 
 pub(crate) async fn accept_loss(door: &Door, request: AcceptLossRequest) -> Result<AcceptLossResponse, Failure> {
@@ -76,6 +82,7 @@ fn session(session: runnel_api::Session) -> Session {
 fn node(node: runnel_api::Node, status: &ClusterStatus) -> Node {
     let address = |at: runnel_api::Endpoint| format!("{}:{}", at.host, at.port);
     let (kafka_address, grpc_address) = (node.kafka.map(address), node.grpc.map(address));
+    let build = status.builds.get(&node.id);
     let leads = status.leads.get(&node.id).copied().unwrap_or(0);
     Node {
         id: node.id,
@@ -85,6 +92,9 @@ fn node(node: runnel_api::Node, status: &ClusterStatus) -> Node {
         grpc_address,
         leads: as_count(leads),
         draining: status.draining.contains(&node.id),
+        version: build.and_then(|build| build.version.clone()),
+        lowest_level: build.map_or(0, |build| build.lowest),
+        highest_level: build.map_or(0, |build| build.highest),
     }
 }
 

@@ -10,10 +10,10 @@ use runnel_peer::Peer;
 use runnel_peer::wire::{self, MAX_MESSAGE, named};
 use runnel_proto::peer::v1::peer_service_server::{PeerService, PeerServiceServer};
 use runnel_proto::peer::v1::{
-    ActiveProducersRequest, ActiveProducersResponse, DeleteRecordsRequest, DeleteRecordsResponse, EpochEndRequest,
-    EpochEndResponse, FetchRequest, FetchResponse, GroupRequest, GroupResponse, ListOffsetRequest, ListOffsetResponse,
-    LogDirsRequest, LogDirsResponse, ProduceRequest, ProduceResponse, SealRequest, SealResponse, StandingRequest,
-    StandingResponse,
+    ActiveProducersRequest, ActiveProducersResponse, DeleteRecordsRequest, DeleteRecordsResponse, EndsRequest,
+    EndsResponse, EpochEndRequest, EpochEndResponse, FetchRequest, FetchResponse, GroupRequest, GroupResponse,
+    ListOffsetRequest, ListOffsetResponse, LogDirsRequest, LogDirsResponse, ProduceRequest, ProduceResponse,
+    SealRequest, SealResponse, StandingRequest, StandingResponse,
 };
 use runnel_record::{Batch, LeaderEpoch, Offset};
 use tonic::{Request, Response, Status, Streaming};
@@ -81,6 +81,11 @@ impl PeerService for Served {
         let (topic, partition) = named(request.partition).map_err(refused)?;
         let found = self.own.standing(&topic, partition, LeaderEpoch(request.epoch)).await;
         Ok(Response::new(wire::offsets::stands(found)))
+    }
+
+    async fn ends(&self, request: Request<EndsRequest>) -> Answer<EndsResponse> {
+        let asked = wire::offsets::asked_ends(request.into_inner()).map_err(refused)?;
+        Ok(Response::new(wire::offsets::told_ends(self.own.ends(&asked).await)))
     }
 
     async fn active_producers(&self, request: Request<ActiveProducersRequest>) -> Answer<ActiveProducersResponse> {

@@ -17,7 +17,7 @@ use runnel_proto::admin::v1::{
 use runnel_proto::cluster::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use runnel_proto::cluster::v1::{
     AcceptLossRequest, AcceptLossResponse, DrainBrokerRequest, DrainBrokerResponse, GetClusterRequest,
-    GetClusterResponse, GetHealthRequest, GetHealthResponse,
+    GetClusterResponse, GetHealthRequest, GetHealthResponse, UpgradeClusterRequest, UpgradeClusterResponse,
 };
 use runnel_proto::consume::v1::consumer_service_server::{ConsumerService, ConsumerServiceServer};
 use runnel_proto::consume::v1::{
@@ -299,6 +299,10 @@ impl ClusterService for Served {
 
     async fn drain_broker(&self, request: Request<DrainBrokerRequest>) -> Answer<DrainBrokerResponse> {
         answer(cluster::drain(&self.0, request.into_inner()).await)
+    }
+
+    async fn upgrade_cluster(&self, request: Request<UpgradeClusterRequest>) -> Answer<UpgradeClusterResponse> {
+        answer(cluster::upgrade(&self.0, request.into_inner()).await)
     }
 
     async fn accept_loss(&self, request: Request<AcceptLossRequest>) -> Answer<AcceptLossResponse> {

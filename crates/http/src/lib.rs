@@ -81,6 +81,8 @@ async fn render(State(door): State<Door>) -> Response {
     let text = match &*rendered {
         Some((at, text)) if at.elapsed() < METRICS_AGE => text.clone(),
         _ => {
+            let ready = Cluster::health(&*door.broker).await.ready;
+            metrics::gauge!("runnel_ready").set(f64::from(u8::from(ready)));
             let text = Bytes::from((door.metrics)());
             *rendered = Some((Instant::now(), text.clone()));
             text

@@ -5,6 +5,7 @@
 
 mod connection;
 mod convert;
+mod metrics;
 mod watch;
 
 use std::sync::Arc;

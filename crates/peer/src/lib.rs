@@ -1,7 +1,9 @@
 //! Requests between brokers: any broker answers every request, by asking whoever leads (design §10, "Forwarding").
 //!
 //! Owns: which broker is asked ([`Forwarding`]), how an answer is put together from those of several, what is read for the
-//! consumers of a zone instead ([`Reading`]), what is said on the wire ([`wire`]) and over which connections ([`Connections`]). Deliberately not here: who leads what (the broker knows),
+//! consumers of a zone instead ([`Reading`]), what is said on the wire ([`wire`]) and over which connections
+//! ([`Connections`]); what is shown of groups, which takes several brokers ([`show_lag`]). Deliberately not here: who leads what
+//! (the broker knows),
 //! and the service that answers (the gRPC front door, which has the listener).
 //!
 //! Invariants:
@@ -14,6 +16,7 @@ pub mod wire;
 
 mod answers;
 mod forwarding;
+mod lag;
 mod metrics;
 mod reading;
 mod remote;
@@ -23,6 +26,7 @@ use std::sync::Arc;
 use runnel_api::{Endpoint, Fetch, Groups, Offsets, Produce, Segments};
 
 pub use forwarding::{Forwarding, THE_ONE};
+pub use lag::show_lag;
 pub use reading::Reading;
 pub use remote::Connections;
 

@@ -34,6 +34,12 @@ use channels::Channels;
 /// ten seconds.
 const SLACK: Duration = Duration::from_secs(15);
 
+/// Partitions whose ends are asked for in one request.
+const ENDS_AT_ONCE: usize = 1000;
+
+/// How long an answer about ends may take, which is made of what the broker has in memory.
+const ENDS_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Connections to other brokers, made when they are needed and kept.
 #[derive(Default)]
 pub struct Connections(Mutex<BTreeMap<Endpoint, Arc<Remote>>>);
@@ -183,6 +189,20 @@ impl Offsets for Remote {
         let request = wire::offsets::standing(topic, partition, epoch);
         let call = |mut to: PeerServiceClient<_>| async move { to.standing(request).await };
         wire::offsets::found_standing(self.call("standing", Some(SLACK), call).await?)
+    }
+
+    async fn ends(&self, partitions: &[(TopicKey, i32)]) -> Vec<Option<Offset>> {
+        let mut ends = Vec::with_capacity(partitions.len());
+        for some in partitions.chunks(ENDS_AT_ONCE) {
+            let request = wire::offsets::ends(some);
+            let call = |mut to: PeerServiceClient<_>| async move { to.ends(request).await };
+            let told = self.call("ends", Some(ENDS_PATIENCE), call).await;
+            // One that does not answer, or is of a release that does not know the question, will not tell the rest either.
+            let Ok(told) = told else { break };
+            ends.extend(wire::offsets::found_ends(told, some.len()));
+        }
+        ends.resize(partitions.len(), None);
+        ends
     }
 }
 

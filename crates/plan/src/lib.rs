@@ -2,7 +2,7 @@
 //! randomness.
 //!
 //! Owns: what is to be done next ([`decide`]), given who is alive, what the metadata store says of sessions and
-//! partitions, and how much goes through them. Deliberately not here: carrying a step out, who the controller is, what
+//! partitions, and how much goes through them; how far the level of the cluster can be raised ([`raise()`]). Deliberately not here: carrying a step out, who the controller is, what
 //! a broker's death is known by, how a partition moves (its leader's).
 //!
 //! Invariants:
@@ -15,6 +15,7 @@
 mod case;
 mod decide;
 mod place;
+mod raise;
 mod roster;
 mod view;
 
@@ -22,4 +23,5 @@ mod view;
 mod tests;
 
 pub use decide::{Decision, Step, Waiting, decide};
+pub use raise::{Raise, raise};
 pub use view::{BrokerView, Led, Limits, PartitionView, SessionView};

@@ -254,7 +254,7 @@ impl Machine {
                     self.around.network.listen(self.port());
                     self.around.directory.add(self.number, &broker, host.handle());
                     let watched = Arc::clone(&broker);
-                    let failed = host.handle().spawn(async move { watched.failed().await });
+                    let failed = host.handle().spawn(async move { watched.failed().await.to_string() });
                     State::Up(host, broker, failed)
                 }
                 Some(Err(error)) => {

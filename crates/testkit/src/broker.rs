@@ -10,7 +10,8 @@ use runnel_api::{
     ConfigEntry, ConfigResource, CreateTopic, Created, CreatedTopic, DiskLoss, EpochEnd, Error, ErrorKind, Fetch,
     FetchPartition, FetchRequest, Fetched, FetchedPartition, Health, Isolation, ListedOffset, LogDir, NewPartitions,
     Node, OffsetSpec, Offsets, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition,
-    ProducerIdentity, QuotaChange, QuotaEntity, Sealed, Segments, Standing, TopicDescription, TopicKey, check_epoch,
+    ProducerIdentity, QuotaChange, QuotaEntity, Sealed, Segments, Standing, TopicDescription, TopicKey, Upgrade,
+    check_epoch,
 };
 use runnel_record::{LeaderEpoch, Offset, ProducerId, TopicId};
 use tokio::sync::{Notify, watch};
@@ -297,6 +298,11 @@ impl Offsets for MemoryBroker {
         let high_watermark = self.state().log(topic, partition)?.end();
         Ok(Standing { log_start: Offset::ZERO, shipped: Offset::ZERO, high_watermark })
     }
+
+    async fn ends(&self, partitions: &[(TopicKey, i32)]) -> Vec<Option<Offset>> {
+        let state = self.state();
+        partitions.iter().map(|(topic, partition)| Some(state.log(topic, *partition).ok()?.end())).collect()
+    }
 }
 
 #[async_trait]
@@ -418,6 +424,11 @@ impl Cluster for MemoryBroker {
 
     async fn drain(&self, _broker: i32, _drain: bool) -> Result<(), Error> {
         Err(Error::new(ErrorKind::Unsupported, "there is one broker"))
+    }
+
+    async fn upgrade(&self, dry_run: bool) -> Result<Upgrade, Error> {
+        let held_back_by = if dry_run { [7].into() } else { BTreeSet::new() };
+        Ok(Upgrade { from: 1, to: 2, held_back_by })
     }
 
     async fn disk_losses(&self, topic: &TopicKey, partition: Option<i32>) -> Result<Vec<DiskLoss>, Error> {

@@ -127,6 +127,13 @@ impl<B: Broker> Offsets for Relay<B> {
     async fn standing(&self, topic: &TopicKey, partition: i32, epoch: LeaderEpoch) -> Result<Standing> {
         self.reach()?.standing(topic, partition, epoch).await
     }
+
+    async fn ends(&self, partitions: &[(TopicKey, i32)]) -> Vec<Option<Offset>> {
+        match self.reach() {
+            Ok(broker) => broker.ends(partitions).await,
+            Err(_) => vec![None; partitions.len()],
+        }
+    }
 }
 
 #[async_trait]

@@ -14,6 +14,12 @@ pub(crate) fn unshipped(bytes: u64) {
     gauge!("runnel_wal_unshipped_bytes").set(bytes as f64);
 }
 
+/// How much the lanes on the disk may hold, and those in the bucket as much again.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn limit(bytes: u64) {
+    gauge!("runnel_wal_unshipped_limit_bytes").set(bytes as f64);
+}
+
 #[allow(clippy::cast_precision_loss)]
 pub(crate) fn files(count: usize) {
     gauge!("runnel_wal_files").set(count as f64);

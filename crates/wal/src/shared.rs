@@ -52,6 +52,7 @@ impl Shared {
         index: Index,
         work: Work,
     ) -> Self {
+        metrics::limit(options.max_unshipped);
         let unshipped = AtomicU64::new(index.unshipped());
         let (queue, index, work) = (Mutex::new(queue), Mutex::new(index), Mutex::new(work));
         let (queue_changed, work_wanted, work_done) = (Condvar::new(), Condvar::new(), Condvar::new());

@@ -15,6 +15,9 @@ pub(crate) struct Args {
     /// How many brokers
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
     brokers: u8,
+    /// Tell Kafka clients of HAProxy alone, as where they cannot reach the brokers; by default it leads them to the brokers
+    #[arg(long)]
+    single_address: bool,
     /// The broker's binary; by default that of this checkout is built for release
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -36,6 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     script
         .arg(workspace::root().join("tests/demo/cluster.py"))
         .args(["--brokers", &args.brokers.to_string()])
+        .args(args.single_address.then_some("--single-address"))
         .arg("--directory")
         .arg(target.join("cluster"))
         .env("RUNNEL_BIN", binary)

@@ -1,5 +1,5 @@
 //! Installs what the tests and the demo need: system packages, a Python environment, an S3 server, etcd, Kafka's tools, the
-//! client libraries under test, and what judges the files in `deploy/`.
+//! client libraries under test, what judges the files in `deploy/`, and a build of before this one.
 //!
 //! Idempotent, and quick where all is there. Everything but system packages goes to the user's cache folder.
 //! What a folder was made from is written beside it (a stamp), last, so that an interrupted installation is redone.
@@ -8,6 +8,7 @@ mod checkers;
 mod clients;
 mod etcd;
 mod kafka;
+mod previous;
 mod python;
 mod s3;
 mod system;
@@ -21,6 +22,7 @@ pub(crate) use checkers::{helm, kubernetes_check, prometheus_check};
 pub(crate) use clients::dir as client_drivers;
 pub(crate) use etcd::etcd;
 pub(crate) use kafka::{VERSION as KAFKA_VERSION, libs as kafka_libs};
+pub(crate) use previous::previous;
 pub(crate) use s3::versitygw;
 
 /// Everything that the tests need.
@@ -31,7 +33,8 @@ pub(crate) fn all() -> Result<()> {
     etcd::install()?;
     kafka::install()?;
     checkers::install()?;
-    clients::install()
+    clients::install()?;
+    previous::install()
 }
 
 /// What the demo needs: a subset, so that a first look does not wait for Kafka's tools.
@@ -46,7 +49,7 @@ pub(crate) fn for_demo(with_s3: bool) -> Result<()> {
 
 /// What a cluster on this machine needs; its script asks for Python alone.
 pub(crate) fn for_cluster() -> Result<()> {
-    system::install(&system::PYTHON)?;
+    system::install(&system::CLUSTER)?;
     s3::install()?;
     etcd::install()
 }

@@ -99,6 +99,7 @@ fn black_box(long: bool) -> Result<()> {
         .env("PROMETHEUS_CHECK_BIN", install::prometheus_check()?)
         .env("KAFKA_LIBS", install::kafka_libs()?)
         .env("CLIENT_DRIVERS", install::client_drivers()?)
+        .env("PREVIOUS_RUNNEL_BIN", install::previous()?.map_or_else(debug_binary, Ok)?)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     if !long {
         command.args(["-m", "not long"]);

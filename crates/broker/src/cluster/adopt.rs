@@ -16,6 +16,7 @@ use runnel_record::TopicPartition;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::Member;
 use super::join::{patiently, wait_for_end};
 use super::view::{LIVE, live_key};
 use crate::error::StartError;
@@ -28,16 +29,21 @@ use crate::{Broker, Ports};
 /// How often is looked whether a partition is stuck, besides when something changes.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// After so long without a partition shipped it is said what is waited for.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// Numbers from here downwards are those of brokers that adopt a disk: above any that is given to one that stays.
 const NUMBERS: i32 = 999_999_999;
 
 /// How far an adoption has come, in partitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdoptProgress {
     /// Those that waited for the disk.
     pub all: usize,
     /// Those that still do.
     pub left: usize,
+    /// What one of them waits for, where nothing has come on for a while.
+    pub waits_for: Option<String>,
 }
 
 /// What an adoption did.
@@ -113,6 +119,7 @@ impl Broker {
             return Err(alive(&self.home.identity.node_name));
         }
         let mut changes = member.changes.subscribe();
+        let (mut before, mut since) = (usize::MAX, Instant::now());
         loop {
             let left: BTreeSet<TopicPartition> = {
                 let view = member.view();
@@ -123,16 +130,21 @@ impl Broker {
                 let waits = view.partitions.iter().filter(|(_, at)| needs(&at.record, earlier));
                 waits.map(|(tp, _)| *tp).collect()
             };
-            told(AdoptProgress { all, left: left.len() });
+            if left.len() != before {
+                (before, since) = (left.len(), Instant::now());
+            }
             let blocked =
                 self.topics.open_partitions().into_iter().map(|(_, open)| open).filter(|one| one.is_blocked());
             let blocked: BTreeSet<TopicPartition> = blocked.map(|one| one.tp).collect();
+            let stuck = left.difference(&blocked).next().filter(|_| since.elapsed() >= SILENCE);
+            let waits_for = stuck.map(|tp| self.waits_for(member, *tp));
+            told(AdoptProgress { all, left: left.len(), waits_for });
             if left.is_subset(&blocked) {
                 // The others take what is shipped, if there is anybody; else it waits for whoever comes.
                 self.wait_until_given(member, blocked.len(), Instant::now() + self.options.shutdown_timeout).await;
                 return Ok(());
             }
-            if let Some(reason) = self.failure.borrow().clone() {
+            if let Some(reason) = self.failure.borrow().as_ref() {
                 return Err(StartError::Refused(format!("{reason}: run it again")));
             }
             tokio::select! {
@@ -140,6 +152,24 @@ impl Broker {
                 _ = changes.changed() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
+        }
+    }
+}
+
+impl Broker {
+    /// What the shipping of a partition waits for.
+    fn waits_for(&self, member: &Member, tp: TopicPartition) -> String {
+        let label = self.topics.find(&TopicKey::Id(tp.topic)).map_or_else(|| tp.to_string(), |topic| topic.label(tp));
+        if let Some(trouble) = member.trouble(tp) {
+            return format!("{label}: {trouble}");
+        }
+        let view = member.view();
+        let leader = view.partitions.get(&tp).and_then(|at| at.record.leader);
+        match leader.map(|leader| (leader.session, view.broker_of(leader.session))) {
+            Some((session, _)) if session == self.home.session => format!("{label} is being opened and shipped"),
+            Some((_, Some((number, _)))) => format!("broker {number} leads {label} and has to give it up"),
+            _ if view.controller.is_none() => format!("{label}: no broker is the controller: one has to run"),
+            _ => format!("{label}: the controller has yet to say who leads it"),
         }
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use runnel_api::{
-    Cluster, ClusterDescription, ClusterStatus, CreateTopic, DiskLoss, Error, ErrorKind, Health, Node,
-    PartitionDescription, TopicDescription, TopicKey,
+    Build, Cluster, ClusterDescription, ClusterStatus, CreateTopic, DiskLoss, Error, ErrorKind, Health, Node,
+    PartitionDescription, TopicDescription, TopicKey, Upgrade,
 };
+use runnel_format::Levels;
 use runnel_metastore::Op;
 use runnel_record::{LeaderEpoch, TopicPartition};
 
@@ -41,13 +42,14 @@ impl Cluster for Broker {
     }
 
     async fn cluster_status(&self) -> ClusterStatus {
-        match &self.member {
-            Some(member) => member.view().status(),
-            None => {
-                let led = self.topics.all().iter().map(|topic| topic.partition_count()).sum();
-                ClusterStatus { leads: [(self.home.node_id, led)].into(), ..ClusterStatus::default() }
-            }
+        if let Some(member) = &self.member {
+            return member.view().status();
         }
+        let (node, Levels { lowest, highest }) = (self.home.node_id, Levels::SUPPORTED);
+        let led = self.topics.all().iter().map(|topic| topic.partition_count()).sum();
+        let build = Build { version: Some(env!("CARGO_PKG_VERSION").to_owned()), lowest, highest };
+        let (leads, builds) = ([(node, led)].into(), [(node, build)].into());
+        ClusterStatus { leads, builds, level: self.noted_level(), ..ClusterStatus::default() }
     }
 
     async fn drain(&self, broker: i32, drain: bool) -> Result<(), Error> {
@@ -60,6 +62,10 @@ impl Cluster for Broker {
         self.meta.txn(Vec::new(), vec![change]).await.map_err(|e| metadata_error(&e))?;
         tracing::info!(broker, drain, "whether a broker is to lead nothing was changed");
         Ok(())
+    }
+
+    async fn upgrade(&self, dry_run: bool) -> Result<Upgrade, Error> {
+        self.raise_level(dry_run).await
     }
 
     async fn disk_losses(&self, topic: &TopicKey, partition: Option<i32>) -> Result<Vec<DiskLoss>, Error> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use runnel_api::{Error, ErrorKind};
 
 use crate::Broker;
+use crate::error::StartError;
 use crate::home;
 
 /// How often a broker looks whether its cluster was restored without it.
@@ -39,6 +40,9 @@ impl Broker {
     pub(crate) async fn check_era(&self) -> Result<(), Error> {
         let Some(member) = &self.member else { return Ok(()) };
         let found = home::read_cluster(&self.bucket).await;
+        if let Err(StartError::Level(misfit)) = &found {
+            self.outgrown(*misfit);
+        }
         let found = found.map_err(|error| Error::new(ErrorKind::StorageError, error.to_string()))?;
         match found {
             Some((record, _)) if record.era == member.era => Ok(()),

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runnel_api::{Error, TopicKey};
+use runnel_format::Levels;
 use runnel_format::meta::{SessionState, TopicRecord};
 use runnel_metastore::{Change, Event, Snapshot, Versioned};
 use runnel_record::{TopicId, TopicPartition};
 
-use super::view::{Subject, drain_key, live_key};
+use super::view::{Subject, build_key, drain_key, live_key};
 use crate::Broker;
 use crate::error::{damaged, metadata_error};
 use crate::open::partition_key;
@@ -62,12 +63,20 @@ impl Broker {
         let known: Vec<String> = {
             let view = member.view();
             let brokers = view.brokers.keys().map(|number| live_key(*number));
+            let builds = view.builds.keys().map(|number| build_key(*number));
             let sessions = view.sessions.keys().map(|session| sessions::key(*session));
             let partitions = view.partitions.keys().map(|tp| partition_key(*tp));
             let controller = view.controller.iter().map(|_| super::view::CONTROLLER.to_owned());
             let drained = view.drained.iter().map(|number| drain_key(*number));
             let created = view.created.iter().map(|topic| created_key(*topic));
-            brokers.chain(sessions).chain(partitions).chain(controller).chain(drained).chain(created).collect()
+            brokers
+                .chain(builds)
+                .chain(sessions)
+                .chain(partitions)
+                .chain(controller)
+                .chain(drained)
+                .chain(created)
+                .collect()
         };
         let topics = self.topics.all().into_iter().map(|topic| topic_key(topic.id));
         let there: std::collections::BTreeSet<&str> = snapshot.entries.iter().map(|(key, _)| key.as_str()).collect();
@@ -115,7 +124,11 @@ impl Broker {
                 }
                 Ok(())
             }
-            Subject::Broker(_) | Subject::Drain(_) | Subject::Controller | Subject::Other => Ok(()),
+            Subject::Level => {
+                self.follow_level();
+                Ok(())
+            }
+            Subject::Broker(_) | Subject::Build(_) | Subject::Drain(_) | Subject::Controller | Subject::Other => Ok(()),
         }
     }
 
@@ -166,6 +179,15 @@ impl Broker {
                 () = self.stop_signal.triggered() => return,
                 () = tokio::time::sleep(AGAIN) => {}
             }
+        }
+    }
+
+    /// Leaves a cluster that was raised above what this release supports.
+    fn follow_level(&self) {
+        let Some(member) = &self.member else { return };
+        let level = member.view().level;
+        if let Some(Err(misfit)) = level.map(|level| Levels::SUPPORTED.check(level)) {
+            self.outgrown(misfit);
         }
     }
 

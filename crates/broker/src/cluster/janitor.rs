@@ -84,8 +84,12 @@ impl Broker {
         };
         for session in over {
             match self.bury_session(session, token).await {
-                Ok(()) => tracing::info!(session, "nothing of an earlier session is needed any more"),
-                Err(error) => tracing::debug!(session, %error, "what an earlier session left stays for now"),
+                Ok(()) => {
+                    tracing::info!(session = %sessions::shown(session), "nothing of an earlier session is needed any more")
+                }
+                Err(error) => {
+                    tracing::debug!(session = %sessions::shown(session), %error, "what an earlier session left stays for now")
+                }
             }
         }
     }

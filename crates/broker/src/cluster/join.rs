@@ -8,14 +8,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use runnel_api::Error;
 use runnel_blob::{Bucket, CasOutcome, Key};
-use runnel_format::meta::{BrokerRecord, ClusterRecord, ControllerRecord, Identity, SessionRecord, SessionState};
-use runnel_metastore::{Compare, Embedded, ErrorKind, MetaStore, Op, Snapshot};
+use runnel_format::Levels;
+use runnel_format::meta::{
+    BrokerRecord, BuildRecord, ClusterRecord, ControllerRecord, Identity, SessionRecord, SessionState, TopicRecord,
+};
+use runnel_metastore::{Compare, Embedded, ErrorKind, LeaseId, MetaStore, Op, Snapshot, Versioned};
 use runnel_runtime::simulation::random_id;
 use tokio::time::Instant;
 
 use super::Member;
 use super::lease::Lease;
-use super::view::{CONTROLLER, LIVE, Subject, View, live_key};
+use super::view::{CONTROLLER, LIVE, Subject, View, build_key, live_key};
 use crate::error::{StartError, is_unavailable};
 use crate::home::{self, Agreement, Home, Layout};
 use crate::options::{ClusterOptions, Options};
@@ -28,9 +31,6 @@ pub(crate) const CLUSTER: &str = "cluster";
 
 /// Prefix of the keys of numbers that were given to disks.
 const NUMBERS: &str = "numbers/";
-
-/// Version of the layout of the bucket.
-const FORMAT: u32 = 1;
 
 /// Pause before a store or a bucket that does not answer is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -72,6 +72,7 @@ impl Broker {
                 identity
             }
         };
+        check_values(&*meta).await?;
         patiently(|| async { Ok(bucket.probe().await?) }).await?;
         let session = random_id().as_u64_pair().0;
         let node_id = match options.node_number {
@@ -135,7 +136,7 @@ impl Broker {
         for session in old {
             // Whoever needs what is in its lanes ends it as well.
             if let Err(error) = self.end_session(session).await {
-                tracing::warn!(session, %error, "cannot end an earlier session of this broker yet");
+                tracing::warn!(session = %sessions::shown(session), %error, "cannot end an earlier session of this broker yet");
             }
         }
     }
@@ -157,6 +158,13 @@ pub(super) fn broker_record(
         kafka: cluster.kafka.clone(),
         grpc: cluster.grpc.clone(),
     }
+}
+
+/// Says what this broker was built from.
+pub(super) fn build_put(home: &Home, lease: LeaseId) -> Op {
+    let (version, levels) = (env!("CARGO_PKG_VERSION").to_owned(), Levels::SUPPORTED);
+    let record = BuildRecord { session: home.session, version, levels };
+    Op::Put(build_key(home.node_id), record.encode(), Some(lease))
 }
 
 fn refused(error: Error) -> StartError {
@@ -186,7 +194,8 @@ where
 async fn agree(bucket: &Bucket, meta: &dyn MetaStore) -> Result<ClusterRecord, StartError> {
     patiently(|| async {
         // In this order: whoever makes the cluster at this moment writes to the bucket first.
-        let in_store = meta.get(CLUSTER).await?.map(|found| ClusterRecord::decode(&found.value)).transpose()?;
+        let found = meta.get(CLUSTER).await?;
+        let in_store = found.as_ref().map(|found| home::decode_cluster(&found.value)).transpose()?;
         let in_bucket = home::read_cluster(bucket).await?.map(|(record, _)| record);
         match (in_bucket, in_store) {
             (Some(record), _) if record.session.is_some() => Err(StartError::Refused(format!(
@@ -195,10 +204,14 @@ async fn agree(bucket: &Bucket, meta: &dyn MetaStore) -> Result<ClusterRecord, S
                 record.cluster_id
             ))),
             (Some(bucket), Some(store)) if bucket == store => Ok(bucket),
+            (Some(bucket), Some(store)) if bucket.level > store.level && is_raised(&store, &bucket) => {
+                follow_bucket(meta, found, bucket).await
+            }
             (Some(bucket), Some(store)) => Err(StartError::Refused(format!(
-                "the bucket belongs to cluster {} (era {}), the metadata store to cluster {} (era {}): set storage.url and \
-                 metadata.url to those of one cluster",
-                bucket.cluster_id, bucket.era, store.cluster_id, store.era
+                "the bucket belongs to cluster {}, the metadata store to cluster {}: set storage.url and metadata.url to those \
+                 of one cluster",
+                told(&bucket),
+                told(&store)
             ))),
             (None, Some(store)) => Err(StartError::Refused(format!(
                 "the metadata store knows cluster {}, and the bucket is empty: it may be the wrong bucket, or its content was \
@@ -212,13 +225,48 @@ async fn agree(bucket: &Bucket, meta: &dyn MetaStore) -> Result<ClusterRecord, S
     .await
 }
 
+fn told(record: &ClusterRecord) -> String {
+    format!("{} (era {}, level {})", record.cluster_id, record.era, record.level)
+}
+
+/// Whether two records are of one cluster, before and after its level was raised.
+fn is_raised(before: &ClusterRecord, after: &ClusterRecord) -> bool {
+    ClusterRecord { level: after.level, ..before.clone() } == *after
+}
+
+/// Whoever raised the level wrote to the bucket and got no further.
+async fn follow_bucket(
+    meta: &dyn MetaStore,
+    found: Option<Versioned>,
+    record: ClusterRecord,
+) -> Result<ClusterRecord, StartError> {
+    let unchanged = found.map(|found| Compare::Revision(CLUSTER.to_owned(), found.revision));
+    let put = Op::Put(CLUSTER.to_owned(), record.encode(), None);
+    let outcome = meta.txn(unchanged.into_iter().collect(), vec![put]).await?;
+    if outcome.is_committed() { Ok(record) } else { Err(changing()) }
+}
+
+/// That this release can read what the store holds, before anything is changed there. The level says so; this is in case that
+/// a release forgot to raise it.
+async fn check_values(meta: &dyn MetaStore) -> Result<(), StartError> {
+    let found = patiently(|| async { Ok(meta.snapshot("").await?) }).await?;
+    let mut view = View::default();
+    for (key, value) in &found.entries {
+        if let Subject::Topic(_) = view.apply(key, Some(value))? {
+            TopicRecord::decode(&value.value)?;
+        }
+    }
+    Ok(())
+}
+
 async fn create(bucket: &Bucket, meta: &dyn MetaStore) -> Result<ClusterRecord, StartError> {
-    let record = ClusterRecord { cluster_id: random_id(), era: 0, format: FORMAT, session: None };
+    let level = Levels::SUPPORTED.highest;
+    let record = ClusterRecord { cluster_id: random_id(), era: 0, level, session: None };
     let created = bucket.create_register(&Key::ClusterId, record.encode()).await?;
     let record = match created {
         CasOutcome::Done(_) => record,
         // Another broker of the same cluster starts for the first time too.
-        CasOutcome::Conflict(Some(found)) => ClusterRecord::decode(&found.payload)?,
+        CasOutcome::Conflict(Some(found)) => home::decode_cluster(&found.payload)?,
         CasOutcome::Conflict(None) => return Err(changing()),
     };
     adopt(bucket, meta, record).await
@@ -257,6 +305,7 @@ async fn adopt(bucket: &Bucket, meta: &dyn MetaStore, record: ClusterRecord) -> 
 /// about to throw away.
 async fn check_still(meta: &dyn MetaStore, record: &ClusterRecord) -> Result<(), StartError> {
     let found = patiently(|| async { Ok(meta.get(CLUSTER).await?) }).await?;
+    // One who raises the level has counted the brokers that are alive, and may have missed this one.
     if found.is_some_and(|found| found.value == record.encode()) { Ok(()) } else { Err(changing()) }
 }
 
@@ -321,7 +370,7 @@ async fn register(
     home: &Home,
     broker: &BrokerRecord,
     ttl: Duration,
-) -> Result<runnel_metastore::LeaseId, StartError> {
+) -> Result<LeaseId, StartError> {
     let mut lease = meta.grant_lease(ttl).await?;
     let (live, session) = (live_key(home.node_id), sessions::key(home.session));
     let record = SessionRecord {
@@ -341,7 +390,7 @@ async fn register(
                     // An answer that got lost: its lease is not this one.
                     let compare = vec![Compare::Revision(live.clone(), found.revision)];
                     let put = Op::Put(live.clone(), broker.encode(), Some(lease));
-                    if meta.txn(compare, vec![put]).await?.is_committed() {
+                    if meta.txn(compare, vec![put, build_put(home, lease)]).await?.is_committed() {
                         return Ok(lease);
                     }
                     continue;
@@ -370,6 +419,7 @@ async fn register(
             }
         }
         ops.push(Op::Put(live.clone(), broker.encode(), Some(lease)));
+        ops.push(build_put(home, lease));
         ops.push(Op::Put(session.clone(), record.encode(), None));
         if meta.txn(compare, ops).await?.is_committed() {
             return Ok(lease);

@@ -71,6 +71,7 @@ impl Broker {
                     Ok(_permit) => self.take_turn(tp, turn).await,
                     Err(_) => return,
                 };
+                member.note_trouble(tp, done.as_ref().err().map(ToString::to_string));
                 match done {
                     Ok(()) => pause = BACKOFF.0,
                     Err(error) => {
@@ -84,6 +85,7 @@ impl Broker {
                     }
                 }
             } else {
+                member.note_trouble(tp, None);
                 member.turned(tp);
                 // What came in between found this task still at it.
                 if self.next_turn(member, tp).is_none() || !member.turn(tp) {

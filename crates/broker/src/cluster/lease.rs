@@ -13,7 +13,7 @@ use runnel_metastore::{Compare, ErrorKind, LeaseId, Op};
 use runnel_wal::object;
 use tokio::time::Instant;
 
-use super::join::broker_record;
+use super::join::{broker_record, build_put};
 use super::view::live_key;
 use crate::Broker;
 use crate::error::{damaged, metadata_error};
@@ -133,7 +133,8 @@ impl Broker {
         };
         let broker = broker_record(&self.home, &self.options, &member.options, self.is_leaving());
         let put = Op::Put(key, broker.encode(), Some(lease));
-        let outcome = self.meta.txn(vec![active, free], vec![put]).await;
+        let build = build_put(&self.home, lease);
+        let outcome = self.meta.txn(vec![active, free], vec![put, build]).await;
         let came_back = outcome.map_err(|e| metadata_error(&e))?.is_committed();
         if came_back {
             member.lease.replace(lease, asked);

@@ -4,13 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use runnel_api::{ClusterStatus, Endpoint, Node, Session, SessionState};
-use runnel_format::Error;
-use runnel_format::meta::{self, BrokerRecord, ControllerRecord, HostPort, PartitionRecord, SessionRecord};
+use runnel_api::{Build, ClusterStatus, Endpoint, Node, Session, SessionState};
+use runnel_format::meta::{
+    self, BrokerRecord, BuildRecord, ClusterRecord, ControllerRecord, HostPort, PartitionRecord, SessionRecord,
+};
+use runnel_format::{Error, Levels};
 use runnel_metastore::Versioned;
 use runnel_record::{TopicId, TopicPartition};
 use uuid::Uuid;
 
+use super::join::CLUSTER;
 use super::write_off;
 use crate::open::partition_of;
 use crate::sessions;
@@ -18,6 +21,9 @@ use crate::topics::{TOPIC_PREFIX, created_of};
 
 /// Prefix of the keys of brokers that are alive.
 pub(crate) const LIVE: &str = "live/";
+
+/// Prefix of the keys that say what brokers were built from.
+pub(crate) const BUILD: &str = "build/";
 
 const DRAIN: &str = "drain/";
 
@@ -27,6 +33,11 @@ pub(crate) const CONTROLLER: &str = "controller";
 /// Key of a broker that is alive.
 pub(crate) fn live_key(number: i32) -> String {
     format!("{LIVE}{number}")
+}
+
+/// Key of what a broker was built from.
+pub(crate) fn build_key(number: i32) -> String {
+    format!("{BUILD}{number}")
 }
 
 /// Key that is there while a broker is to lead nothing, whether it runs or not.
@@ -45,6 +56,10 @@ pub(crate) struct At<T> {
 #[derive(Debug, Default)]
 pub(crate) struct View {
     pub(crate) brokers: BTreeMap<i32, At<BrokerRecord>>,
+    /// As they say; one of an incarnation before is of no account.
+    pub(crate) builds: BTreeMap<i32, At<BuildRecord>>,
+    /// That of the cluster, of which a view from its first day on knows.
+    pub(crate) level: Option<u32>,
     pub(crate) sessions: BTreeMap<u64, At<SessionRecord>>,
     pub(crate) partitions: BTreeMap<TopicPartition, At<PartitionRecord>>,
     /// With the revision that created it: its token.
@@ -59,6 +74,8 @@ pub(crate) struct View {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Subject {
     Broker(i32),
+    Build(i32),
+    Level,
     Session(u64),
     Partition(TopicPartition),
     Controller,
@@ -80,6 +97,12 @@ impl View {
         match &subject {
             Subject::Broker(number) => {
                 put(&mut self.brokers, *number, value, BrokerRecord::decode)?;
+            }
+            Subject::Build(number) => put(&mut self.builds, *number, value, BuildRecord::decode)?,
+            // That it is gone is the matter of a restore.
+            Subject::Level => {
+                let level = value.map(|found| ClusterRecord::level_of(&found.value)).transpose()?;
+                self.level = level.or(self.level);
             }
             Subject::Session(session) => put(&mut self.sessions, *session, value, SessionRecord::decode)?,
             Subject::Partition(tp) => put(&mut self.partitions, *tp, value, PartitionRecord::decode)?,
@@ -132,6 +155,18 @@ impl View {
         self.partitions.values().filter(led).count()
     }
 
+    /// What a broker that is alive was built from, if it says so.
+    pub(crate) fn build(&self, number: i32) -> Option<&BuildRecord> {
+        let (at, broker) = (self.builds.get(&number)?, self.brokers.get(&number)?);
+        (at.record.session == broker.record.session).then_some(&at.record)
+    }
+
+    /// The levels that each live broker supports.
+    pub(crate) fn levels(&self) -> BTreeMap<i32, Levels> {
+        let of = |number| self.build(number).map_or(Levels::UNTOLD, |build| build.levels);
+        self.brokers.keys().map(|number| (*number, of(*number))).collect()
+    }
+
     /// Whether a broker is to lead nothing.
     pub(crate) fn is_draining(&self, number: i32, broker: &BrokerRecord) -> bool {
         broker.is_draining || self.drained.contains(&number)
@@ -162,7 +197,17 @@ impl View {
             },
             lanes: at.record.lanes.len(),
         };
-        ClusterStatus { leads, draining, leaderless, sessions: self.sessions.iter().map(session).collect() }
+        let version = |number| self.build(number).map(|build| build.version.clone());
+        let build =
+            |(number, Levels { lowest, highest })| (number, Build { version: version(number), lowest, highest });
+        ClusterStatus {
+            leads,
+            draining,
+            leaderless,
+            sessions: self.sessions.iter().map(session).collect(),
+            level: self.level,
+            builds: self.levels().into_iter().map(build).collect(),
+        }
     }
 
     /// Sessions that some partition's unshipped log may be with.
@@ -201,6 +246,7 @@ fn put<K: Ord, T>(
 
 fn subject(key: &str) -> Subject {
     let live = || key.strip_prefix(LIVE)?.parse().ok().map(Subject::Broker);
+    let build = || key.strip_prefix(BUILD)?.parse().ok().map(Subject::Build);
     let drain = || key.strip_prefix(DRAIN)?.parse().ok().map(Subject::Drain);
     let session = || sessions::session_of(key).map(Subject::Session);
     let partition = || partition_of(key).map(Subject::Partition);
@@ -208,8 +254,10 @@ fn subject(key: &str) -> Subject {
     let topic = || key.strip_prefix(TOPIC_PREFIX)?.parse().ok().map(Subject::Topic);
     match key {
         CONTROLLER => Subject::Controller,
+        CLUSTER => Subject::Level,
         crate::settings::SETTINGS => Subject::Settings,
         _ => live()
+            .or_else(build)
             .or_else(drain)
             .or_else(session)
             .or_else(partition)
@@ -261,13 +309,15 @@ mod tests {
     #[test]
     fn keys_are_told_apart() {
         assert_eq!(subject(&live_key(12)), Subject::Broker(12));
+        assert_eq!(subject(&build_key(12)), Subject::Build(12));
         assert_eq!(subject(&drain_key(12)), Subject::Drain(12));
         assert_eq!(subject(&sessions::key(255)), Subject::Session(255));
         assert_eq!(subject(&partition_key(TP)), Subject::Partition(TP));
         assert_eq!(subject(&topic_key(TP.topic)), Subject::Topic(TP.topic));
         assert_eq!(subject("controller"), Subject::Controller);
         assert_eq!(subject("settings"), Subject::Settings);
-        for other in ["live/x", "s/zz", "p/a/b", "cluster", "created/x"] {
+        assert_eq!(subject("cluster"), Subject::Level);
+        for other in ["live/x", "build/x", "s/zz", "p/a/b", "created/x"] {
             assert_eq!(subject(other), Subject::Other, "{other}");
         }
     }
@@ -287,6 +337,33 @@ mod tests {
         assert_eq!(view.count_led_by(10), 1, "an older record changes nothing");
         view.apply(&partition_key(TP), None).unwrap();
         assert_eq!(view.count_led_by(10), 0);
+    }
+
+    #[test]
+    fn a_broker_supports_what_its_present_incarnation_says() {
+        let (mut view, levels) = (View::default(), Levels { lowest: 2, highest: 4 });
+        let build = BuildRecord { session: 9, version: "7.1".to_owned(), levels };
+        view.apply(&build_key(2), Some(&at(build.encode(), 5))).unwrap();
+        assert_eq!(view.levels(), BTreeMap::new(), "nobody says that it is alive");
+        view.apply(&live_key(2), Some(&at(broker(9).encode(), 5))).unwrap();
+        assert_eq!(view.levels(), [(2, levels)].into());
+        let shown = Build { version: Some("7.1".to_owned()), lowest: 2, highest: 4 };
+        assert_eq!(view.status().builds, [(2, shown)].into());
+        // An older release takes the place of a newer one, whose lease goes on for a while.
+        view.apply(&live_key(2), Some(&at(broker(10).encode(), 7))).unwrap();
+        assert_eq!(view.levels(), [(2, Levels::UNTOLD)].into());
+    }
+
+    #[test]
+    fn the_level_of_a_newer_release_is_seen() {
+        let mut view = View::default();
+        let record = |level| ClusterRecord { cluster_id: Uuid::from_u128(7), era: 0, level, session: None };
+        for level in [1, 2, 99] {
+            view.apply(CLUSTER, Some(&at(record(level).encode(), 5))).unwrap();
+            assert_eq!(view.level, Some(level));
+        }
+        view.apply(CLUSTER, None).unwrap();
+        assert_eq!(view.level, Some(99));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::lanes::Lanes;
 use crate::produce::Outcome;
 use crate::retention::Retired;
 use crate::shipped::Shipped;
+use crate::stop::Failure;
 use crate::tail::{Tail, TailBudget};
 use crate::watermark::Watermark;
 
@@ -50,7 +51,7 @@ pub(crate) struct Driver {
     /// Why nothing may be appended, for a partition that is open for reading only.
     pub(crate) blocked: Option<Error>,
     /// Where it is said that the log has failed, and with it the broker.
-    pub(crate) failure: watch::Sender<Option<String>>,
+    pub(crate) failure: watch::Sender<Option<Failure>>,
 }
 
 /// Starts the task and gives the handle.
@@ -138,7 +139,7 @@ struct Task {
     signal: Arc<Signal>,
     listener: Arc<dyn Listener>,
     blocked: Option<Error>,
-    failure: watch::Sender<Option<String>>,
+    failure: watch::Sender<Option<Failure>>,
     waiting: BTreeMap<RequestId, Waiting>,
     /// An append that the lane had no room for. Nothing is appended before it.
     parked: Option<(Append, Instant)>,
@@ -185,9 +186,9 @@ impl Task {
 
     fn end_broker(&mut self, why: &str) {
         self.machine.failed(&mut self.effects);
-        self.failure.send_if_modified(|reason| {
-            let first = reason.is_none();
-            reason.get_or_insert_with(|| why.to_owned());
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert_with(|| Failure::Broken(why.to_owned()));
             first
         });
     }

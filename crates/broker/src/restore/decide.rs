@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn cluster(id: u128, era: u32) -> ClusterRecord {
-        ClusterRecord { cluster_id: Uuid::from_u128(id), era, format: 1, session: None }
+        ClusterRecord { cluster_id: Uuid::from_u128(id), era, level: 1, session: None }
     }
 
     fn holds(cluster: Option<ClusterRecord>, begun: Option<ClusterRecord>, keys: usize) -> InStore {

@@ -83,6 +83,9 @@ pub enum RestoreError {
     /// There is no epoch left.
     #[error("{0} has used up its leader epochs: make the topic anew")]
     EpochsUsedUp(TopicPartition),
+    /// The cluster is at a level of another release.
+    #[error("{0}. Nothing was changed")]
+    Level(#[from] runnel_format::Misfit),
     /// The bucket.
     #[error("the bucket: {0}")]
     Bucket(#[from] runnel_blob::Error),

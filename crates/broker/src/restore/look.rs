@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use runnel_blob::{Bucket, Key, Version};
+use runnel_format::Levels;
 use runnel_format::manifest::Root;
 use runnel_format::meta::{BrokerRecord, ClusterRecord, ClusterSettings, TopicRecord};
 use runnel_metastore::{Compare, MetaStore};
@@ -17,7 +18,13 @@ use crate::topics::ids_under;
 /// The cluster of a bucket.
 pub(super) async fn cluster(bucket: &Bucket) -> Result<(ClusterRecord, Version), RestoreError> {
     let found = bucket.read_register(&Key::ClusterId).await?.ok_or(RestoreError::NoCluster)?;
-    Ok((ClusterRecord::decode(&found.payload)?, found.version))
+    Ok((record(&found.payload)?, found.version))
+}
+
+/// The record of a cluster that this release may work on.
+fn record(bytes: &[u8]) -> Result<ClusterRecord, RestoreError> {
+    Levels::SUPPORTED.check(ClusterRecord::level_of(bytes)?)?;
+    Ok(ClusterRecord::decode(bytes)?)
 }
 
 pub(super) async fn store(meta: &dyn MetaStore) -> Result<InStore, RestoreError> {
@@ -32,8 +39,8 @@ pub(super) async fn store(meta: &dyn MetaStore) -> Result<InStore, RestoreError>
     for (key, found) in found {
         store.keys += 1;
         match key.as_str() {
-            CLUSTER => store.cluster = Some(ClusterRecord::decode(&found.value)?),
-            RESTORING => store.begun = Some(ClusterRecord::decode(&found.value)?),
+            CLUSTER => store.cluster = Some(record(&found.value)?),
+            RESTORING => store.begun = Some(record(&found.value)?),
             DISCARDING => store.discarding = true,
             // What cannot be read is alive all the same.
             live if live.starts_with(LIVE) => store

@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_takeover_is_the_same_for_the_same_era_only() {
-        let era = |era| ClusterRecord { cluster_id: Uuid::from_u128(7 << 40), era, format: 1, session: None };
+        let era = |era| ClusterRecord { cluster_id: Uuid::from_u128(7 << 40), era, level: 1, session: None };
         assert_eq!(takeover(&era(1)), takeover(&era(1)));
         assert_ne!(takeover(&era(1)), takeover(&era(2)));
     }

@@ -2,7 +2,7 @@
 
 use runnel_api::Cluster as _;
 use runnel_broker::StartError;
-use runnel_runtime::FailPoints;
+use runnel_runtime::{FailAction, FailPoints};
 
 use crate::support::cluster::Cluster;
 use crate::support::{batch, values};
@@ -35,6 +35,25 @@ fn kill_second(cluster: &mut Cluster) {
 
 fn refusal(cluster: &Cluster, at: usize) -> String {
     cluster.adopt(at, &FailPoints::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn an_adoption_that_does_not_come_on_says_what_it_waits_for() {
+    let mut cluster = one_of_two();
+    kill_second(&mut cluster);
+    let fail = FailPoints::default();
+    fail.arm("open.root_taken", FailAction::ErrorAlways);
+    let mut said = Vec::new();
+    let adopted = cluster.adopt_telling(1, &fail, |progress| {
+        if let Some(what) = progress.waits_for {
+            // Whatever keeps it from opening is over.
+            fail.disarm("open.root_taken");
+            said.push(what);
+        }
+    });
+    assert_eq!(adopted.unwrap().left.len(), 0);
+    assert!(said[0].starts_with("t-") && said[0].contains("fail point `open.root_taken` was hit"), "{said:?}");
+    cluster.stop_all();
 }
 
 #[test]

@@ -67,6 +67,28 @@ fn read(answer: &FetchedPartition) -> Vec<String> {
 }
 
 #[test]
+fn the_ends_of_partitions_are_told_whoever_leads_them() {
+    let cluster = Cluster::start(3);
+    cluster.create("t", 6, &[]);
+    for partition in 0..6 {
+        cluster.append("t", partition, &batch(&values("v", usize::try_from(partition).unwrap() + 1, 10)));
+    }
+    let (asked, brokers) = ([(4, 5), (0, 1), (5, 6), (1, 2), (2, 3), (3, 4)], direct(&cluster));
+    let forwarding = Forwarding::new(cluster.node(0).broker(), Arc::clone(&brokers) as _);
+    let mut all: Vec<_> = asked.iter().map(|(partition, _)| (name("t"), *partition)).collect();
+    all.push((name("absent"), 0));
+    let mut expected: Vec<_> = asked.iter().map(|(_, end)| Some(Offset(*end))).collect();
+    expected.push(None);
+    assert_eq!(cluster.node(0).run(forwarding.ends(&all)), expected);
+    assert_eq!(brokers.asked.lock().unwrap().len(), 2, "each of the others once");
+    // A broker alone knows those that it leads.
+    let own = cluster.node(0).run(cluster.node(0).broker().ends(&all));
+    assert_eq!(own.iter().flatten().count(), 2, "{own:?}");
+    drop((forwarding, brokers));
+    cluster.stop_all();
+}
+
+#[test]
 fn parts_of_a_request_go_to_their_leaders_and_come_back_in_order() {
     let cluster = Cluster::start(3);
     cluster.create("t", 6, &[]);

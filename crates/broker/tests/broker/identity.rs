@@ -101,7 +101,7 @@ fn a_wrong_bucket_behind_an_outage_is_found_out() {
     let node = world.start();
     node.append("t", 0, batch(&["during the outage"]));
     other.faults.outage(false);
-    let why = node.run(node.broker().failed());
+    let why = node.run(node.broker().failed()).to_string();
     assert!(why.contains("belongs to cluster"), "{why}");
     assert_eq!(node.produce("t", 0, batch(&["more"])).unwrap_err().kind, ErrorKind::ShuttingDown);
     assert!(!node.health("bucket").0);
@@ -331,7 +331,7 @@ fn two_copies_of_a_disk_at_once_are_fenced_by_the_root() {
 
     assert_eq!(node.append("t", 0, batch(&values("void", 3, 100))), 3);
     original.world.age();
-    let why = node.run(node.broker().failed());
+    let why = node.run(node.broker().failed()).to_string();
     assert!(why.contains("epoch") || why.contains("leader"), "{why}");
     assert_eq!(node.produce("t", 0, batch(&["x"])).unwrap_err().kind, ErrorKind::ShuttingDown);
     node.stop();

@@ -14,6 +14,7 @@ mod fetch;
 mod forwarding;
 mod groups;
 mod identity;
+mod levels;
 mod limits;
 mod lost_answers;
 mod lost_disk;

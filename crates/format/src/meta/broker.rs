@@ -4,9 +4,10 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::Kind;
-use crate::Error;
+use crate::{Error, Levels};
 
 const BROKER: Kind = Kind { what: "a broker record", magic: *b"rnBR", version: 1 };
+const BUILD: Kind = Kind { what: "the record of a broker's build", magic: *b"rnBU", version: 1 };
 const CONTROLLER: Kind = Kind { what: "the controller record", magic: *b"rnCO", version: 1 };
 
 /// A broker that is alive: `live/<number>` in the metadata store, under the lease of its session.
@@ -35,6 +36,18 @@ pub struct HostPort {
     pub host: String,
     /// The port.
     pub port: u16,
+}
+
+/// What a broker that is alive was built from: `build/<number>` in the metadata store, under the lease of its session.
+/// Apart from [`BrokerRecord`], because releases from before it refuse one with more fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildRecord {
+    /// The incarnation that says so. A release from before this record leaves that of an incarnation before it.
+    pub session: u64,
+    /// The release, for people.
+    pub version: String,
+    /// What it supports.
+    pub levels: Levels,
 }
 
 /// The controller: `controller` in the metadata store, under the lease of its session. The revision that created the key
@@ -74,6 +87,27 @@ impl BrokerRecord {
                 Ok::<_, Error>(HostPort { host, port })
             };
             Ok(Self { session, disk_id, name, zone, is_draining, kafka: at()?, grpc: at()? })
+        })
+    }
+}
+
+impl BuildRecord {
+    /// The stored bytes.
+    pub fn encode(&self) -> Bytes {
+        BUILD.seal(|w| {
+            w.u64(self.session).string(&self.version).u32(self.levels.lowest).u32(self.levels.highest);
+        })
+    }
+
+    /// Reads stored bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        BUILD.open(bytes, |kind, r| {
+            let (session, version) = (r.u64()?, r.string()?.to_owned());
+            let levels = Levels { lowest: r.u32()?, highest: r.u32()? };
+            if levels.lowest == 0 || levels.lowest > levels.highest {
+                return Err(kind.corrupt("a range of levels that is none"));
+            }
+            Ok(Self { session, version, levels })
         })
     }
 }

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::Kind;
-use crate::Error;
+use crate::codec::{self, Reader};
+use crate::{Error, Levels};
 
 const IDENTITY: Kind = Kind { what: "the identity of the data directory", magic: *b"rnID", version: 1 };
-const CLUSTER: Kind = Kind { what: "the cluster record", magic: *b"rnCL", version: 1 };
+/// Version 2 has the fields of version 1. It is written from level 2 on, so that releases refuse it that know of no levels.
+const CLUSTER: Kind = Kind { what: "the cluster record", magic: *b"rnCL", version: 2 };
 const PRODUCERS: Kind = Kind { what: "the record of producer ids", magic: *b"rnPB", version: 1 };
 
 /// Four bytes of [`Identity`] that nothing reads; the number that clients know a broker by is a setting.
@@ -47,15 +49,16 @@ impl Identity {
     }
 }
 
-/// What a bucket prefix belongs to: the register `cluster/id`.
+/// What a bucket prefix belongs to: the register `cluster/id`. In whatever version, the fields up to the level are where they
+/// are, so that any release can tell that it is too old.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterRecord {
     /// The cluster.
     pub cluster_id: Uuid,
     /// Raised by every restore, so that brokers of before are fenced.
     pub era: u32,
-    /// Version of the layout of the bucket as a whole.
-    pub format: u32,
+    /// Which layouts are written, here and everywhere: [`Levels`].
+    pub level: u32,
     /// The broker that may write, in embedded mode; claimed by compare-and-swap.
     pub session: Option<BrokerSession>,
 }
@@ -76,8 +79,8 @@ pub struct BrokerSession {
 impl ClusterRecord {
     /// The stored bytes.
     pub fn encode(&self) -> Bytes {
-        CLUSTER.seal(|w| {
-            w.uuid(self.cluster_id).u32(self.era).u32(self.format).u8(u8::from(self.session.is_some()));
+        CLUSTER.seal_as(Self::version_at(self.level), |w| {
+            w.uuid(self.cluster_id).u32(self.era).u32(self.level).u8(u8::from(self.session.is_some()));
             if let Some(s) = &self.session {
                 w.u64(s.session).uuid(s.disk_id).string(&s.node_name).i64(s.started_ms);
             }
@@ -86,16 +89,32 @@ impl ClusterRecord {
 
     /// Reads stored bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        CLUSTER.open(bytes, |kind, r| {
-            let (cluster_id, era, format) = (r.uuid()?, r.u32()?, r.u32()?);
+        CLUSTER.open_version(bytes, |kind, version, r| {
+            let (cluster_id, era, level) = (r.uuid()?, r.u32()?, r.u32()?);
+            if level == 0 || version != Self::version_at(level) {
+                return Err(kind.corrupt("a level that does not belong to its version"));
+            }
             let session = if kind.flag(r)? {
                 let (session, disk_id) = (r.u64()?, r.uuid()?);
                 Some(BrokerSession { session, disk_id, node_name: r.string()?.to_owned(), started_ms: r.i64()? })
             } else {
                 None
             };
-            Ok(Self { cluster_id, era, format, session })
+            Ok(Self { cluster_id, era, level, session })
         })
+    }
+
+    /// The level in stored bytes of any version, of newer releases too.
+    pub fn level_of(bytes: &[u8]) -> Result<u32, Error> {
+        let (_, payload) = codec::open(CLUSTER.what, CLUSTER.magic, u16::MAX, bytes)?;
+        let mut r = Reader::new(CLUSTER.what, payload);
+        r.uuid()?;
+        r.u32()?;
+        r.u32()
+    }
+
+    const fn version_at(level: u32) -> u16 {
+        if level > Levels::UNTOLD.highest { 2 } else { 1 }
     }
 }
 

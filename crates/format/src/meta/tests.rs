@@ -8,6 +8,7 @@ use runnel_record::{LeaderEpoch, Offset, TopicId};
 use uuid::Uuid;
 
 use super::*;
+use crate::Levels;
 use crate::manifest::EpochStart;
 
 const PARTITION_V1: &str = "726e50520100000034000000ec104fa70900000000020000000700000064000000000000000900000064000000000000000104000000726f6f7406000000226574616722";
@@ -71,6 +72,10 @@ fn broker() -> BrokerRecord {
     }
 }
 
+fn build() -> BuildRecord {
+    BuildRecord { session: 6, version: "0.1.0".to_owned(), levels: Levels { lowest: 1, highest: 2 } }
+}
+
 fn cluster() -> ClusterRecord {
     let session = BrokerSession {
         session: 0xfedc_ba98_7654_3210,
@@ -78,7 +83,7 @@ fn cluster() -> ClusterRecord {
         node_name: "berlin-1".to_owned(),
         started_ms: 1_767_225_600_000,
     };
-    ClusterRecord { cluster_id: Uuid::from_u128(1), era: 3, format: 1, session: Some(session) }
+    ClusterRecord { cluster_id: Uuid::from_u128(1), era: 3, level: 1, session: Some(session) }
 }
 
 fn identity() -> Identity {
@@ -118,10 +123,12 @@ fn samples() -> Vec<(&'static str, Bytes)> {
         ("identity", identity().encode()),
         ("cluster", cluster().encode()),
         ("cluster-free", ClusterRecord { session: None, ..cluster() }.encode()),
+        ("cluster-level-2", ClusterRecord { level: 2, ..cluster() }.encode()),
         ("producers", ProducerBlocks { next: 7_000 }.encode()),
         ("settings", settings().encode()),
         ("session", session().encode()),
         ("broker", broker().encode()),
+        ("build", build().encode()),
         ("controller", ControllerRecord { broker: 3, session: 6 }.encode()),
     ]
 }
@@ -158,6 +165,8 @@ fn the_golden_file_is_read() {
     assert_eq!(ClusterRecord::decode(&golden["cluster-free"]).unwrap().session, None);
     assert_eq!(SessionRecord::decode(&golden["session"]).unwrap(), session());
     assert_eq!(BrokerRecord::decode(&golden["broker"]).unwrap(), broker());
+    assert_eq!(BuildRecord::decode(&golden["build"]).unwrap(), build());
+    assert_eq!(ClusterRecord::decode(&golden["cluster-level-2"]).unwrap().level, 2);
     assert_eq!(ControllerRecord::decode(&golden["controller"]).unwrap().session, 6);
 }
 
@@ -187,6 +196,7 @@ fn taken_as(bytes: &[u8]) -> Vec<&'static str> {
     note("settings", ClusterSettings::decode(bytes).is_ok());
     note("session", SessionRecord::decode(bytes).is_ok());
     note("broker", BrokerRecord::decode(bytes).is_ok());
+    note("build", BuildRecord::decode(bytes).is_ok());
     note("controller", ControllerRecord::decode(bytes).is_ok());
     taken
 }
@@ -269,12 +279,35 @@ fn fields_that_no_writer_writes_are_refused() {
     refused(b"rnSE", SessionRecord::decode, "a sealed session with an open lane", |w| {
         w.string("n").uuid(Uuid::nil()).u8(3).u32(1).uuid(Uuid::nil()).u8(2).u8(0);
     });
+    let reason = "a level that does not belong to its version";
+    for level in [0, 2] {
+        refused(b"rnCL", ClusterRecord::decode, reason, |w| {
+            w.uuid(Uuid::nil()).u32(0).u32(level).u8(0);
+        });
+    }
+    for (lowest, highest) in [(0, 1), (2, 1)] {
+        refused(b"rnBU", BuildRecord::decode, "a range of levels that is none", |w| {
+            w.u64(1).string("1").u32(lowest).u32(highest);
+        });
+    }
     refused(b"rnPB", ProducerBlocks::decode, "a negative number", |w| {
         w.i64(-1);
     });
     refused(b"rnPB", ProducerBlocks::decode, "trailing bytes", |w| {
         w.i64(1).u8(0);
     });
+}
+
+/// Whatever later releases add, a release of today can tell at which level the cluster is.
+#[test]
+fn the_level_of_a_newer_cluster_record_is_read() {
+    let mut w = Writer::default();
+    w.uuid(id().0).u32(3).u32(7).raw(b"what a later release adds");
+    let newer = codec::seal(*b"rnCL", 3, &w.0);
+    assert_eq!(ClusterRecord::level_of(&newer), Ok(7));
+    assert!(matches!(ClusterRecord::decode(&newer), Err(Error::NewerFormat { found: 3, newest: 2, .. })));
+    assert_eq!(ClusterRecord::level_of(&cluster().encode()), Ok(1));
+    assert!(ClusterRecord::level_of(&topic().encode()).is_err());
 }
 
 #[test]
@@ -333,11 +366,11 @@ proptest! {
         next in 0..=i64::MAX,
     ) {
         let (cluster_id, disk_id) = (Uuid::from_u128(uuids.0), Uuid::from_u128(uuids.1));
-        let (era, format, session, started_ms) = numbers;
+        let (era, level, session, started_ms) = (numbers.0, numbers.1.max(1), numbers.2, numbers.3);
         let identity = Identity { cluster_id, node_name: name.clone(), disk_id, storage_url: url };
         prop_assert_eq!(Identity::decode(&identity.encode()).unwrap(), identity);
         let session = held.then_some(BrokerSession { session, disk_id, node_name: name, started_ms });
-        let cluster = ClusterRecord { cluster_id, era, format, session };
+        let cluster = ClusterRecord { cluster_id, era, level, session };
         prop_assert_eq!(ClusterRecord::decode(&cluster.encode()).unwrap(), cluster);
         let blocks = ProducerBlocks { next };
         prop_assert_eq!(ProducerBlocks::decode(&blocks.encode()).unwrap(), blocks);
@@ -364,6 +397,7 @@ proptest! {
             ProducerBlocks::decode(&mutant).ok().map(|v| v.encode()),
             SessionRecord::decode(&mutant).ok().map(|v| v.encode()),
             BrokerRecord::decode(&mutant).ok().map(|v| v.encode()),
+            BuildRecord::decode(&mutant).ok().map(|v| v.encode()),
             ControllerRecord::decode(&mutant).ok().map(|v| v.encode()),
         ];
         for encoded in again.into_iter().flatten() {

@@ -8,7 +8,7 @@ use runnel_proto::admin::v1::{
     ListTopicsRequest, SealSegmentsRequest, UpdateTopicConfigsRequest, config_change::Op,
 };
 use runnel_proto::cluster::v1::accept_loss_response::Loss;
-use runnel_proto::cluster::v1::{AcceptLossRequest, GetClusterRequest, GetHealthRequest};
+use runnel_proto::cluster::v1::{AcceptLossRequest, GetClusterRequest, GetHealthRequest, UpgradeClusterRequest};
 use runnel_proto::consume::v1::position::{Earliest, Latest, Position as Named};
 use runnel_proto::consume::v1::{FetchRequest, ListOffsetsRequest, OutOfRange, Position};
 use runnel_proto::produce::v1::append_outcome::Outcome;
@@ -263,6 +263,17 @@ async fn the_cluster_and_its_health_are_described() {
     assert_eq!((described.node_id, described.nodes[0].name.as_str()), (0, "memory"));
     assert_eq!(described.version, env!("CARGO_PKG_VERSION"));
     assert!(cluster.get_health(GetHealthRequest {}).await.unwrap().into_inner().ready);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_level_is_raised_or_only_told() {
+    let server = start(&MemoryBroker::with_topic("t", 1), quick()).await;
+    let mut cluster = server.cluster().await;
+    for (dry_run, held_back_by) in [(true, vec![7]), (false, vec![])] {
+        let told = cluster.upgrade_cluster(UpgradeClusterRequest { dry_run }).await.unwrap().into_inner();
+        assert_eq!((told.from, told.to, told.held_back_by), (1, 2, held_back_by));
+    }
     server.stop().await;
 }
 

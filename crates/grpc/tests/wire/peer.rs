@@ -97,6 +97,8 @@ async fn every_call_is_answered_as_the_broker_itself_answers_it() {
         let ask = async |peer: &Arc<dyn Peer>| peer.standing(&topic(), 1, LeaderEpoch(epoch)).await;
         assert_eq!(ask(&remote).await, ask(&own).await);
     }
+    let asked = [(topic(), 1), (topic(), 9), (TopicKey::Name("absent".to_owned()), 0), (topic(), 0)];
+    assert_eq!(remote.ends(&asked).await, [Some(Offset(1)), None, None, Some(Offset(0))]);
     assert_eq!(remote.seal(&topic(), 1, SECOND).await, own.seal(&topic(), 1, SECOND).await);
     let start = Some(Offset(1));
     assert_eq!(remote.delete_records(&topic(), 1, start, SECOND).await, Ok(Offset(1)));

@@ -13,7 +13,7 @@ use super::pb::auth_client::AuthClient;
 use super::pb::kv_client::KvClient;
 use super::pb::lease_client::LeaseClient;
 use super::pb::watch_client::WatchClient;
-use super::{PATIENCE, failure, pb, silent};
+use super::{PATIENCE, failure, metrics, pb, silent};
 use crate::error::Error;
 use crate::options::{EtcdOptions, EtcdTls};
 
@@ -76,10 +76,12 @@ impl Connection {
                 let request = self.request(message.clone()).await?;
                 call(request).await
             };
-            let failed = match timeout_at(deadline, attempt).await {
-                Ok(Ok(answer)) => return Ok(answer.into_inner()),
-                Ok(Err(status)) => status,
-                Err(_) => silent(),
+            let started = Instant::now();
+            let answered = timeout_at(deadline, attempt).await.unwrap_or_else(|_| Err(silent()));
+            metrics::request(action, answered.as_ref().map_or_else(Status::code, |_| Code::Ok), started.elapsed());
+            let failed = match answered {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => status,
             };
             let repeat = is_unsent(&failed) || self.drop_token_for(&failed) || again(&failed);
             if !repeat || Instant::now() + pause >= deadline {

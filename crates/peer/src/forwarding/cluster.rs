@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use runnel_api::error::Result;
-use runnel_api::{Cluster, ClusterDescription, ClusterStatus, DiskLoss, Health, Node, TopicDescription, TopicKey};
+use runnel_api::{
+    Cluster, ClusterDescription, ClusterStatus, DiskLoss, Health, Node, TopicDescription, TopicKey, Upgrade,
+};
 use runnel_record::LeaderEpoch;
 
 use super::Forwarding;
@@ -24,6 +26,10 @@ impl Cluster for Forwarding {
 
     async fn drain(&self, broker: i32, drain: bool) -> Result<()> {
         self.local.drain(broker, drain).await
+    }
+
+    async fn upgrade(&self, dry_run: bool) -> Result<Upgrade> {
+        self.local.upgrade(dry_run).await
     }
 
     async fn disk_losses(&self, topic: &TopicKey, partition: Option<i32>) -> Result<Vec<DiskLoss>> {

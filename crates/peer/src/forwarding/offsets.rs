@@ -1,9 +1,12 @@
 //! Questions about offsets: the leader knows.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
+use futures::future::join_all;
 use runnel_api::error::Result;
-use runnel_api::{EpochEnd, Isolation, ListedOffset, OffsetSpec, Offsets, Standing, TopicKey};
-use runnel_record::LeaderEpoch;
+use runnel_api::{Endpoint, EpochEnd, Isolation, ListedOffset, OffsetSpec, Offsets, Standing, TopicKey};
+use runnel_record::{LeaderEpoch, Offset};
 
 use super::Forwarding;
 
@@ -44,5 +47,21 @@ impl Offsets for Forwarding {
             Box::pin(async move { peer.standing(&topic, partition, epoch).await })
         })
         .await
+    }
+
+    async fn ends(&self, partitions: &[(TopicKey, i32)]) -> Vec<Option<Offset>> {
+        let mut by_leader: BTreeMap<Option<Endpoint>, Vec<usize>> = BTreeMap::new();
+        for (place, (topic, partition)) in partitions.iter().enumerate() {
+            by_leader.entry(self.leader(topic, *partition).await).or_default().push(place);
+        }
+        let asks = by_leader.into_iter().map(|(leader, places)| async move {
+            let asked: Vec<_> = places.iter().map(|place| partitions[*place].clone()).collect();
+            (places, self.peer(leader.as_ref()).ends(&asked).await)
+        });
+        let mut ends = vec![None; partitions.len()];
+        for (places, told) in join_all(asks).await {
+            places.into_iter().zip(told).for_each(|(place, end)| ends[place] = end);
+        }
+        ends
     }
 }

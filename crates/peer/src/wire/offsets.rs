@@ -93,6 +93,32 @@ pub fn ended(found: Result<Option<EpochEnd>>) -> pb::EpochEndResponse {
     pb::EpochEndResponse { outcome }
 }
 
+/// A request for the ends of partitions.
+pub fn ends(partitions: &[(TopicKey, i32)]) -> pb::EndsRequest {
+    pb::EndsRequest { partitions: partitions.iter().filter_map(|(topic, number)| partition(topic, *number)).collect() }
+}
+
+/// The partitions whose ends are asked for.
+///
+/// # Errors
+/// For a message that does not make sense.
+pub fn asked_ends(request: pb::EndsRequest) -> Result<Vec<(TopicKey, i32)>> {
+    request.partitions.into_iter().map(|partition| super::named(Some(partition))).collect()
+}
+
+/// The ends of partitions.
+pub fn told_ends(ends: Vec<Option<Offset>>) -> pb::EndsResponse {
+    let end = |end: Option<Offset>| pb::ends_response::End { offset: end.map(|end| end.0) };
+    pb::EndsResponse { ends: ends.into_iter().map(end).collect() }
+}
+
+/// The ends of so many partitions, on the other side.
+pub fn found_ends(response: pb::EndsResponse, count: usize) -> Vec<Option<Offset>> {
+    let mut ends: Vec<_> = response.ends.into_iter().map(|end| end.offset.map(Offset)).collect();
+    ends.resize(count, None);
+    ends
+}
+
 /// The end of an epoch, on the other side.
 pub fn found_end(response: pb::EpochEndResponse) -> Result<Option<EpochEnd>> {
     use pb::epoch_end_response::Outcome;

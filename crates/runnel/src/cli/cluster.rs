@@ -1,6 +1,7 @@
-//! `runnel cluster`: who the brokers are, what they lead, and taking one out.
+//! `runnel cluster`: who the brokers are, what they lead, taking one out, and raising the level of formats.
 
 mod restore;
+mod upgrade;
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -44,6 +45,9 @@ enum ClusterCommand {
         #[arg(long)]
         undo: bool,
     },
+    /// Raise the level of formats to the highest that all brokers support, once all of them run the new release. Says what it
+    /// comes to, then asks: releases that do not support the level cannot come back.
+    Upgrade(upgrade::UpgradeArgs),
     /// Make the cluster again from its bucket alone, after its etcd has lost what it held. Shows what would be done, then
     /// asks. Whoever still writes to the bucket is kept out from then on.
     Restore(restore::RestoreArgs),
@@ -53,6 +57,7 @@ pub(crate) fn run(args: &ClusterArgs, remote: &Remote) -> anyhow::Result<()> {
     match &args.command {
         ClusterCommand::Status { watch, output } => remote.run(|client| status(client, *watch, *output)),
         ClusterCommand::Drain { node, undo } => remote.run(|client| drain(client, *node, *undo)),
+        ClusterCommand::Upgrade(args) => remote.run(|client| upgrade::run(client, args)),
         ClusterCommand::Restore(args) => restore::run(args),
     }
 }
@@ -121,7 +126,8 @@ fn as_json(cluster: &GetClusterResponse, health: &GetHealthResponse) -> Value {
     let nodes = cluster.nodes.iter().map(|node| {
         json!({
             "id": node.id, "name": node.name, "zone": node.zone, "leads": node.leads, "draining": node.draining,
-            "kafka": node.kafka_address, "grpc": node.grpc_address,
+            "kafka": node.kafka_address, "grpc": node.grpc_address, "version": node.version,
+            "levels": [node.lowest_level, node.highest_level],
         })
     });
     let sessions = cluster.sessions.iter().map(
@@ -131,14 +137,14 @@ fn as_json(cluster: &GetClusterResponse, health: &GetHealthResponse) -> Value {
     let checks = checks.map(|check| json!({"name": check.name, "passed": check.passed, "message": check.message}));
     json!({
         "cluster_id": cluster.cluster_id, "controller": cluster.controller_id, "answered_by": cluster.node_id,
-        "version": cluster.version, "nodes": nodes.collect::<Value>(), "sessions": sessions.collect::<Value>(),
+        "version": cluster.version, "level": cluster.level, "nodes": nodes.collect::<Value>(), "sessions": sessions.collect::<Value>(),
         "leaderless_partitions": cluster.leaderless_partitions, "ready": health.ready,
         "checks": checks.collect::<Value>(),
     })
 }
 
 fn as_table(cluster: &GetClusterResponse, health: &GetHealthResponse) -> String {
-    let mut nodes = Table::new(["NODE", "NAME", "ZONE", "LEADS", "ROLE", "KAFKA"]);
+    let mut nodes = Table::new(["NODE", "NAME", "ZONE", "LEADS", "ROLE", "VERSION", "LEVELS", "KAFKA"]);
     for node in &cluster.nodes {
         let roles = [
             (cluster.controller_id == node.id, "controller"),
@@ -152,6 +158,8 @@ fn as_table(cluster: &GetClusterResponse, health: &GetHealthResponse) -> String 
             node.zone.clone().unwrap_or_default(),
             node.leads.to_string(),
             roles.join(", "),
+            node.version.clone().unwrap_or_else(|| "older".to_owned()),
+            upgrade::range(node),
             node.kafka_address.clone().unwrap_or_default(),
         ]);
     }
@@ -161,7 +169,14 @@ fn as_table(cluster: &GetClusterResponse, health: &GetHealthResponse) -> String 
         checks.row([check.name.clone(), state.to_owned(), check.message.clone()]);
     }
     let ready = if health.ready { "ready" } else { "NOT READY" };
-    let mut text = format!("cluster {}, version {}: {ready}\n\n{nodes}", cluster.cluster_id, cluster.version);
+    let level = cluster.level.map_or_else(|| "unknown".to_owned(), |level| level.to_string());
+    let (id, version) = (&cluster.cluster_id, &cluster.version);
+    let mut text = format!("cluster {id}, version {version}, level {level}: {ready}\n\n{nodes}");
+    if let Some(to) = upgrade::within_reach(cluster) {
+        text += &format!(
+            "\nAll brokers support level {to}: `runnel cluster upgrade` raises it, once you will not go back\n"
+        );
+    }
     if cluster.leaderless_partitions > 0 {
         text += &format!("\n{} partitions have no leader now\n", cluster.leaderless_partitions);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use runnel_broker::{Broker, ClusterOptions, HostPort, Ports};
+use runnel_broker::{Broker, ClusterOptions, Failure, HostPort, Ports};
 use runnel_metastore::Etcd;
 use runnel_peer::{Connections, Forwarding, Peer, Peers, Reading};
 use runnel_runtime::{FailPoints, Shutdown, SystemClock};
@@ -34,10 +34,11 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     if let Some(traces) = traces {
         traces.stop();
     }
-    let Some(reason) = served? else { return Ok(()) };
-    if config.is_alone() {
-        bail!("{reason}");
-    }
+    let reason = match served? {
+        None => return Ok(()),
+        Some(Failure::Broken(reason)) if !config.is_alone() => reason,
+        Some(failure) => bail!("{failure}"),
+    };
     // What was taken for dead can come back as a new session, and nobody need be called for that.
     warn!(reason, "starts again");
     runtime.block_on(async { tokio::time::sleep(COME_BACK).await });
@@ -47,7 +48,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Serves until it is told to stop, or cannot go on for the reason that is returned.
-async fn serve(config: &Config) -> anyhow::Result<Option<String>> {
+async fn serve(config: &Config) -> anyhow::Result<Option<Failure>> {
     let metrics = telemetry::start_metrics()?;
     // Bound before the broker opens its data: a port in use is the commonest mistake and should cost nothing.
     let kafka_listener = bind("kafka.listen", config.kafka.listen).await?;
@@ -73,6 +74,7 @@ async fn serve(config: &Config) -> anyhow::Result<Option<String>> {
 
     let asked = Asked::of(config, &broker);
     let doors = Shutdown::new();
+    tokio::spawn(show_lag(Arc::clone(&broker), Arc::clone(&asked.by_grpc), doors.clone()));
     // Sessions are told to drain while the broker still ships.
     let sessions = doors.child();
     let mut kafka_options = config.kafka_options(Some(grpc_at), Some(http_at))?;
@@ -106,7 +108,7 @@ async fn serve(config: &Config) -> anyhow::Result<Option<String>> {
         reason = broker.failed() => Some(reason),
     };
     info!("stopping: new writes are refused, what is committed is shipped to the bucket");
-    if failed.is_none() {
+    if !matches!(failed, Some(Failure::Broken(_))) {
         // While clients are still served, and others reach what it leads through its gRPC listener.
         broker.leave().await;
     }
@@ -154,6 +156,14 @@ impl Asked {
         }
         let by_grpc = forwarding(Forwarding::new);
         Self { by_kafka, by_consumers, by_grpc, by_brokers: Some(Arc::clone(broker) as _) }
+    }
+}
+
+/// Publishes how far the groups that this broker coordinates are behind.
+async fn show_lag(broker: Arc<Broker>, everybody: Arc<dyn runnel_api::Broker>, until: Shutdown) {
+    tokio::select! {
+        never = runnel_peer::show_lag(&*broker, &*everybody) => match never {},
+        () = until.triggered() => {}
     }
 }
 

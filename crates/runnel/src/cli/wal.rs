@@ -54,9 +54,16 @@ pub(crate) fn run(args: &WalArgs) -> anyhow::Result<()> {
     options.cache.disk = 0;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let bar = bar(!args.no_progress && std::io::stderr().is_terminal())?;
+    let mut said = None;
     let told = |progress: AdoptProgress| {
         bar.set_length(progress.all as u64);
         bar.set_position((progress.all - progress.left) as u64);
+        if progress.waits_for != said {
+            if let Some(what) = &progress.waits_for {
+                bar.suspend(|| eprintln!("still waiting: {what}"));
+            }
+            said = progress.waits_for;
+        }
     };
     let adopted = runtime.block_on(async {
         let meta = Arc::new(Etcd::connect(&etcd)?);

@@ -26,7 +26,7 @@ fn day() -> i32 {
 async fn ship(m: &Manifest, batches: &[SourceBatch]) -> SegmentRef {
     let encoded = encode(batches, &options()).unwrap();
     assert_eq!(encoded.batches, batches.len());
-    let reference = encoded.reference(LeaderEpoch(1), Uuid::new_v4(), day());
+    let reference = encoded.reference(LeaderEpoch(1), uuid::Uuid::new_v4(), day());
     m.snapshot().bucket().put(&m.snapshot().key(&reference), encoded.bytes).await.unwrap();
     reference
 }

@@ -17,8 +17,13 @@ pub(crate) struct Need {
 const VENV: Need = Need { program: "python3", probe: &["-c", "import ensurepip, venv"], package: "python3-venv" };
 const GO: Need = Need { program: "go", probe: &["version"], package: "golang-go" };
 
+const HAPROXY: Need = Need { program: "haproxy", probe: &["-v"], package: "haproxy" };
+
 /// What Python environments need.
 pub(crate) const PYTHON: [Need; 1] = [VENV];
+
+/// What a cluster on this machine needs.
+pub(crate) const CLUSTER: [Need; 2] = [VENV, HAPROXY];
 
 /// What an S3 server is built with.
 pub(crate) const S3: [Need; 1] = [GO];
@@ -51,7 +56,7 @@ pub(crate) const TESTS: [Need; 5] = [
     Need { program: "kcat", probe: &["-V"], package: "kcat" },
     Need { program: "java", probe: &["-version"], package: "openjdk-17-jdk-headless" },
     Need { program: "mvn", probe: &["-v"], package: "maven" },
-    Need { program: "haproxy", probe: &["-v"], package: "haproxy" },
+    HAPROXY,
 ];
 
 /// Installs the packages of those that do not run.

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use runnel_api::{Cluster as _, Produced};
 use runnel_blob::testing::Faults;
 use runnel_broker::{
-    Adopted, Broker, ClusterOptions, HostPort, Options, Ports, Restore, RestoreError, Restored, StartError, StopReport,
+    AdoptProgress, Adopted, Broker, ClusterOptions, HostPort, Options, Ports, Restore, RestoreError, Restored,
+    StartError, StopReport,
 };
 use runnel_metastore::{Embedded, MetaStore};
 use runnel_record::TopicId;
@@ -86,13 +87,23 @@ impl Cluster {
 
     /// Ships what the disk of a broker that is down holds, from another machine. It may fail there.
     pub(crate) fn adopt(&self, at: usize, fail: &FailPoints) -> Result<Adopted, StartError> {
+        self.adopt_telling(at, fail, |_| {})
+    }
+
+    /// The same, and tells how far it is.
+    pub(crate) fn adopt_telling(
+        &self,
+        at: usize,
+        fail: &FailPoints,
+        told: impl FnMut(AdoptProgress) + Send,
+    ) -> Result<Adopted, StartError> {
         let machine = &self.machines[at];
         let store = Arc::new(Store::new(Arc::clone(&self.meta)));
         let ports = Ports { disk: Arc::new(machine.disk.clone()), fail: fail.clone(), ..self.world.ports() };
         let bucket = self.world.bucket.behind(&Faults::new());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let options = Options { node_number: Some(0), ..machine.options.clone() };
-        let adopted = runtime.block_on(Broker::adopt_on(bucket, store, options, TTL, ports, |_| {}));
+        let adopted = runtime.block_on(Broker::adopt_on(bucket, store, options, TTL, ports, told));
         runtime.shutdown_background();
         adopted
     }
