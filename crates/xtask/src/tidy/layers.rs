@@ -51,6 +51,7 @@ const TABLE: &[Row] = &[
     row(8, "runnel", &[]),
     row(DEV, "bench", &[]),
     row(DEV, "fuzz", &["testkit"]),
+    fenced(DEV, "judge", &[]),
     row(DEV, "testkit", &[]),
     row(DEV, "xtask", &[]),
 ];
