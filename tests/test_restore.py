@@ -72,7 +72,7 @@ def test_a_cluster_whose_etcd_is_gone_comes_back_from_its_bucket(make_cluster):
     wait_until(lambda: all(len(load.acked) > count + 500 for load, count in zip(loads, acked)), "all of them", seconds=120)
     for load in loads:
         load.finish()
-    patience = committer.catch_up(loads)
+    patience = committer.catch_up()
     committer.finish()
     final, asked = log.read_all(address, "events"), Recorder("asker", "events")
     asked.committed(address, "readers", PARTITIONS)
