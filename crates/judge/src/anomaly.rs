@@ -97,8 +97,8 @@ pub enum Finding {
     /// A committed offset behind all that anybody knows of the log.
     #[error("offset {offset} was read as committed, and the log ends at {end}")]
     CommitBeyondEnd { offset: i64, end: i64 },
-    /// A group with members did not get what it had time for.
-    #[error("the group is at offset {offset}, and offset {acknowledged} was acknowledged long before")]
+    /// A group with members got nothing, though there was something and time.
+    #[error("the group stays at offset {offset}, and offset {acknowledged} was acknowledged long before")]
     StuckGroup { offset: i64, acknowledged: i64 },
 }
 

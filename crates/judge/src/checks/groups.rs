@@ -26,19 +26,22 @@ struct Moment {
     at: u64,
 }
 
+/// It has got nothing more, and there was more.
 fn stuck(index: &Index<'_>, name: Name, group: &Group, moment: Moment, found: &mut Vec<Anomaly>) {
     let present = group.members.iter().filter(|member| member.from <= moment.since && member.until >= moment.at);
     let topics: Vec<Name> = present.map(|member| member.topic).collect();
-    let committed = committed(index, name, moment.at);
+    let (before, after) = (committed(index, name, moment.since), committed(index, name, moment.at));
     for (place, log) in index.logs.iter().filter(|(place, _)| topics.contains(&place.topic)) {
         // What nobody else read either is lost or unseen, and not for the group.
         let is_there = |ack: &Ack| log.is_kept(ack.spot) && !log.seen(ack.spot, ack.spot.offset + 1).is_empty();
         let acks = log.values.iter().filter_map(|value| value.ack).filter(|ack| ack.at <= moment.since);
         let Some(due) = acks.filter(is_there).max_by_key(|ack| ack.spot) else { continue };
-        let members = group.members.iter().map(|member| member.client);
-        let read = members.filter_map(|client| position(log, client, moment.at)).max();
-        let (offset, last) = read.max(committed.get(place).copied()).unwrap_or((0, moment.id));
-        if offset <= due.spot.offset {
+        let reached = |committed: &BTreeMap<Place, (i64, EventId)>, by: u64| {
+            let read = group.members.iter().filter_map(|member| position(log, member.client, by)).max();
+            read.max(committed.get(place).copied()).unwrap_or((0, moment.id))
+        };
+        let (offset, last) = reached(&after, moment.at);
+        if offset <= due.spot.offset && offset <= reached(&before, moment.since).0 {
             let finding = Finding::StuckGroup { offset, acknowledged: due.spot.offset };
             let mut anomaly = log.anomaly(finding, vec![due.event, last, moment.id]);
             anomaly.events.dedup();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod cases;
+mod command;
 mod generate;
 mod mutate;
 mod mutations;

@@ -280,16 +280,21 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         Some(())
     }),
     is("stuck-group", &[], "a group gets nothing more", |events, _| {
-        let last = acked(events).last()?.offset;
+        let since = events.iter().find_map(|event| match event {
+            Event::Patience { since, .. } => Some(*since),
+            _ => None,
+        });
+        let since = since?;
+        let due = acked(events).last()?.offset;
         events.retain(|event| match event {
-            Event::Poll(poll) if ["one", "two"].contains(&poll.client) && poll.partition == WHOLE => {
-                poll.records.iter().all(|record| record.0 < last)
-            }
-            Event::Commit { partition: WHOLE, offset, .. } => *offset < last,
-            Event::Committed { partition, .. } => *partition != WHOLE,
+            Event::Poll(poll) if ["one", "two"].contains(&poll.client) && poll.partition == WHOLE => poll.at <= since,
+            Event::Commit { partition: WHOLE, begin, .. } => *begin < since,
+            Event::Committed { partition: WHOLE, begin, .. } => *begin < since,
             _ => true,
         });
-        Some(())
+        let read = polls(events, WHOLE).filter(|poll| ["one", "two"].contains(&poll.client));
+        let read = read.filter_map(|poll| Some(poll.records.last()?.0)).max();
+        (read < Some(due)).then_some(())
     }),
     is("watermark-back", WITHOUT_LEAVE, "records are given up without leave", |events, _| {
         let losses: Vec<usize> = (0..events.len()).filter(|at| matches!(events[*at], Event::Loss { .. })).collect();
