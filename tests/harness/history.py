@@ -219,7 +219,7 @@ class Committer(Background):
         self.history.of_client("close")
 
     def catch_up(self):
-        """Gives it time to get all that is acknowledged now; whether it did is for the judge to say."""
+        """Gives it time to get what is acknowledged now; whether it got on is for the judge to say."""
         since, asker = now(), log.reader(self.address)
         try:
             ends = {p: log.end_of(asker, self.history.topic, p) for p in log.partitions_of(asker, self.history.topic)}
@@ -272,19 +272,21 @@ class Committer(Background):
 
 
 def check(final, loads, *others):
-    """Has everything that these clients saw judged, together with the log as it was read at last."""
+    """Has everything that these clients saw judged, together with the log as it was read at last. Returns the files."""
     reader = Recorder("last-reader", loads[0].topic)
     for p, records in final.items():
         reader.seek(p, 0)
         reader.poll(p, [(r.offset, number_of(r.value), content(r.timestamp, r.key, r.value, r.headers)) for r in records])
-    judge([reader, *(one.history if isinstance(one, Background) else one for one in (*loads, *others) if one)])
-
-
-def judge(recorders):
-    """Fails with what the judge finds; the histories stay with the other files of the test then."""
+    recorders = [reader, *(one.history if isinstance(one, Background) else one for one in (*loads, *others))]
     for recorder in recorders:
         recorder.lines.close()
     files = [recorder.path for recorder in recorders]
+    judge(files)
+    return files
+
+
+def judge(files):
+    """Fails with what the judge finds; the files stay with the others of the test then."""
     done = subprocess.run([pathlib.Path(os.environ["RUNNEL_BIN"]).with_name("runnel-judge"), *files],
                           capture_output=True, text=True, timeout=300, check=False)
     print(done.stdout)

@@ -9,11 +9,11 @@ from .process import wait_until
 PARTITIONS = 6
 
 
-def under_load(address, work, libraries=()):
+def under_load(address, work, libraries=(), pause=0.002):
     """Does `work` with the producers, while clients of a cluster write, read and commit, also those of other `libraries`;
     what they saw is judged."""
     log.create_topic(address, "events", PARTITIONS)
-    loads = [Load(address, "events", PARTITIONS, name).start() for name in ("a", "b")]
+    loads = [Load(address, "events", PARTITIONS, name, pause).start() for name in ("a", "b")]
     watcher = Watcher(address, "events", PARTITIONS).start()
     committer = Committer(address, "events", "readers").start()
     others = [Foreign(library, address, "events", PARTITIONS).start() for library in libraries]
