@@ -37,7 +37,7 @@ moved: t-0: a:7 was acknowledged at offset 4 and read at 5
 1 anomaly in 3 events: 1 sent, 1 acknowledged, 0 refused, 1 read, 0 committed
 ";
     assert_eq!(run(&[sent.clone(), bad.clone()], &[]), (Some(1), shown.to_owned()));
-    let (status, json) = run(&[sent.clone(), bad], &["-o", "json"]);
+    let (status, json) = run(&[sent, bad], &["-o", "json"]);
     assert_eq!(status, Some(1));
     assert!(json.contains(r#""kind":"moved","value":"a:7","acknowledged":4,"offset":5,"events":[1,2]"#), "{json}");
 }
