@@ -156,7 +156,9 @@ class Load(Background):
         if error is not None:
             return self.failures.append(error)
         p, number, offset = message.partition(), number_of(message.value())[1], message.offset()
-        self.history.tell("acked", f'"partition":{p},"value":{number},"offset":{offset}')
+        # To a batch that it wrote long ago a broker may answer that it is there, and not where.
+        if offset is not None:
+            self.history.tell("acked", f'"partition":{p},"value":{number},"offset":{offset}')
         self.acked.append((p, number, offset))
 
 
