@@ -8,7 +8,14 @@ import pytest
 from harness.broker import Broker
 from harness.cluster import Cluster
 from harness.drivers import Driver
+from harness.history import Recorder
 from harness.s3 import S3Server
+
+
+@pytest.fixture(autouse=True)
+def histories(tmp_path, monkeypatch):
+    """What clients of the test see is written down in its own folder, which stays if it fails."""
+    monkeypatch.setattr(Recorder, "folder", tmp_path / "histories")
 
 
 @pytest.fixture

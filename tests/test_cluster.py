@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from harness.libraries import LIBRARIES
 from harness.under_load import go_on, under_load
 
 LEASE = 3  # seconds, the default
@@ -14,13 +15,14 @@ def cluster(make_cluster):
 
 
 def test_brokers_are_killed_one_after_the_other(cluster):
+    """With clients of three libraries."""
     def work(_loads):
         for i in (0, 1, 2):
             cluster.kill(i)
             time.sleep(1.5)  # a moment of load on those who are left
             cluster.start(i)
 
-    under_load(cluster.bootstrap(), work)
+    under_load(cluster.bootstrap(), work, LIBRARIES)
 
 
 def test_a_rolling_restart(cluster):

@@ -1,4 +1,5 @@
 """Full disks: writes are refused, reads go on, nothing acknowledged is lost, and room alone brings everything back."""
+import itertools
 import random
 
 import kafka
@@ -6,7 +7,7 @@ import pytest
 from kafka.errors import KafkaError
 
 from harness import log
-from harness.history import Load, check
+from harness.history import Load, Recorder, check
 from harness.process import wait_until
 from harness.small_disk import SmallDisk
 
@@ -53,22 +54,26 @@ def on_small_disk(small_disk, make_broker, tmp_path):
 
 
 def fill_until_refused(disk, broker, load):
-    """A full disk, and a producer that is told so: the code that a plain produce gets."""
+    """A full disk, and a producer that is told so: the code that a plain produce gets, and what it wrote before."""
     disk.fill(leave=1 << 20)
     load.start()
+    numbers, history = itertools.count(), Recorder("plain", "t")
     client = kafka.KafkaProducer(bootstrap_servers=broker.address, retries=0, acks=1, enable_idempotence=False,
                                  request_timeout_ms=3000, delivery_timeout_ms=4000, linger_ms=0)
 
     def refused():
+        number = next(numbers)
+        history.tell("send", f'"partition":0,"value":{number}')
         try:
-            client.send("t", f"q:0:{load.filler}".encode(), partition=0).get(5)
+            done = client.send("t", f"plain:{number}:{load.filler}".encode(), partition=0).get(5)
+            history.tell("acked", f'"partition":0,"value":{number},"offset":{done.offset}')
             return None
         except KafkaError as error:
             return error
 
     error = wait_until(refused, "a produce refused on a full disk")
     client.close(timeout=1)
-    return error
+    return error, history
 
 
 def acked_grows(load):
@@ -76,10 +81,10 @@ def acked_grows(load):
     wait_until(lambda: len(load.acked) > before + 100, "writes going on by themselves")
 
 
-def verify(broker, load):
+def verify(broker, load, *others):
     load.finish()
     everything = log.read_all(broker.address, "t")
-    check(everything, [load])
+    check(everything, [load], *others)
     assert broker.stop() == 0
     broker.start()
     assert log.read_all(broker.address, "t") == everything, "the log from the bucket differs"
@@ -87,7 +92,7 @@ def verify(broker, load):
 
 def test_a_full_data_disk(on_small_disk):
     disk, broker, load = on_small_disk
-    error = fill_until_refused(disk, broker, load)
+    error, plain = fill_until_refused(disk, broker, load)
     assert error.retriable, error
     acked = len(load.acked)
     assert sum(map(len, log.read_all(broker.address, "t").values())) >= acked, "reads go on"
@@ -96,7 +101,7 @@ def test_a_full_data_disk(on_small_disk):
     assert sum(map(len, log.read_all(broker.address, "t").values())) >= acked
     disk.relieve()
     acked_grows(load)
-    verify(broker, load)
+    verify(broker, load, plain)
 
 
 def test_shipping_makes_room_on_a_full_disk(on_small_disk):

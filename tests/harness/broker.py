@@ -38,6 +38,7 @@ class Broker:
             "GRPC__LISTEN": f"127.0.0.1:{self.grpc_port}",
             "HTTP__LISTEN": f"127.0.0.1:{self.http_port}",
         } | (settings or {})
+        self.environment = {}  # beyond the settings
         self.expected_errors = []
         self.open_files = None
         self.binary = binary()
@@ -144,5 +145,5 @@ class Broker:
         return sorted((self.bucket / "topics" / f"topic={topic}").glob("*/*/*.parquet"))
 
     def _environment(self, fail_points):
-        env = clean_environment() | {f"RUNNEL_{k}": str(v) for k, v in self.settings.items()}
+        env = clean_environment() | self.environment | {f"RUNNEL_{k}": str(v) for k, v in self.settings.items()}
         return env | ({"RUNNEL_FAIL_POINTS": fail_points} if fail_points else {})

@@ -60,10 +60,10 @@ NO_CONFIG_OF_TOPICS = {"rskafka"}
 
 
 class Driver:
-    """One driver; a request that takes longer than a minute ends it."""
+    """One driver; a request that takes longer than so many seconds ends it."""
 
-    def __init__(self, client):
-        self.client = client
+    def __init__(self, client, seconds=SECONDS):
+        self.client, self.seconds = client, seconds
         self.process = subprocess.Popen([str(word) for word in COMMANDS[client]()], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
 
@@ -103,12 +103,12 @@ class Driver:
         return [of_answer(answer) for answer in answers]
 
     def _read(self, verb):
-        overdue = threading.Timer(SECONDS, self.process.kill)
+        overdue = threading.Timer(self.seconds, self.process.kill)
         overdue.start()
         try:
             while True:
                 line = self.process.stdout.readline()
-                assert line, f"{self.client} ended, or took more than {SECONDS} s, in {verb}"
+                assert line, f"{self.client} ended, or took more than {self.seconds} s, in {verb}"
                 answer = json.loads(line)
                 assert "error" not in answer, f"{self.client}: {answer['error']}"
                 if "done" in answer:

@@ -30,7 +30,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /** Driver of the Java client; the contract is in ../README.md. */
 public final class Driver {
-    private static final ObjectMapper JSON = new ObjectMapper();
+    static final ObjectMapper JSON = new ObjectMapper();
 
     public static void main(String[] args) throws IOException {
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
@@ -46,7 +46,7 @@ public final class Driver {
         }
     }
 
-    private static void say(JsonNode line) {
+    static synchronized void say(JsonNode line) {
         System.out.println(line);
         System.out.flush();
     }
@@ -60,11 +60,12 @@ public final class Driver {
             case "alter" -> alter(request);
             case "describe" -> describe(request);
             case "delete" -> delete(request);
+            case "load" -> new Load(request).run();
             default -> throw new IllegalArgumentException("no such verb");
         }
     }
 
-    private static Map<String, Object> settings(JsonNode request) {
+    static Map<String, Object> settings(JsonNode request) {
         Map<String, Object> settings = new HashMap<>();
         settings.put("bootstrap.servers", request.get("bootstrap").asText());
         if (request.hasNonNull("rack")) {

@@ -72,9 +72,9 @@ impl Broker {
         if blocked.is_none() {
             commit.epochs = machine.epochs().to_vec();
         }
-        manifest.commit(&commit).await.map_err(|e| segment_error(&e))?;
-        if manifest.root().log_start != start.log_start || manifest.root().end != shipped {
-            return Err(Error::new(ErrorKind::NotLeader, "the leader before changed the root at this moment: retry"));
+        taken(manifest.commit(&commit).await)?;
+        if manifest.root().log_start != start.log_start {
+            return Err(changed_at_this_moment());
         }
         self.pass("open.root_taken")?;
         let mut durability = topic.config().durability;
@@ -222,8 +222,38 @@ impl Broker {
     }
 }
 
+/// What became of taking the root over. A leader before that was faster has shipped more, so the log is to be looked at again.
+fn taken(outcome: Result<(), runnel_segment::Error>) -> Result<(), Error> {
+    match outcome {
+        Err(runnel_segment::Error::NotNext { .. }) => Err(changed_at_this_moment()),
+        outcome => outcome.map_err(|e| segment_error(&e)),
+    }
+}
+
+fn changed_at_this_moment() -> Error {
+    Error::new(ErrorKind::NotLeader, "the leader before changed the root at this moment: retry")
+}
+
 /// The session that stands for all of before that wrote to a disk. It has no lanes and is over, so it may come and go.
 fn session_of(disk: Uuid) -> u64 {
     let (high, low) = disk.as_u64_pair();
     high ^ low
+}
+
+#[cfg(test)]
+mod tests {
+    use runnel_record::TopicId;
+
+    use super::*;
+
+    #[test]
+    fn a_leader_before_that_was_faster_is_no_damage() {
+        let tp = TopicPartition { topic: TopicId(Uuid::nil()), partition: 0 };
+        let faster = runnel_segment::Error::NotNext { tp, end: Offset(20), base: Offset(10) };
+        assert_eq!(taken(Err(faster)).unwrap_err().kind, ErrorKind::NotLeader);
+        let newer = runnel_segment::Error::Fenced { tp, mine: LeaderEpoch(1), found: LeaderEpoch(2) };
+        assert_eq!(taken(Err(newer)).unwrap_err().kind, ErrorKind::NotLeader);
+        assert_eq!(taken(Err(runnel_segment::Error::RootMissing { tp })).unwrap_err().kind, ErrorKind::Corrupt);
+        assert!(taken(Ok(())).is_ok());
+    }
 }

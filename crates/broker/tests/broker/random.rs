@@ -1,4 +1,4 @@
-//! Random work against a model: what was acknowledged is there, once, at its offset, whatever happens in between.
+//! Random work, judged: what was acknowledged is there, once, at its offset, whatever happens in between.
 
 use std::time::Duration;
 
@@ -6,8 +6,9 @@ use runnel_api::{Admin, AlterConfigOp, ConfigChange, ConfigResource, ErrorKind, 
 use runnel_blob::testing::{Fault, Op};
 use runnel_runtime::FailAction;
 
+use crate::support::chance::Chance;
 use crate::support::client::{name, produce, read_from};
-use crate::support::model::{Chance, Model, Producer};
+use crate::support::clients::{By, Clients, Producer};
 use crate::support::{Node, World, batch, idempotent, tp};
 
 const PARTITIONS: i32 = 3;
@@ -35,8 +36,7 @@ struct Run {
     world: World,
     node: Option<Node>,
     chance: Chance,
-    models: Vec<Model>,
-    sent: u64,
+    clients: Clients,
     outage: bool,
     /// The bucket may refuse a request at any moment, and so a read of what is only there.
     faulty: bool,
@@ -56,8 +56,8 @@ impl Run {
         let max_bytes = chance.pick(&["1024", "4096", "1048576"]);
         let delay = chance.pick(&["0", "60000"]);
         node.create("t", PARTITIONS, &[("runnel.segment.max_bytes", max_bytes), ("file.delete.delay.ms", delay)]);
-        let models = (0..PARTITIONS).map(|_| Model::default()).collect();
-        Self { world, node: Some(node), chance, models, sent: 0, outage: false, faulty: true }
+        let clients = Clients::new("t", PARTITIONS);
+        Self { world, node: Some(node), chance, clients, outage: false, faulty: true }
     }
 
     fn node(&self) -> &Node {
@@ -97,15 +97,9 @@ impl Run {
         }
     }
 
-    fn values(&mut self) -> Vec<String> {
-        let count = 1 + self.chance.below(4);
-        let bytes = self.chance.pick(&[0, 100, 1_500]);
-        (0..count)
-            .map(|_| {
-                self.sent += 1;
-                format!("{}-{}", self.sent, "x".repeat(bytes))
-            })
-            .collect()
+    fn values(&mut self, by: By) -> Vec<String> {
+        let (count, bytes) = (1 + self.chance.below(4), self.chance.pick(&[0, 100, 1_500]));
+        self.clients.values(by, count, bytes)
     }
 
     fn send(&self, partition: i32, records: bytes::Bytes) -> Result<i64, ErrorKind> {
@@ -116,14 +110,24 @@ impl Run {
     }
 
     fn append(&mut self) {
-        let (partition, values) = (self.partition(), self.values());
-        let outcome = self.send(partition, batch(&values));
-        let model = &mut self.models[usize::try_from(partition).unwrap()];
-        match outcome {
-            Ok(base) => model.acknowledge(base, values),
-            // Nothing was stored.
-            Err(ErrorKind::Throttled | ErrorKind::StorageError) => {}
-            Err(ErrorKind::TimedOut | ErrorKind::NotLeader) => model.unclear.extend(values),
+        let partition = self.partition();
+        self.append_to(partition);
+    }
+
+    /// One attempt, without a producer id; the offset if it was acknowledged.
+    fn append_to(&mut self, partition: i32) -> Option<i64> {
+        let values = self.values(By::Plain);
+        self.clients.send(partition, &values);
+        match self.send(partition, batch(&values)) {
+            Ok(base) => {
+                self.clients.acked(partition, base, &values);
+                Some(base)
+            }
+            Err(ErrorKind::Throttled | ErrorKind::StorageError) => {
+                self.clients.refused(partition, &values);
+                None
+            }
+            Err(ErrorKind::TimedOut | ErrorKind::NotLeader) => None,
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -131,30 +135,28 @@ impl Run {
     fn append_idempotent(&mut self) {
         let partition = self.partition();
         let at = usize::try_from(partition).unwrap();
-        if self.models[at].producer.is_none() {
+        if self.clients.producers[at].is_none() {
             let node = self.node();
             let Ok(identity) = node.run(runnel_api::Produce::init_producer_id(&*node.broker(), None)) else { return };
-            self.models[at].producer = Some(Producer { identity, sequence: 0, open: None });
+            self.clients.producers[at] = Some(Producer { identity, sequence: 0, open: None });
         }
-        let fresh = self.values();
-        let producer = self.models[at].producer.as_ref().unwrap();
+        let fresh = self.values(By::Idempotent);
+        let producer = self.clients.producers[at].as_ref().unwrap();
         let values = producer.open.clone().unwrap_or(fresh);
         let records = idempotent(&values, producer.identity, producer.sequence);
-        let outcome = self.send(partition, records);
-        let model = &mut self.models[at];
-        let producer = model.producer.as_mut().unwrap();
+        self.clients.send(partition, &values);
+        let outcome = self.send(partition, records.clone());
+        let producer = self.clients.producers[at].as_mut().unwrap();
         match outcome {
             Ok(base) => {
                 producer.sequence += i32::try_from(values.len()).unwrap();
-                // Half of the acknowledged batches are sent again later, as if the answer had been lost.
                 producer.open = None;
-                model.acknowledge(base, values.clone());
+                self.clients.acked(partition, base, &values);
+                // Half of the acknowledged batches are sent again later, as if the answer had been lost.
                 if self.chance.below(2) == 0 {
-                    let first = self.models[at].producer.as_ref().unwrap();
-                    let sequence = first.sequence - i32::try_from(values.len()).unwrap();
-                    let again = idempotent(&values, first.identity, sequence);
-                    if let Ok(again) = self.send(partition, again) {
-                        assert_eq!(again, base, "a retry was written at another offset");
+                    self.clients.send(partition, &values);
+                    if let Ok(again) = self.send(partition, records) {
+                        self.clients.acked(partition, again, &values);
                     }
                 }
             }
@@ -180,7 +182,8 @@ impl Run {
         match self.node().fetch_at("t", partition, at) {
             Ok(found) => {
                 assert!(found.iter().any(|(offset, _)| *offset == at), "nothing at {at}, below the end {}", end.offset);
-                self.models[usize::try_from(partition).unwrap()].see(found);
+                let found: Vec<_> = found.into_iter().filter(|(offset, _)| *offset >= at).collect();
+                self.clients.read(partition, at, &found);
             }
             Err(error) => assert!(self.faulty && error.kind == ErrorKind::StorageError, "{error}"),
         }
@@ -231,9 +234,9 @@ impl Run {
         if self.chance.below(4) == 0 && !self.outage {
             // An idempotent producer begins anew now and then.
             let at = usize::try_from(self.partition()).unwrap();
-            let done = self.models[at].producer.as_ref().is_some_and(|producer| producer.open.is_none());
+            let done = self.clients.producers[at].as_ref().is_some_and(|producer| producer.open.is_none());
             if done {
-                self.models[at].producer = None;
+                self.clients.producers[at] = None;
             }
         }
     }
@@ -244,11 +247,7 @@ impl Run {
             let node = self.node();
             let read = node.run(read_from(&node.broker(), "t", partition, 0, self.max_bytes()));
             match read {
-                Ok(read) => {
-                    let model = &mut self.models[usize::try_from(partition).unwrap()];
-                    model.whole(&read);
-                    model.see(read);
-                }
+                Ok(read) => self.clients.read_whole(partition, &read),
                 Err(error) => assert!(self.faulty && error.kind == ErrorKind::StorageError, "{error}"),
             }
         }
@@ -257,26 +256,12 @@ impl Run {
     /// What was sent and never answered becomes durable before what is sent now, or never.
     fn settle(&mut self) {
         for partition in 0..PARTITIONS {
-            crate::support::eventually("an acknowledgement", || {
-                let values = self.values();
-                let outcome = self.send(partition, batch(&values));
-                let model = &mut self.models[usize::try_from(partition).unwrap()];
-                match outcome {
-                    Ok(base) => {
-                        model.acknowledge(base, values);
-                        Some(())
-                    }
-                    Err(_) => {
-                        model.unclear.extend(values);
-                        None
-                    }
-                }
-            });
+            crate::support::eventually("an acknowledgement", || self.append_to(partition));
         }
     }
 
     fn max_bytes(&self) -> usize {
-        [1, 3_000, 1 << 20][usize::try_from(self.sent % 3).unwrap()]
+        [1, 3_000, 1 << 20][usize::try_from(self.clients.sent() % 3).unwrap()]
     }
 
     /// Everything heals; everything ships; everything is there; the bucket and its copy agree.
@@ -312,6 +297,7 @@ impl Run {
             world.lose_metadata();
         });
         self.check();
+        self.clients.judge();
         self.node.take().unwrap().stop();
     }
 }

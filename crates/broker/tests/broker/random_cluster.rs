@@ -1,4 +1,4 @@
-//! Random work on a cluster against a model: what was acknowledged is there, once, at its offset, whoever leads, and
+//! Random work on a cluster, judged: what was acknowledged is there, once, at its offset, whoever leads, and
 //! whatever happens to brokers, to their disks, and to their ways to the bucket and to the metadata store.
 
 use std::time::Duration;
@@ -7,9 +7,10 @@ use runnel_api::{Admin, AlterConfigOp, Cluster as _, ConfigChange, ConfigResourc
 use runnel_blob::testing::{Fault, Op};
 use runnel_runtime::FailAction;
 
+use crate::support::chance::Chance;
 use crate::support::client::{name, produce, read_from};
+use crate::support::clients::{By, Clients, Producer};
 use crate::support::cluster::Cluster;
-use crate::support::model::{Chance, Model, Producer};
 use crate::support::store::Way;
 use crate::support::{eventually, idempotent};
 
@@ -36,8 +37,7 @@ const POINTS: [&str; 12] = [
 struct Run {
     cluster: Cluster,
     chance: Chance,
-    models: Vec<Model>,
-    sent: u64,
+    clients: Clients,
 }
 
 impl Run {
@@ -52,8 +52,7 @@ impl Run {
         (0..BROKERS).for_each(|at| cluster.start_one(at));
         let max_bytes = chance.pick(&["1024", "4096", "1048576"]);
         cluster.create("t", PARTITIONS, &[("runnel.segment.max_bytes", max_bytes)]);
-        let models = (0..PARTITIONS).map(|_| Model::default()).collect();
-        Self { cluster, chance, models, sent: 0 }
+        Self { cluster, chance, clients: Clients::new("t", PARTITIONS) }
     }
 
     fn step(&mut self) {
@@ -177,10 +176,7 @@ impl Run {
 
     fn values(&mut self) -> Vec<String> {
         let (count, bytes) = (1 + self.chance.below(4), self.chance.pick(&[0, 100, 1_500]));
-        let value = |at: u64| format!("{}-{}", self.sent + at, "x".repeat(bytes));
-        let values = (1..=count).map(value).collect();
-        self.sent += count;
-        values
+        self.clients.values(By::Idempotent, count, bytes)
     }
 
     /// Sends to the leader that some broker names, as a client with old metadata does.
@@ -208,22 +204,23 @@ impl Run {
     /// One attempt with what the producer of a partition has to send.
     fn try_append(&mut self, partition: i32) -> Option<()> {
         let at = usize::try_from(partition).unwrap();
-        if self.models[at].producer.is_none() {
+        if self.clients.producers[at].is_none() {
             let (_, node) = self.cluster.nodes().next()?;
             let identity = node.run(node.broker().init_producer_id(None)).ok()?;
-            self.models[at].producer = Some(Producer { identity, sequence: 0, open: None });
+            self.clients.producers[at] = Some(Producer { identity, sequence: 0, open: None });
         }
         let fresh = self.values();
-        let producer = self.models[at].producer.as_ref().unwrap();
+        let producer = self.clients.producers[at].as_ref().unwrap();
         let values = producer.open.clone().unwrap_or(fresh);
         let records = idempotent(&values, producer.identity, producer.sequence);
+        self.clients.send(partition, &values);
         let outcome = self.send(partition, records);
-        let producer = self.models[at].producer.as_mut().unwrap();
+        let producer = self.clients.producers[at].as_mut().unwrap();
         match outcome {
             Ok(base) => {
                 producer.sequence += i32::try_from(values.len()).unwrap();
                 producer.open = None;
-                self.models[at].acknowledge(base, values);
+                self.clients.acked(partition, base, &values);
                 Some(())
             }
             Err(error) => {
@@ -243,7 +240,7 @@ impl Run {
         let read = read_from(&broker, "t", partition, 0, 1 << 20);
         let read = node.run(async { tokio::time::timeout(Duration::from_secs(2), read).await });
         match read {
-            Ok(Ok(found)) => self.models[usize::try_from(partition).unwrap()].see(found),
+            Ok(Ok(found)) => self.clients.read(partition, 0, &found),
             Ok(Err(error)) => assert!(may_be_retried(&error), "{error}"),
             Err(_) => {}
         }
@@ -271,12 +268,10 @@ impl Run {
                 self.restart_failed();
                 let read = self.cluster.try_read("t", partition)?;
                 // A broker that was replaced and does not know it yet may answer with less.
-                let last = self.models[usize::try_from(partition).unwrap()].known.keys().last().copied();
-                (last < read.last().map(|(offset, _)| offset + 1)).then_some(read)
+                let end = read.last().map_or(0, |(offset, _)| offset + 1);
+                (end >= self.clients.end(partition)).then_some(read)
             });
-            let model = &mut self.models[usize::try_from(partition).unwrap()];
-            model.whole(&read);
-            model.see(read);
+            self.clients.read_whole(partition, &read);
         }
     }
 
@@ -292,6 +287,7 @@ impl Run {
         (0..BROKERS).for_each(|at| self.cluster.kill(at));
         self.heal();
         self.check();
+        self.clients.judge();
         self.cluster.stop_all();
     }
 }

@@ -2,9 +2,10 @@
 
 mod batches;
 mod bucket;
+pub(crate) mod chance;
 pub(crate) mod client;
+pub(crate) mod clients;
 pub(crate) mod cluster;
-pub(crate) mod model;
 pub(crate) mod store;
 
 use std::path::{Path, PathBuf};

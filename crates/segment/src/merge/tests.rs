@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 use runnel_blob::testing::{Fault, Op};
 use runnel_record::{BatchFields, Codec};
-use uuid::Uuid;
 
 use super::*;
 use crate::manifest::tests::{TP, World};

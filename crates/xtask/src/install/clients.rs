@@ -102,5 +102,6 @@ fn rust(sources: &Path, out: &Path) -> Result<()> {
 
 fn java(sources: &Path, out: &Path) -> Result<()> {
     let mut command = Command::new("javac");
-    process::run(command.arg("-cp").arg(kafka::libs()?.join("*")).arg("-d").arg(out).arg(sources.join("Driver.java")))
+    command.arg("-cp").arg(kafka::libs()?.join("*")).arg("-d").arg(out);
+    process::run(command.args(["Driver.java", "Load.java"].map(|file| sources.join(file))))
 }

@@ -51,12 +51,13 @@ pub(crate) const JAVA_CLIENTS: [Need; 1] =
     [Need { program: "javac", probe: &["-version"], package: "openjdk-17-jdk-headless" }];
 
 /// What the test suites need.
-pub(crate) const TESTS: [Need; 5] = [
+pub(crate) const TESTS: [Need; 6] = [
     VENV,
     Need { program: "kcat", probe: &["-V"], package: "kcat" },
     Need { program: "java", probe: &["-version"], package: "openjdk-17-jdk-headless" },
     Need { program: "mvn", probe: &["-v"], package: "maven" },
     HAPROXY,
+    Need { program: "faketime", probe: &["--version"], package: "faketime" },
 ];
 
 /// Installs the packages of those that do not run.

@@ -52,6 +52,7 @@ const TABLE: &[Row] = &[
     row(8, "runnel", &[]),
     row(DEV, "bench", &[]),
     row(DEV, "fuzz", &["testkit"]),
+    fenced(DEV, "judge", &[]),
     row(DEV, "sim", &["testkit"]),
     row(DEV, "testkit", &[]),
     row(DEV, "xtask", &[]),

@@ -26,6 +26,9 @@ type Request struct {
 	Group      string
 	Protocol   string
 
+	Name  string
+	Until string
+
 	Config map[string]*string
 }
 

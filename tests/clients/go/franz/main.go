@@ -19,6 +19,7 @@ var codecs = map[string]kgo.CompressionCodec{
 func main() {
 	contract.Serve(map[string]func(*contract.Request, contract.Answer) error{
 		"produce": produce, "consume": consume, "group": group, "create": create, "alter": alter, "describe": describe, "delete": remove,
+		"load": load,
 	})
 }
 
@@ -69,7 +70,7 @@ func consume(request *contract.Request, answer contract.Answer) error {
 		return err
 	}
 	defer client.Close()
-	_, err = read(client, request.Count, answer)
+	_, err = readCount(client, request.Count, answer)
 	return err
 }
 
@@ -85,14 +86,14 @@ func group(request *contract.Request, answer contract.Answer) error {
 		return err
 	}
 	defer client.Close()
-	records, err := read(client, request.Count, answer)
+	records, err := readCount(client, request.Count, answer)
 	if err != nil {
 		return err
 	}
 	return client.CommitRecords(context.Background(), records...)
 }
 
-func read(client *kgo.Client, count int, answer contract.Answer) (all []*kgo.Record, _ error) {
+func readCount(client *kgo.Client, count int, answer contract.Answer) (all []*kgo.Record, _ error) {
 	for left := count; left > 0; {
 		fetches := client.PollRecords(context.Background(), left)
 		if err := fetches.Err(); err != nil {
