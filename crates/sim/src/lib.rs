@@ -1,7 +1,7 @@
 //! A cluster in one thread whose every step follows from a seed.
 //!
 //! The brokers are the real ones: partitions, lanes, segments, coordinators, the controller. Simulated is what lies around
-//! them: processes ([`host`]), time, disks, the bucket and the metadata store with their faults, and the network. Clients
+//! them: processes, time, disks, the bucket and the metadata store with their faults, and the network. Clients
 //! produce and consume meanwhile, and a model tells whether what they see is right. [`run`] is one seed.
 //!
 //! Invariants: a seed gives the same run, line by line, on every machine (`tests/determinism.rs`); nothing here waits

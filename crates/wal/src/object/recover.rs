@@ -70,6 +70,21 @@ impl SealedLane {
     /// `NotSealed`; `Unavailable` while the bucket does not answer; `Corrupt` or `Unsupported` for the lane's header,
     /// `Unsupported` for a slot. Damaged slots are no error: [`SealedLane::tails`] and [`SealedLane::read`] report them.
     pub async fn open(bucket: &Bucket, lane: Uuid) -> Result<Self, Error> {
+        loop {
+            let sealed = Self::look(bucket, lane).await?;
+            if sealed.damaged.is_empty() {
+                return Ok(sealed);
+            }
+            // What was trimmed while it was looked at is not missing: the pointer had moved before.
+            let trim = header::load(bucket, lane).await?.map(|header| header.trim);
+            if trim == Some(sealed.header.trim) {
+                tracing::error!(%lane, slots = ?sealed.damaged, "slots of an object lane cannot be read");
+                return Ok(sealed);
+            }
+        }
+    }
+
+    async fn look(bucket: &Bucket, lane: Uuid) -> Result<Self, Error> {
         let Some(header) = header::load(bucket, lane).await? else { return Err(Error::NotSealed { lane }) };
         let Some(end) = header.end else { return Err(Error::NotSealed { lane }) };
         let (trim, bucket) = (header.trim, bucket.clone());
@@ -214,7 +229,7 @@ async fn head(bucket: &Bucket, lane: Uuid, slot: u64) -> Result<Option<Head>, Er
             found => return found.map(Some),
         }
     }
-    tracing::error!(%lane, slot, ?reason, "a slot of an object lane cannot be read");
+    tracing::debug!(%lane, slot, ?reason, "a slot of an object lane cannot be read");
     Ok(None)
 }
 

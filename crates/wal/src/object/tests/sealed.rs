@@ -98,6 +98,21 @@ async fn a_lane_ends_at_its_first_hole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_retired_while_somebody_reads_it_is_not_damaged() {
+    let bucket = store();
+    let _owner = lane_of(&bucket, 5).await;
+    assert_eq!(sealed(&bucket).await.partitions().count(), 3);
+    let (slow, faults) = behind(&bucket);
+    faults.once(Op::Get, "00000000000000000003", Fault::Delay(Duration::from_secs(1)));
+    let fail = FailPoints::default();
+    let (reading, retired) = tokio::join!(SealedLane::open(&slow, LANE), retire(&bucket, LANE, &fail));
+    assert_eq!(retired.unwrap(), 5);
+    let lane = reading.unwrap();
+    assert!(lane.damaged().is_empty(), "{:?}", lane.damaged());
+    assert_eq!(lane.partitions().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_sealed_without_a_listing() {
     let bucket = store();
     let _owner = lane_of(&bucket, 5).await;
