@@ -17,7 +17,7 @@ use runnel_runtime::disk::SimDisk;
 
 use super::client::{Record, name};
 use super::store::Store;
-use super::{Node, World, eventually, make_durable_dir};
+use super::{Node, PATIENCE, World, eventually, make_durable_dir};
 
 /// After so long without a sign of life a broker is taken for dead.
 pub(crate) const TTL: Duration = Duration::from_millis(1_000);
@@ -104,7 +104,7 @@ impl Cluster {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let options = Options { node_number: Some(0), ..machine.options.clone() };
         let adopted = runtime.block_on(Broker::adopt_on(bucket, store, options, TTL, ports, told));
-        runtime.shutdown_background();
+        runtime.shutdown_timeout(PATIENCE);
         adopted
     }
 
