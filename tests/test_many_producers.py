@@ -96,10 +96,13 @@ def test_a_hundred_thousand_producers(make_broker):
     producers = new_producers(client, PRODUCERS)
     offsets = produce(client, [batch(producer) for producer in producers[:full]])
     at_limit = broker.memory()
+    assert at_limit < idle + 128 * MIB
+    # What it takes to ship as much is not what is remembered.
+    broker.cli("segment", "seal", "t", "--wait", "--bootstrap", broker.grpc_address)
+    at_limit = max(at_limit, broker.memory())
     offsets += produce(client, [batch(producer) for producer in producers[full:]])
     assert offsets == [n // PARTITIONS for n in range(PRODUCERS)]
     assert [remembered(client, p) for p in range(PARTITIONS)] == [REMEMBERED] * PARTITIONS
-    assert at_limit < idle + 128 * MIB
     assert broker.memory() < at_limit + 32 * MIB, "it grows with producers that are forgotten"
 
     last = PRODUCERS - PARTITIONS
