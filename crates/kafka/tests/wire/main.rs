@@ -4,6 +4,7 @@
 
 mod admin;
 mod amplify;
+mod describe;
 mod exchange;
 mod groups;
 mod hostile;
