@@ -45,7 +45,7 @@ impl Admin for Broker {
     ) -> Result<Vec<ConfigEntry>, Error> {
         match resource {
             ConfigResource::Topic(name) => {
-                let topic = self.topics.get(&TopicKey::Name(name.clone()))?;
+                let topic = self.find_topic(&TopicKey::Name(name.clone())).await?;
                 Ok(configs::describe(&topic.record().configs, &self.topics.defaults(), names))
             }
             ConfigResource::Broker(id) => {

@@ -9,6 +9,7 @@ mod adopt;
 mod control;
 mod describe;
 mod era;
+mod find_topic;
 mod follow;
 mod janitor;
 mod join;
@@ -23,7 +24,7 @@ mod view;
 mod write_off;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use runnel_api::{Error, ErrorKind, SessionState};
@@ -31,6 +32,7 @@ use runnel_format::Levels;
 use runnel_record::TopicPartition;
 use runnel_wal::object;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 pub use adopt::{AdoptProgress, Adopted};
 pub(crate) use join::CLUSTER;
@@ -70,10 +72,15 @@ pub(crate) struct Member {
     sweeps: Semaphore,
     /// This broker is to lead nothing any more.
     leaving: AtomicBool,
+    /// Up to where the history of the metadata store is taken over; a revision.
+    followed: AtomicU64,
+    /// When the last look for topics that are not known here began. Locked while one is under way.
+    caught_up: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Member {
-    fn new(view: View, lease: Lease, options: ClusterOptions, era: u32) -> Self {
+    /// `view` is of `revision`.
+    fn new((revision, view): (u64, View), lease: Lease, options: ClusterOptions, era: u32) -> Self {
         Self {
             view: RwLock::new(view),
             changes: watch::Sender::new(0),
@@ -87,7 +94,13 @@ impl Member {
             hand_overs: Semaphore::new(HAND_OVER_AT_ONCE),
             sweeps: Semaphore::new(SWEEP_AT_ONCE),
             leaving: AtomicBool::new(false),
+            followed: AtomicU64::new(revision),
+            caught_up: tokio::sync::Mutex::default(),
         }
+    }
+
+    fn followed(&self) -> u64 {
+        self.followed.load(Ordering::Acquire)
     }
 
     pub(crate) fn view(&self) -> RwLockReadGuard<'_, View> {

@@ -15,6 +15,7 @@ mod cluster;
 mod cold;
 mod configs;
 mod delete_records;
+mod entrance;
 mod error;
 mod examine;
 mod fetch;

@@ -133,7 +133,7 @@ const TURN_PATIENCE: Duration = Duration::from_secs(5);
 impl Broker {
     /// The open partition, opening it if it is not.
     pub(crate) async fn open_partition(&self, topic: &TopicKey, partition: i32) -> Result<Arc<Partition>, Error> {
-        let topic = self.topics.get(topic)?;
+        let topic = self.find_topic(topic).await?;
         self.open_in(&topic, partition).await
     }
 
@@ -238,7 +238,7 @@ impl Broker {
             high_watermark = %machine.high_watermark(), "opened a partition"
         );
         let inherited_end = machine.high_watermark();
-        let partition = self.serve(topic, machine, manifest, durability, blocked);
+        let partition = self.serve(topic, machine, manifest, durability, blocked)?;
         if !in_bucket.is_empty() {
             // So that the lane of the earlier session can go.
             partition.seal_upto(inherited_end);
@@ -261,11 +261,13 @@ impl Broker {
         manifest: Manifest,
         durability: Durability,
         blocked: Option<Error>,
-    ) -> Arc<Partition> {
+    ) -> Result<Arc<Partition>, Error> {
+        let tp = manifest.root().tp;
         let driver = Driver {
             machine,
             topic_name: topic.name.clone(),
-            tp: manifest.root().tp,
+            tp,
+            entrance: Arc::clone(&topic.existing(tp.partition)?.entrance),
             manifest,
             log: self.log.clone(),
             durability,
@@ -274,7 +276,7 @@ impl Broker {
             blocked,
             failure: self.failure.clone(),
         };
-        spawn(driver, &self.stop_signal)
+        Ok(spawn(driver, &self.stop_signal))
     }
 
     /// A partition whose newest records may be in a lane in the bucket does not open before that is known.

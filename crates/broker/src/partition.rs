@@ -22,6 +22,7 @@ use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::entrance::{Entrance, Ticket};
 use crate::produce::Outcome;
 use crate::retention::Retired;
 use crate::shipped::Shipped;
@@ -39,6 +40,7 @@ struct Append {
     batch: Batch,
     terms: Terms,
     deadline: Instant,
+    ticket: Ticket,
     reply: oneshot::Sender<Outcome>,
 }
 
@@ -101,6 +103,7 @@ pub(crate) struct Partition {
     durability: AtomicU8,
     /// The same, or the one that they are to go to once what is in the other is shipped.
     asked_durability: AtomicU8,
+    pub(crate) entrance: Arc<Entrance>,
     appends: mpsc::Sender<Append>,
     control: mpsc::Sender<Control>,
     closed: Shutdown,
@@ -198,9 +201,10 @@ impl Partition {
         batch: Batch,
         terms: Terms,
         deadline: Instant,
+        ticket: Ticket,
     ) -> Result<oneshot::Receiver<Outcome>, Error> {
         let (reply, pending) = oneshot::channel();
-        let append = Append { batch, terms, deadline, reply };
+        let append = Append { batch, terms, deadline, ticket, reply };
         self.appends.send(append).await.map_err(|_| self.gone())?;
         Ok(pending)
     }

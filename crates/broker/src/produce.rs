@@ -11,15 +11,17 @@ use runnel_api::{
 use runnel_partition::Terms;
 use runnel_record::validate::{Limits, validate};
 use runnel_record::{Batch, TimestampMs};
-use tokio::sync::SemaphorePermit;
-use tokio::time::Instant;
+use tokio::sync::{SemaphorePermit, oneshot};
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::Broker;
 use crate::configs::TopicConfig;
+use crate::entrance::Entrance;
 use crate::error::record_error;
 use crate::open::turns;
-use crate::topics::is_internal;
+use crate::partition::Partition;
+use crate::topics::{Topic, is_internal};
 
 /// Appends that may be on their way at once: far above what the front doors let in.
 pub(crate) const MOST_APPENDS: u32 = 1 << 20;
@@ -63,7 +65,11 @@ impl Broker {
         let span = tracing::debug_span!("append", %topic, partition, bytes = records.len());
         let outcome = async {
             let _admitted = self.admit()?;
-            let found = self.topics.get(&topic)?;
+            let Some(found) = self.topics.find(&topic) else {
+                let found = self.find_topic(&topic).await?;
+                // What came after this one may have met it already: in their order, that is for the client to mend.
+                return Err(turns(&found.label(found.tp(partition))));
+            };
             refuse_internal(&found.name)?;
             let config = found.config();
             let bytes = records.len();
@@ -72,15 +78,9 @@ impl Broker {
             })?;
             let records = u64::try_from(batch.record_count()).unwrap_or(0);
             let slot = found.existing(partition)?;
-            let enter = async {
-                let entered = slot.entrance.lock().await;
-                Ok::<_, Error>((entered, self.open_in(&found, partition).await?))
-            };
-            let entered = tokio::time::timeout_at(deadline, enter).await;
-            let (entered, target) = entered.map_err(|_| turns(&found.label(found.tp(partition))))??;
             let terms = Terms { log_append_time: config.log_append_time, expected_offset };
-            let pending = target.enqueue(batch, terms, deadline).await?;
-            drop(entered);
+            let entered = self.enter(&found, partition, &slot.entrance, (batch, terms, deadline)).await;
+            let (target, pending) = entered?;
             let produced = match target.outcome(pending, deadline).await {
                 Err(error) if is_for_good(error.kind) => {
                     self.confirm_session().await?;
@@ -99,6 +99,30 @@ impl Broker {
         .instrument(span)
         .await;
         ProducedPartition { topic, partition, outcome }
+    }
+
+    /// Puts a batch into the mailbox of its partition, in the order of arrival, also while that opens.
+    async fn enter(
+        &self,
+        topic: &Arc<Topic>,
+        partition: i32,
+        entrance: &Entrance,
+        (batch, terms, deadline): (Batch, Terms, Instant),
+    ) -> Result<(Arc<Partition>, oneshot::Receiver<Outcome>), Error> {
+        let ticket = entrance.arrive();
+        let late = || turns(&topic.label(topic.tp(partition)));
+        // Until the end: those behind a request that is refused are told before they have their turn.
+        let turn = timeout_at(deadline, entrance.turn()).await;
+        let entered = async {
+            turn.as_ref().map_err(|_| late())?;
+            if let Some(refusal) = entrance.refusal(ticket) {
+                return Err(refusal);
+            }
+            let target = timeout_at(deadline, self.open_in(topic, partition)).await.map_err(|_| late())??;
+            let pending = target.enqueue(batch, terms, deadline, ticket).await?;
+            Ok((target, pending))
+        };
+        entered.await.inspect_err(|error| entrance.refuse(error))
     }
 
     /// Lets an append in, and a stop know when the last one is answered.

@@ -24,6 +24,7 @@ pub(crate) use load::ids_under;
 pub(crate) use names::{OFFSETS_TOPIC, is_internal};
 
 use crate::configs::{Defaults, TopicConfig};
+use crate::entrance::Entrance;
 use crate::partition::Partition;
 
 /// Key of a topic in the metadata store.
@@ -86,9 +87,7 @@ pub(crate) struct Slot {
     open: RwLock<Option<Arc<Partition>>>,
     /// Held while it is opened, or handed over.
     pub(crate) turning: Mutex<()>,
-    /// Produce requests pass here one by one, in the order in which they came, until they stand in the partition's
-    /// mailbox: those that meet a partition while it opens must not overtake each other. The lock is fair.
-    pub(crate) entrance: Mutex<()>,
+    pub(crate) entrance: Arc<Entrance>,
 }
 
 impl Slot {

@@ -38,6 +38,7 @@ macro_rules! conformance_tests {
     ($factory:expr) => {
         $crate::conformance_tests! { $factory =>
             a_value_is_read_back_with_its_versions, a_range_is_sorted_and_ends_with_its_prefix,
+            a_range_since_a_revision_holds_what_is_newer,
             a_transaction_is_applied_wholly_or_not_at_all, every_comparison_means_what_it_says,
             one_transaction_has_one_revision, a_transaction_that_changes_nothing_has_no_revision,
             what_breaks_a_limit_is_refused_whole, concurrent_counters_lose_nothing,

@@ -87,11 +87,12 @@ impl Shared {
         self.connection.send(action, message, |_| false, call).await
     }
 
-    /// Every key of a prefix, as of one revision.
-    async fn snapshot(&self, prefix: &str) -> Result<Snapshot, Error> {
+    /// Every key of a prefix that was written after a revision, as of one revision.
+    async fn snapshot(&self, prefix: &str, after: u64) -> Result<Snapshot, Error> {
+        let min_mod_revision = i64::try_from(after.saturating_add(1)).unwrap_or(i64::MAX);
         'anew: loop {
             let (key, range_end) = self.space.range(prefix);
-            let mut request = pb::RangeRequest { key, range_end, limit: PAGE, revision: 0 };
+            let mut request = pb::RangeRequest { key, range_end, limit: PAGE, revision: 0, min_mod_revision };
             let mut entries = Vec::new();
             loop {
                 let page = match self.page(&request).await {
@@ -139,14 +140,19 @@ impl MetaStore for Etcd {
         check_key(key)?;
         self.shared.usable()?;
         let key = self.shared.space.key(key);
-        let request = pb::RangeRequest { key, range_end: Default::default(), limit: 1, revision: 0 };
+        let request = pb::RangeRequest { key, limit: 1, ..Default::default() };
         let found = self.shared.page(&request).await?.kvs.pop();
         Ok(found.map(convert::versioned))
     }
 
     async fn snapshot(&self, prefix: &str) -> Result<Snapshot, Error> {
         self.shared.usable()?;
-        self.shared.snapshot(prefix).await
+        self.shared.snapshot(prefix, 0).await
+    }
+
+    async fn range_since(&self, prefix: &str, revision: u64) -> Result<Vec<(String, Versioned)>, Error> {
+        self.shared.usable()?;
+        Ok(self.shared.snapshot(prefix, revision).await?.entries)
     }
 
     async fn txn(&self, compare: Vec<Compare>, then: Vec<Op>) -> Result<TxnOutcome, Error> {
@@ -216,7 +222,7 @@ impl MetaStore for Etcd {
             return;
         }
         let (key, range_end) = self.shared.space.range("");
-        let request = pb::RangeRequest { key, range_end, limit: 1, revision: 0 };
+        let request = pb::RangeRequest { key, range_end, limit: 1, ..Default::default() };
         // Watches that cannot learn where the end is have none to wait for.
         let last = self.shared.page(&request).await.ok().and_then(|page| page.header);
         self.shared.closed.send_replace(Some(last.unwrap_or_default().revision.unsigned_abs()));

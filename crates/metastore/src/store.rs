@@ -50,6 +50,13 @@ pub trait MetaStore: Send + Sync + 'static {
         Ok(self.snapshot(prefix).await?.entries)
     }
 
+    /// As [`range`](Self::range), of the keys that were written after a revision.
+    async fn range_since(&self, prefix: &str, revision: u64) -> Result<Vec<(String, Versioned)>, Error> {
+        let mut entries = self.range(prefix).await?;
+        entries.retain(|(_, found)| found.revision > revision);
+        Ok(entries)
+    }
+
     /// Applies all of `then` if all of `compare` holds, else nothing.
     ///
     /// At most [`MAX_TXN_OPS`] comparisons, as many operations, [`MAX_TXN_BYTES`] in all, and no key twice among the

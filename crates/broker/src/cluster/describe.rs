@@ -85,7 +85,7 @@ impl Cluster for Broker {
     }
 
     async fn describe_topic(&self, topic: &TopicKey, auto_create: bool) -> Result<TopicDescription, Error> {
-        let found = match (self.topics.get(topic), topic) {
+        let found = match (self.find_topic(topic).await, topic) {
             (Err(error), TopicKey::Name(name)) if error.kind == ErrorKind::UnknownTopic => {
                 if !(auto_create && self.options.topics.auto_create) || self.stopping() {
                     return Err(error);

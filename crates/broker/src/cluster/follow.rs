@@ -1,6 +1,7 @@
 //! Following the metadata store: what changed there is taken over here, in the order in which it happened.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use runnel_api::{Error, TopicKey};
@@ -87,6 +88,11 @@ impl Broker {
     }
 
     async fn take_in(self: &Arc<Self>, events: Vec<Event>) {
+        let revision = |event: &Event| match &event.change {
+            Change::Put(value) => Some(value.revision),
+            Change::Deleted => None,
+        };
+        let upto = events.iter().filter_map(revision).max();
         for event in events {
             let value = match &event.change {
                 Change::Put(value) => Some(value),
@@ -96,11 +102,14 @@ impl Broker {
                 tracing::error!(key = event.key, %error, "cannot take over a change of the metadata store");
             }
         }
+        if let (Some(member), Some(upto)) = (&self.member, upto) {
+            member.followed.fetch_max(upto, Ordering::AcqRel);
+        }
         self.view_changed();
     }
 
     /// Takes over one key.
-    async fn take_in_one(self: &Arc<Self>, key: &str, value: Option<&Versioned>) -> Result<(), Error> {
+    pub(super) async fn take_in_one(self: &Arc<Self>, key: &str, value: Option<&Versioned>) -> Result<(), Error> {
         match self.note(key, value)? {
             Subject::Topic(topic) => self.follow_topic(topic, value).await,
             Subject::Partition(tp) => {

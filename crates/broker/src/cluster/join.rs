@@ -100,7 +100,7 @@ impl Broker {
                 return Err(StartError::Refused(why.to_owned()));
             }
         }
-        let member = Some(Member::new(view, lease, cluster, record.era));
+        let member = Some(Member::new((revision, view), lease, cluster, record.era));
         let agreed = Agreement::Agreed;
         let broker = Self::assemble(options, ports, home, bucket, meta, log, recovered, agreed, member).await?;
         tokio::spawn(Arc::clone(&broker).stay_alive());

@@ -108,7 +108,7 @@ impl Broker {
         tracing::debug!(
             partition = topic.label(tp), epoch = %record.epoch, %shipped, high_watermark = %begins, "leads a partition"
         );
-        let partition = self.serve(topic, machine, manifest, durability, blocked);
+        let partition = self.serve(topic, machine, manifest, durability, blocked)?;
         if !partition.is_blocked() && record.tail.iter().any(|part| part.session != own_session) {
             partition.inherit_upto(begins);
         }

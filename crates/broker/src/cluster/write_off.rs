@@ -42,7 +42,7 @@ struct Rest {
 
 impl Broker {
     pub(super) async fn losses_of(&self, topic: &TopicKey, partition: Option<i32>) -> Result<Vec<DiskLoss>, Error> {
-        let topic = self.topic_of_cluster(topic)?;
+        let topic = self.topic_of_cluster(topic).await?;
         let mut losses = Vec::new();
         let wanted = match partition {
             Some(partition) => vec![topic.existing(partition).map(|_| partition)?],
@@ -65,7 +65,7 @@ impl Broker {
 
     /// Gives up what was told, and nothing else: another disk may have gone since.
     pub(super) async fn write_off(&self, topic: &TopicKey, told: &[DiskLoss]) -> Result<(), Error> {
-        let topic = self.topic_of_cluster(topic)?;
+        let topic = self.topic_of_cluster(topic).await?;
         for told in told {
             topic.existing(told.partition)?;
             let rest = self.without_disks(&topic, topic.tp(told.partition)).await?;
@@ -79,13 +79,13 @@ impl Broker {
         Ok(())
     }
 
-    fn topic_of_cluster(&self, topic: &TopicKey) -> Result<Arc<Topic>, Error> {
+    async fn topic_of_cluster(&self, topic: &TopicKey) -> Result<Arc<Topic>, Error> {
         if self.is_alone() {
             let why = "this is a single node, whose partitions wait for no other disk: stop it, and run \
                        `runnel topic accept-loss` without --lost-disk";
             return Err(Error::new(ErrorKind::Unsupported, why));
         }
-        self.topics.get(topic)
+        self.find_topic(topic).await
     }
 
     /// What is left of a partition without the disks that it waits for; an error if it waits for none, or for one that is

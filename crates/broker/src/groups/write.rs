@@ -88,7 +88,7 @@ impl Broker {
         let _admitted = self.admit()?;
         let deadline = Instant::now() + NO_DEADLINE;
         let terms = Terms { log_append_time: false, expected_offset: None };
-        let pending = target.enqueue(batch, terms, deadline).await?;
+        let pending = target.enqueue(batch, terms, deadline, target.entrance.arrive()).await?;
         Ok(target.outcome(pending, deadline).await?.base_offset)
     }
 }

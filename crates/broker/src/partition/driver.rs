@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::signal::Signal;
 use super::{Append, Control, MAILBOX, Partition, ShipPlan};
+use crate::entrance::Entrance;
 use crate::error::{machine_error, refused_by_lane};
 use crate::lanes::Lanes;
 use crate::produce::Outcome;
@@ -43,6 +44,7 @@ pub(crate) struct Driver {
     pub(crate) manifest: Manifest,
     pub(crate) topic_name: String,
     pub(crate) tp: TopicPartition,
+    pub(crate) entrance: Arc<Entrance>,
     pub(crate) log: Lanes,
     /// The class of lane that it appends to, until told otherwise.
     pub(crate) durability: Durability,
@@ -56,7 +58,8 @@ pub(crate) struct Driver {
 
 /// Starts the task and gives the handle.
 pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
-    let Driver { machine, manifest, topic_name, tp, log, durability, clock, tails, blocked, failure } = driver;
+    let Driver { machine, manifest, topic_name, tp, entrance, log, durability, clock, tails, blocked, failure } =
+        driver;
     let (appends, append_queue) = mpsc::channel(MAILBOX);
     let (control, control_queue) = mpsc::channel(MAILBOX);
     let archive = Shipped::new(tp, topic_name, manifest.snapshot());
@@ -80,6 +83,7 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         refusal: OnceLock::new(),
         durability: AtomicU8::new(durability as u8),
         asked_durability: AtomicU8::new(durability as u8),
+        entrance,
         appends,
         control,
         closed: stop.child(),
@@ -204,6 +208,9 @@ impl Task {
         if let Some(blocked) = self.handle.refusal().or(self.blocked.as_ref()) {
             return answer(append.reply, Err(blocked.clone()));
         }
+        if let Some(refusal) = self.handle.entrance.refusal(append.ticket) {
+            return self.turn_away(append, refusal);
+        }
         if self.change.as_ref().is_some_and(|change| change.appends_wait) {
             let since = parked_since.unwrap_or_else(Instant::now);
             let moving =
@@ -253,10 +260,16 @@ impl Task {
                 if error.kind() == runnel_wal::ErrorKind::Throttled {
                     self.park(append, since, || refused_by_lane(&error));
                 } else {
-                    answer(append.reply, Err(refused_by_lane(&error)));
+                    self.turn_away(append, refused_by_lane(&error));
                 }
             }
         }
+    }
+
+    /// Refuses an append for a reason that passes.
+    fn turn_away(&self, append: Append, refusal: Error) {
+        self.handle.entrance.refuse(&refusal);
+        answer(append.reply, Err(refusal));
     }
 
     /// Lets an append wait, or answers it with `refusal` if it has waited long enough: early enough that the client hears
@@ -266,7 +279,7 @@ impl Task {
         if Instant::now() < until {
             self.parked = Some((append, since));
         } else {
-            answer(append.reply, Err(refusal()));
+            self.turn_away(append, refusal());
         }
     }
 

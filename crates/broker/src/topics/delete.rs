@@ -24,7 +24,7 @@ impl Broker {
     /// brings the topic back. Its name is free for a new incarnation at once.
     pub(crate) async fn delete(&self, key: &TopicKey) -> Result<(String, TopicId), Error> {
         let _changing = self.topics.changing.lock().await;
-        let topic = self.topics.get(key)?;
+        let topic = self.find_topic(key).await?;
         let deleted_ms = self.ports.clock.now_ms();
         let tombstone = Tombstone { name: topic.name.clone(), id: topic.id, deleted_ms }.encode();
         // A conflict means that an earlier attempt got this far.
@@ -103,7 +103,7 @@ impl Broker {
         validate_only: bool,
     ) -> Result<(), Error> {
         let _changing = self.topics.changing.lock().await;
-        let topic = self.topics.get(&TopicKey::Name(name.to_owned()))?;
+        let topic = self.find_topic(&TopicKey::Name(name.to_owned())).await?;
         configs::apply(Of::Topic, &topic.record().configs, changes)?;
         if validate_only {
             return Ok(());

@@ -16,7 +16,7 @@ impl Broker {
         validate_only: bool,
     ) -> Result<(), Error> {
         let _changing = self.topics.changing.lock().await;
-        let topic = self.topics.get(&TopicKey::Name(name.to_owned()))?;
+        let topic = self.find_topic(&TopicKey::Name(name.to_owned())).await?;
         let now = topic.record().partitions;
         let invalid = |why: String| Err(Error::new(ErrorKind::InvalidPartitions, why));
         if count == now {

@@ -1,16 +1,18 @@
 //! Several brokers: who leads what, and what happens to it when brokers come, go and die.
 
-use runnel_api::{Admin as _, Cluster as _, CreateTopic, Durability, ErrorKind, ProducerIdentity};
+use std::time::Duration;
+
+use runnel_api::{Admin as _, Cluster as _, CreateTopic, Durability, ErrorKind, ProducerIdentity, TopicKey};
 use runnel_blob::Key;
 use runnel_format::meta::{SessionRecord, SessionState};
 use runnel_metastore::{MetaStore as _, Op};
 use runnel_record::ProducerId;
 use tokio::time::Instant;
 
-use crate::support::client::name;
+use crate::support::client::{name, produce};
 use crate::support::cluster::{Cluster, TTL};
 use crate::support::store::Way;
-use crate::support::{batch, eventually, idempotent, values};
+use crate::support::{PATIENCE, batch, eventually, idempotent, values};
 
 fn batch_of(what: &str) -> bytes::Bytes {
     batch(&values(what, 3, 10))
@@ -38,6 +40,54 @@ fn partitions_are_spread_and_only_their_leaders_serve_them() {
         assert_eq!(cluster.read_values("t", partition), expected(&["a"]));
     }
     assert_eq!(led, [2, 2, 2]);
+    cluster.stop_all();
+}
+
+#[test]
+fn a_topic_is_there_for_all_brokers_once_it_is_created() {
+    let cluster = Cluster::start(3);
+    let late = cluster.node(2);
+    cluster.machines[2].store.set(Way::Late);
+    let id = cluster.node(0).create("t", 1, &[]);
+    assert_eq!(late.run(late.broker().describe_topic(&name("t"), false)).unwrap().id, id);
+    let by_id = TopicKey::Id(cluster.node(1).create("u", 1, &[]));
+    assert_eq!(late.run(late.broker().describe_topic(&by_id, false)).unwrap().name, "u");
+    let missing = late.run(late.broker().describe_topic(&name("v"), false)).unwrap_err();
+    assert_eq!(missing.kind, ErrorKind::UnknownTopic);
+    // Whoever writes there is told to ask again, and not that there is no such topic.
+    cluster.node(0).create("w", 1, &[]);
+    let error = late.produce("w", 0, batch_of("a")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::LeaderNotAvailable, "{error}");
+    cluster.machines[2].store.set(Way::Open);
+    cluster.append("w", 0, &batch_of("a"));
+    cluster.stop_all();
+}
+
+#[test]
+fn what_follows_a_batch_that_is_refused_while_a_partition_opens_is_refused_with_it() {
+    let cluster = Cluster::start(2);
+    // The broker that elected itself first says who leads; the other cannot record that it does.
+    let (leader, store) = (cluster.node(1), &cluster.machines[1].store);
+    store.hold("p/");
+    leader.create("t", 2, &[]);
+    let partition = (0..2).find(|partition| cluster.leader("t", *partition) == 1).unwrap();
+    let producer = ProducerIdentity { id: ProducerId(7), epoch: 0 };
+    let send = |sequence, wait| {
+        let broker = leader.broker();
+        async move { produce(&broker, name("t"), partition, idempotent(&["x"], producer, sequence), wait).await }
+    };
+    let first = async {
+        let first = send(0, Duration::from_millis(200)).await;
+        store.release();
+        first
+    };
+    let (first, second) = leader.run(async { tokio::join!(first, send(1, PATIENCE)) });
+    assert_eq!(first.unwrap_err().kind, ErrorKind::LeaderNotAvailable);
+    assert_eq!(second.unwrap_err().kind, ErrorKind::LeaderNotAvailable);
+    for sequence in 0..2 {
+        let again = leader.run(send(sequence, PATIENCE)).unwrap();
+        assert_eq!(again.base_offset.0, i64::from(sequence));
+    }
     cluster.stop_all();
 }
 

@@ -6,7 +6,7 @@ use runnel_api::{Error, ErrorKind, Produced};
 use tokio::time::Instant;
 
 use crate::support::client::{name, produce};
-use crate::support::{Node, PATIENCE, World, batch, eventually, values};
+use crate::support::{Node, PATIENCE, World, batch, eventually, idempotent, values};
 
 fn append_within(node: &Node, value: &str, wait: Duration) -> Result<Produced, Error> {
     node.run(produce(&node.broker(), name("t"), 0, batch(&[value]), wait))
@@ -41,7 +41,10 @@ fn a_full_log_delays_then_throttles_and_recovers_with_the_bucket() {
 
     // One that waits long enough gets its room when the bucket is back.
     let broker = node.broker();
-    let waiting = node.spawn(async move { produce(&broker, name("t"), 0, batch(&["patient"]), PATIENCE).await });
+    let mut patient = Box::pin(async move { produce(&broker, name("t"), 0, batch(&["patient"]), PATIENCE).await });
+    // It has come before the others: who is refused takes along those behind.
+    assert!(node.run(async { futures::poll!(&mut patient) }).is_pending());
+    let waiting = node.spawn(patient);
     let (none, error) = fill(&node, "b", 1_000, Duration::from_millis(200));
     assert!(none.is_empty() && !waiting.is_finished(), "{error}");
     world.faults.outage(false);
@@ -53,6 +56,35 @@ fn a_full_log_delays_then_throttles_and_recovers_with_the_bucket() {
     assert_eq!(read.iter().filter(|value| !value.starts_with('b')).cloned().collect::<Vec<_>>(), taken);
     world.kill(node);
     assert_eq!(world.start().read_values("t", 0), read);
+}
+
+#[test]
+fn what_follows_a_batch_that_found_no_room_is_refused_with_it() {
+    let mut world = World::new();
+    world.options.wal.max_unshipped = 64 << 10;
+    let node = world.start();
+    node.create("t", 1, &[]);
+    world.faults.outage(true);
+    fill(&node, "a", 1_000, Duration::from_millis(200));
+    let (producer, value) = (node.producer(), "x".repeat(2_000));
+    let send = |sequence, wait| {
+        let broker = node.broker();
+        let batch = idempotent(&[&value], producer, sequence);
+        async move { produce(&broker, name("t"), 0, batch, wait).await }
+    };
+    // By the time of the second there is room, and its place in the sequence is not taken.
+    let first = async {
+        let first = send(0, Duration::from_millis(300)).await;
+        world.faults.outage(false);
+        first
+    };
+    let (first, second) = node.run(async { tokio::join!(first, send(1, PATIENCE)) });
+    assert_eq!(first.unwrap_err().kind, ErrorKind::Throttled);
+    assert_eq!(second.unwrap_err().kind, ErrorKind::Throttled);
+    for sequence in 0..2 {
+        node.run(send(sequence, PATIENCE)).unwrap();
+    }
+    node.stop();
 }
 
 #[test]

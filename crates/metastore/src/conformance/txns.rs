@@ -33,6 +33,22 @@ pub async fn a_range_is_sorted_and_ends_with_its_prefix(factory: &dyn Factory) {
     assert_eq!(values, all);
 }
 
+/// What was written after a revision is what later transactions wrote, whether they created it or not.
+pub async fn a_range_since_a_revision_holds_what_is_newer(factory: &dyn Factory) {
+    let store = &*factory.fresh().await;
+    commit(store, vec![put("a/1", "1"), put("a/2", "1"), put("a/3", "1")]).await;
+    let then = commit(store, vec![put("a/4", "1"), put("b", "1")]).await;
+    let since = async |revision| {
+        let entries = store.range_since("a/", revision).await.unwrap();
+        entries.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    assert_eq!(since(0).await, ["a/1", "a/2", "a/3", "a/4"]);
+    assert_eq!(since(then - 1).await, ["a/4"]);
+    assert_eq!(since(then).await, [""; 0]);
+    commit(store, vec![put("a/2", "2"), delete("a/3"), put("a/5", "1")]).await;
+    assert_eq!(since(then).await, ["a/2", "a/5"]);
+}
+
 /// One condition that does not hold stops every operation.
 pub async fn a_transaction_is_applied_wholly_or_not_at_all(factory: &dyn Factory) {
     let store = &*factory.fresh().await;

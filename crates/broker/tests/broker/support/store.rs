@@ -17,6 +17,8 @@ pub(crate) enum Way {
     Cut,
     /// Changes arrive, and their answers get lost.
     Deaf,
+    /// Everything is answered, and no news come.
+    Late,
 }
 
 /// The shared store as one broker reaches it.
@@ -82,7 +84,7 @@ impl Store {
     }
 
     fn after<T>(&self, answer: T) -> Result<T, Error> {
-        if *self.way.borrow() == Way::Open { Ok(answer) } else { Err(unreachable()) }
+        if matches!(*self.way.borrow(), Way::Open | Way::Late) { Ok(answer) } else { Err(unreachable()) }
     }
 }
 
@@ -141,7 +143,8 @@ struct Gated {
 #[async_trait]
 impl Watch for Gated {
     async fn next(&mut self) -> Result<Changes, Error> {
-        drop(self.way.wait_for(|way| *way != Way::Cut).await);
-        self.inner.next().await
+        let next = self.inner.next().await;
+        drop(self.way.wait_for(|way| matches!(way, Way::Open | Way::Deaf)).await);
+        next
     }
 }
