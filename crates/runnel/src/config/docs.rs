@@ -80,7 +80,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     s(
         "wal.object.interval",
-        "How long records that go to the bucket before the acknowledgement wait for others, so that one object holds many.",
+        "Least time between two objects of records that go to the bucket before the acknowledgement, so that one holds many: a record waits half of it on average.",
     ),
     s("wal.object.max_bytes", "Bytes after which such an object is written at once."),
     s("wal.max_unflushed", "Bytes that may wait for the disk before produce waits."),

@@ -21,6 +21,9 @@ use crate::queue::{Waiting, cost, throttle};
 /// Runs in a checkpoint, at most: past that a recovery reads more headers instead.
 const MAX_CHECKPOINT_RUNS: usize = 32 << 10;
 
+/// The part of an interval that the first batch after a pause waits for those that come with it.
+const GATHER: u32 = 10;
+
 struct Pending {
     entry: Entry,
     listener: Arc<dyn Listener>,
@@ -57,6 +60,8 @@ pub(crate) struct Lane {
     acknowledged: u64,
     /// Slots put whose outcome is not known.
     unresolved: usize,
+    /// When the last slot was made.
+    flushed_at: Option<Instant>,
     next_seq: u64,
     /// Bytes accepted and not yet durable.
     unflushed: u64,
@@ -81,6 +86,7 @@ impl Lane {
             flights: VecDeque::new(),
             acknowledged: 0,
             unresolved: 0,
+            flushed_at: None,
             next_seq: 1,
             unflushed: 0,
             ends: BTreeMap::new(),
@@ -144,7 +150,7 @@ impl Lane {
             Input::Deleted(upto) => self.trim.deleted(upto),
         }
         while self.flush_at().is_some_and(|due| due <= now) {
-            effects.push(Effect::Put(self.flush()));
+            effects.push(Effect::Put(self.flush(now)));
         }
         self.move_trim(now, effects);
         if !self.failed.is_empty() {
@@ -163,11 +169,16 @@ impl Lane {
         let has_room = self.unresolved < self.options.in_flight && self.flights.len() < WINDOW;
         let first = self.pending.front().filter(|_| has_room)?;
         let full = self.pending_bytes >= self.options.max_bytes;
-        Some(if full || matches!(self.state, State::Closing) { first.at } else { first.at + self.options.interval })
+        if full || matches!(self.state, State::Closing) {
+            return Some(first.at);
+        }
+        let gathered = first.at + self.options.interval / GATHER;
+        Some(self.flushed_at.map_or(gathered, |last| gathered.max(last + self.options.interval)))
     }
 
     /// Makes the next slot of what waits.
-    fn flush(&mut self) -> Draft {
+    fn flush(&mut self, now: Instant) -> Draft {
+        self.flushed_at = Some(now);
         let slot = self.acknowledged + self.flights.len() as u64;
         let checkpoint = (slot.is_multiple_of(CHECKPOINT_EVERY) && self.index.len() <= MAX_CHECKPOINT_RUNS)
             .then(|| self.index.iter().copied().collect());

@@ -86,20 +86,28 @@ fn each() -> ObjectOptions {
 }
 
 #[tokio::test]
-async fn a_slot_is_due_when_it_is_full_or_its_first_entry_is_old() {
+async fn a_slot_is_due_when_it_is_full_or_an_interval_after_the_last() {
     let mut rig = Rig::new(ObjectOptions { max_bytes: 3 * ROW, ..ObjectOptions::default() });
     rig.append(0, 0).unwrap();
-    rig.after(99 * MS);
+    rig.after(9 * MS);
     rig.append(1, 0).unwrap();
     assert!(rig.puts.is_empty());
-    assert_eq!(rig.lane.wake_at(), Some(rig.now + MS));
+    assert_eq!(rig.lane.wake_at(), Some(rig.now + MS), "after a pause, those that come together");
     rig.after(MS);
     assert_eq!(rig.slots(), [0], "both partitions are in one slot");
     assert_eq!(rig.puts[0].runs().len(), 2);
-    for base in 1..4 {
+    rig.after(30 * MS);
+    rig.append(1, 1).unwrap();
+    assert_eq!(rig.lane.wake_at(), Some(rig.now + 70 * MS), "not more often than once in an interval");
+    rig.after(70 * MS);
+    assert_eq!(rig.slots(), [0, 1]);
+    rig.after(95 * MS);
+    rig.append(1, 2).unwrap();
+    assert_eq!(rig.lane.wake_at(), Some(rig.now + 10 * MS), "its first entry waits for others");
+    for base in 1..3 {
         rig.append(0, base).unwrap();
     }
-    assert_eq!(rig.slots(), [0, 1], "full");
+    assert_eq!(rig.slots(), [0, 1, 2], "full");
     assert_eq!(rig.lane.wake_at(), None);
 }
 
