@@ -16,6 +16,9 @@ use crate::{Error, ErrorKind, Options, Result, probe};
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
+/// Bytes of a frame, at most.
+const FRAME: u32 = 256 << 10;
+
 /// A client of a cluster; clones share their connection.
 ///
 /// Nothing is dialled before the first call. The connection is kept; once it fails, the next call goes through the
@@ -155,7 +158,8 @@ fn endpoint(address: &str, options: &Options) -> Result<(String, Endpoint)> {
         .keep_alive_timeout(options.keepalive_timeout)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME);
     Ok((bare.to_owned(), endpoint))
 }
 

@@ -57,6 +57,9 @@ const MAX_HEADERS: u32 = 16 << 10;
 /// Bytes that a client may send before they are read: of one call, and of one connection.
 const WINDOW: u32 = 1 << 20;
 
+/// Bytes of a frame, at most: with the 16 KiB of the default a batch of records is dozens of them, each with costs of its own.
+const FRAME: u32 = 256 << 10;
+
 /// Every method, as metrics name it behind the last dot of the package.
 const METHODS: &[&str] = &[
     "/runnel.produce.v1.ProducerService/Produce",
@@ -134,6 +137,7 @@ pub(crate) fn router(door: &Arc<Door>) -> Result<Router<Stack<Observe, Identity>
     let router = Server::builder()
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
+        .max_frame_size(FRAME)
         .max_concurrent_streams(options.max_streams_per_connection)
         .http2_keepalive_interval(Some(options.keepalive))
         .http2_max_header_list_size(MAX_HEADERS)

@@ -21,6 +21,9 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 32 << 20;
 
+/// Bytes of a frame, at most.
+const FRAME: u32 = 256 << 10;
+
 pub(super) struct Channels {
     name: String,
     endpoint: tonic::transport::Endpoint,
@@ -42,7 +45,8 @@ impl Channels {
             .keep_alive_timeout(KEEPALIVE.1)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME);
         Self { name, endpoint, made: Mutex::default() }
     }
 
