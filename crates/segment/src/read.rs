@@ -1,5 +1,6 @@
 //! One run, from its encoded bytes back to batches.
 
+mod pages;
 mod rebuild;
 
 use std::ops::Range;
@@ -8,14 +9,13 @@ use std::sync::Arc;
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::reader::SerializedPageReader;
 
 use crate::columns::{Columns, Leaf};
 use crate::footer::Footer;
 use crate::pieces::Pieces;
 use crate::schema::leaf;
 use crate::{Error, SourceBatch};
+use pages::{Pages, Unpacker};
 
 /// Checks and decodes a run; `pieces` hold its ranges (see [`Footer::ranges`]).
 pub(crate) fn read_run(footer: &Footer, run: u32, pieces: Pieces) -> Result<Vec<SourceBatch>, Error> {
@@ -32,7 +32,8 @@ pub(crate) fn decode(
     pieces: Pieces,
 ) -> Result<Vec<SourceBatch>, Error> {
     let (found, group, _) = footer.run(run)?;
-    let decoder = Decoder { footer, group, rows: found.records as usize, ranges, pieces: Arc::new(pieces) };
+    let (rows, pieces) = (found.records as usize, Arc::new(pieces));
+    let decoder = Decoder { footer, group, rows, ranges, pieces, unpacker: Unpacker::default() };
     rebuild::batches(&decoder.columns()?, found, &footer.exceptions)
 }
 
@@ -58,6 +59,7 @@ struct Decoder<'a> {
     /// By leaf.
     ranges: Vec<Range<u64>>,
     pieces: Arc<Pieces>,
+    unpacker: Unpacker,
 }
 
 impl Decoder<'_> {
@@ -87,14 +89,7 @@ impl Decoder<'_> {
 
     fn try_leaf<D: DataType>(&self, leaf: usize) -> Result<Leaf<D::T>, ParquetError> {
         let chunk = self.footer.metadata.row_group(self.group).column(leaf);
-        let range = &self.ranges[leaf];
-        // The pages of the run as if they were the whole column.
-        let pages_of_run = ColumnChunkMetaData::builder(chunk.column_descr_ptr())
-            .set_compression_codec(chunk.compression_codec())
-            .set_data_page_offset(i64::try_from(range.start)?)
-            .set_total_compressed_size(i64::try_from(range.end - range.start)?)
-            .build()?;
-        let pages = SerializedPageReader::new(self.pieces.clone(), &pages_of_run, self.rows, None)?;
+        let pages = Pages::new(&self.pieces, chunk, &self.ranges[leaf], self.rows, &self.unpacker)?;
         let mut reader = ColumnReaderImpl::<D>::new(chunk.column_descr_ptr(), Box::new(pages));
         let mut column = Leaf::default();
         let Leaf { values, definition, repetition } = &mut column;
