@@ -5,6 +5,8 @@ use std::sync::Arc;
 use runnel_kafka::{Options, served_versions};
 use runnel_testkit::{BatchSpec, MemoryBroker, batch};
 
+use crate::panics::Panics;
+
 /// The input is what the client sends.
 pub(crate) fn stream(input: &[u8]) {
     converse(input);
@@ -25,6 +27,7 @@ pub(crate) fn frames(input: &[u8]) {
 
 /// Sends `bytes` over one connection; what comes back must be whole frames that answer the requests in order.
 fn converse(bytes: &[u8]) {
+    let panics = Panics::watch();
     // Long polls wait for nobody: where everything sleeps, the clock jumps.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     let options = Options {
@@ -38,6 +41,7 @@ fn converse(bytes: &[u8]) {
         let broker: Arc<dyn runnel_api::Broker> = MemoryBroker::with_topic("t", 2);
         runnel_kafka::serve_stream(bytes, &mut replies, broker, options).await;
     });
+    panics.check();
     let mut asked = correlation_ids(bytes).into_iter();
     for id in answered(&replies) {
         assert!(asked.any(|asked| asked == id), "an answer to {id} out of order, or to nobody");

@@ -10,12 +10,14 @@
 
 mod batches;
 mod groups;
+mod grpc;
 mod kafka;
 mod log;
 mod manifest;
 mod metadata;
 pub mod mutate;
 mod names;
+mod panics;
 mod sealed;
 mod segments;
 
@@ -34,11 +36,12 @@ const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>)
 }
 
 /// Every target.
-pub static TARGETS: [Target; 14] = [
+pub static TARGETS: [Target; 15] = [
     target("record_batch", batches::batch, batches::seeds),
     target("codec", batches::codec, batches::codec_seeds),
     target("kafka_stream", kafka::stream, kafka::stream_seeds),
     target("kafka_frames", kafka::frames, kafka::frame_seeds),
+    target("grpc_calls", grpc::calls, grpc::seeds),
     target("wal_block", log::block, log::block_seeds),
     target("wal_files", log::files, log::file_seeds),
     target("wal_recovery", log::recovery, log::recovery_seeds),

@@ -60,6 +60,7 @@ targets!(
     codec,
     kafka_stream,
     kafka_frames,
+    grpc_calls,
     wal_block,
     wal_files,
     wal_recovery,

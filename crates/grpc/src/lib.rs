@@ -17,6 +17,7 @@
 mod budget;
 mod door;
 mod error;
+pub mod fuzz;
 mod guard;
 mod intake;
 mod metrics;

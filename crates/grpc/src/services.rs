@@ -29,6 +29,7 @@ use runnel_proto::produce::v1::{
     AppendSessionRequest, AppendSessionResponse, InitProducerRequest, InitProducerResponse, ProduceRequest,
     ProduceResponse,
 };
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tonic::{Request, Response, Status, Streaming};
@@ -125,15 +126,7 @@ pub(crate) fn limits(method: &str, options: &Options) -> (guard::Path, usize) {
 
 /// The services, with the limits of their connections.
 pub(crate) fn router(door: &Arc<Door>) -> Result<Router<Stack<Observe, Identity>>, Error> {
-    let served = Served(Arc::clone(door));
     let options = &door.options;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(runnel_proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    // Larger messages have been refused before they are decoded.
-    let producer = ProducerServiceServer::new(served.clone()).max_decoding_message_size(options.max_message_bytes);
     let router = Server::builder()
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
@@ -142,18 +135,36 @@ pub(crate) fn router(door: &Arc<Door>) -> Result<Router<Stack<Observe, Identity>
         .http2_keepalive_interval(Some(options.keepalive))
         .http2_max_header_list_size(MAX_HEADERS)
         .layer(Observe(Arc::clone(door)))
+        .add_routes(routes(door)?);
+    Ok(router)
+}
+
+/// The services.
+pub(crate) fn routes(door: &Arc<Door>) -> Result<Routes, Error> {
+    let served = Served(Arc::clone(door));
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(runnel_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Larger messages have been refused before they are decoded.
+    let producer = ProducerServiceServer::new(served.clone()).max_decoding_message_size(door.options.max_message_bytes);
+    let mut routes = Routes::builder();
+    routes
         .add_service(producer)
         .add_service(ConsumerServiceServer::new(served.clone()))
         .add_service(TopicServiceServer::new(served.clone()))
         .add_service(GroupServiceServer::new(served.clone()))
         .add_service(SegmentServiceServer::new(served.clone()))
         .add_service(ClusterServiceServer::new(served))
-        .add_optional_service(peer::service(door))
         .add_service(HealthServer::new(Health(Arc::clone(door))))
         .add_service(reflection().build_v1().map_err(Error::Reflection)?)
         // What the clients of several languages still ask for.
         .add_service(reflection().build_v1alpha().map_err(Error::Reflection)?);
-    Ok(router)
+    if let Some(peer) = peer::service(door) {
+        routes.add_service(peer);
+    }
+    Ok(routes.routes())
 }
 
 /// Every service of ours.
