@@ -1,5 +1,5 @@
 //! The boundary between the front doors and the broker: plain data and seven small traits.
-//! Two more are what brokers of one cluster do for each other ([`nearby`]).
+//! Those that are left are what brokers of one cluster do for each other ([`nearby`]).
 //!
 //! A front door (`kafka`, `grpc`, `http`) translates its wire into these types and back; the broker implements
 //! the traits. Neither sees the other. Record data crosses as shared bytes ([`runnel_record::Batch`],
@@ -30,7 +30,7 @@ pub use cluster::{
 pub use error::{Error, ErrorKind};
 pub use fetch::{DivergingEpoch, Fetch, FetchPartition, FetchRequest, Fetched, FetchedPartition, Isolation, Room};
 pub use groups::Groups;
-pub use nearby::{Archive, Led, Nearby};
+pub use nearby::{Archive, Flow, Led, Nearby, Traffic, Weigh};
 pub use offsets::{EpochEnd, ListedOffset, OffsetSpec, Offsets, Standing, check_epoch, diverging};
 pub use produce::{
     Acks, ActiveProducer, Durability, Produce, ProducePartition, ProduceRequest, Produced, ProducedPartition,

@@ -1,5 +1,6 @@
-//! What a broker can do for partitions that others lead.
+//! What a broker can do for partitions that others lead, and what it tells the others of its own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -27,6 +28,33 @@ pub trait Nearby: Send + Sync + 'static {
 
     /// Reads what is shipped of a partition, without its leader.
     fn archive(&self, tp: TopicPartition) -> Result<Arc<dyn Archive>>;
+}
+
+/// What has gone through a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// The partition.
+    pub tp: TopicPartition,
+    /// Its leader's epoch.
+    pub epoch: LeaderEpoch,
+    /// Bytes of records that clients have appended and read since its leader opened it.
+    pub bytes: u64,
+}
+
+/// Tells what goes through partitions.
+#[async_trait]
+pub trait Traffic: Send + Sync + 'static {
+    /// What has gone through each partition that this broker leads.
+    async fn traffic(&self) -> Result<Vec<Flow>>;
+}
+
+/// What a broker does with that if it is the controller, which weighs by it.
+pub trait Weigh: Traffic {
+    /// The brokers whose traffic it wants to know of, itself among them, without addresses. None, unless it is the controller.
+    fn weighed(&self) -> Vec<Node>;
+
+    /// Takes in what they said, by their numbers. Whoever is left out did not answer.
+    fn weigh(&self, told: BTreeMap<i32, Vec<Flow>>);
 }
 
 /// What is shipped of one partition.

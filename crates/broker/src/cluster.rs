@@ -21,6 +21,7 @@ mod open;
 mod raise;
 mod suspect;
 mod view;
+mod weigh;
 mod write_off;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,7 @@ use crate::options::ClusterOptions;
 use crate::topics::Topic;
 use crate::{BUCKET_PATIENCE, Broker};
 use lease::Lease;
+use weigh::Weights;
 
 /// Partitions that one broker opens at once.
 const OPEN_AT_ONCE: usize = 32;
@@ -65,6 +67,8 @@ pub(crate) struct Member {
     ended: Mutex<BTreeMap<u64, Arc<tokio::sync::Mutex<bool>>>>,
     /// Partitions that a task is opening or handing over.
     turning: Mutex<BTreeSet<TopicPartition>>,
+    /// What goes through partitions, if this broker is the controller.
+    weights: Mutex<Weights>,
     /// Why partitions are not turned yet, by what the last attempt said.
     troubles: Mutex<BTreeMap<TopicPartition, String>>,
     opens: Semaphore,
@@ -89,6 +93,7 @@ impl Member {
             era,
             ended: Mutex::default(),
             turning: Mutex::default(),
+            weights: Mutex::default(),
             troubles: Mutex::default(),
             opens: Semaphore::new(OPEN_AT_ONCE),
             hand_overs: Semaphore::new(HAND_OVER_AT_ONCE),

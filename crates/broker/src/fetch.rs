@@ -150,6 +150,7 @@ impl Broker {
                 if !first {
                     truncate_to(&mut batches, max_bytes);
                 }
+                partition.passed(batches.iter().map(Batch::len).sum());
                 (batches, room)
             }
             _ => Default::default(),

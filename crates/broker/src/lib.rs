@@ -62,10 +62,12 @@ pub use cluster::{AdoptProgress, Adopted};
 pub use error::StartError;
 pub use examine::{DiskFacts, Standing, Tenant, compare, examine_disk, examine_home};
 pub use options::{
-    CacheOptions, ClusterOptions, GroupOptions, HostPort, Options, SegmentOptions, TopicOptions, WalOptions,
+    BalanceOptions, CacheOptions, ClusterOptions, GroupOptions, HostPort, Options, SegmentOptions, TopicOptions,
+    WalOptions,
 };
 pub use restore::{Plan, Progress, Restore, RestoreError, Restored, TopicPlan, Watcher};
 pub use runnel_group::Options as CoordinatorOptions;
+pub use runnel_plan::Pace;
 pub use stop::{Failure, StopReport};
 
 /// How long to wait for the bucket where its answer is good to have and can be done without. A bucket that hangs would

@@ -103,12 +103,29 @@ pub struct ClusterOptions {
     pub kafka: HostPort,
     /// Where gRPC clients and other brokers reach it.
     pub grpc: HostPort,
+    /// When it moves partitions for their traffic, as the controller.
+    pub balance: BalanceOptions,
+}
+
+/// How much the controller must know of traffic, and what must be gained, before it moves a partition for that.
+#[derive(Debug, Clone, Copy)]
+pub struct BalanceOptions {
+    /// How fast what is measured is believed.
+    pub pace: runnel_plan::Pace,
+    /// Bytes per second that the busier of two brokers has less afterwards, at least.
+    pub least_gain: u64,
 }
 
 impl ClusterOptions {
     /// Whether clients reach it.
     pub(crate) fn is_reached(&self) -> bool {
         self.kafka.port != 0
+    }
+}
+
+impl Default for BalanceOptions {
+    fn default() -> Self {
+        Self { pace: runnel_plan::Pace::default(), least_gain: runnel_plan::Limits::LEAST_GAIN }
     }
 }
 

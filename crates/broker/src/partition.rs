@@ -92,6 +92,8 @@ pub(crate) struct Partition {
     /// `shipped` moved, or it never will again.
     shipping: Notify,
     unshipped_bytes: AtomicU64,
+    /// Bytes that clients have appended and read.
+    traffic: AtomicU64,
     /// When age makes the next segment due; `i64::MAX` while everything is shipped.
     seal_due: AtomicI64,
     /// The record names lanes that are needed for what lies below this offset only; `i64::MIN`: it names none of those.
@@ -172,6 +174,16 @@ impl Partition {
             () = self.closed.triggered() => Err(self.gone()),
             () = news => Ok(()),
         }
+    }
+
+    /// Notes that a client has appended or read so many bytes.
+    pub(crate) fn passed(&self, bytes: usize) {
+        self.traffic.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes that clients have appended and read since it was opened.
+    pub(crate) fn traffic(&self) -> u64 {
+        self.traffic.load(Ordering::Relaxed)
     }
 
     /// Bytes that are committed and not shipped, and when age makes them due; `None` while there are none.

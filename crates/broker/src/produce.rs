@@ -92,6 +92,7 @@ impl Broker {
                 // A disk cannot be sealed by others: past the lease of this broker they may go on without it (protocol §10, L2).
                 self.check_lease()?;
             }
+            target.passed(bytes);
             metrics::counter!("runnel_produce_records_total").increment(records);
             metrics::counter!("runnel_produce_bytes_total").increment(bytes as u64);
             Ok(produced)

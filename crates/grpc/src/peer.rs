@@ -13,7 +13,7 @@ use runnel_proto::peer::v1::{
     ActiveProducersRequest, ActiveProducersResponse, DeleteRecordsRequest, DeleteRecordsResponse, EndsRequest,
     EndsResponse, EpochEndRequest, EpochEndResponse, FetchRequest, FetchResponse, GroupRequest, GroupResponse,
     ListOffsetRequest, ListOffsetResponse, LogDirsRequest, LogDirsResponse, ProduceRequest, ProduceResponse,
-    SealRequest, SealResponse, StandingRequest, StandingResponse,
+    SealRequest, SealResponse, StandingRequest, StandingResponse, TrafficRequest, TrafficResponse,
 };
 use runnel_record::{Batch, LeaderEpoch, Offset};
 use tonic::{Request, Response, Status, Streaming};
@@ -112,6 +112,11 @@ impl PeerService for Served {
         let request = request.into_inner();
         let topics = (!request.all).then_some(request.topics);
         Ok(Response::new(wire::segments::found_in(self.own.log_dirs(topics.as_deref()).await)))
+    }
+
+    async fn traffic(&self, _request: Request<TrafficRequest>) -> Answer<TrafficResponse> {
+        let flows = self.own.traffic().await.map_err(|error| Status::unavailable(error.message))?;
+        Ok(Response::new(wire::traffic::told(flows)))
     }
 
     async fn group(&self, request: Request<GroupRequest>) -> Answer<GroupResponse> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use runnel_api::error::Result;
-use runnel_api::{Broker, Endpoint, ErrorKind, Node, TopicKey};
+use runnel_api::{Broker, Endpoint, ErrorKind, Node, TopicKey, Traffic};
 use tokio::time::Instant;
 
 use crate::{Peer, Peers, Reading};
@@ -40,13 +40,13 @@ pub struct Forwarding {
 
 impl Forwarding {
     /// `broker`, which must answer for itself alone, and behind it all others.
-    pub fn new<B: Broker>(broker: Arc<B>, peers: Arc<dyn Peers>) -> Self {
+    pub fn new<B: Broker + Traffic>(broker: Arc<B>, peers: Arc<dyn Peers>) -> Self {
         Self { local: Arc::clone(&broker) as _, here: broker, peers, reading: None, as_one: false }
     }
 
     /// The same for clients that all go through one address: they see a cluster of one broker, which leads everything and
     /// is wherever they are.
-    pub fn as_one<B: Broker>(broker: Arc<B>, peers: Arc<dyn Peers>) -> Self {
+    pub fn as_one<B: Broker + Traffic>(broker: Arc<B>, peers: Arc<dyn Peers>) -> Self {
         Self { as_one: true, ..Self::new(broker, peers) }
     }
 

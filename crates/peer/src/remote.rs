@@ -14,9 +14,9 @@ use runnel_api::groups::{
     DescribedGroup, FetchOffsets, Heartbeat, JoinGroup, JoinOutcome, LeaveGroup, ListedGroup, SyncGroup, Synced,
 };
 use runnel_api::{
-    ActiveProducer, Endpoint, EpochEnd, Error, ErrorKind, Fetch, FetchRequest, FetchedPartition, Groups, Isolation,
-    ListedOffset, LogDir, OffsetSpec, Offsets, Produce, ProduceRequest, ProducedPartition, ProducerIdentity, Sealed,
-    Segments, Standing, TopicKey,
+    ActiveProducer, Endpoint, EpochEnd, Error, ErrorKind, Fetch, FetchRequest, FetchedPartition, Flow, Groups,
+    Isolation, ListedOffset, LogDir, OffsetSpec, Offsets, Produce, ProduceRequest, ProducedPartition, ProducerIdentity,
+    Sealed, Segments, Standing, TopicKey, Traffic,
 };
 use runnel_proto::peer::v1 as pb;
 use runnel_proto::peer::v1::peer_service_client::PeerServiceClient;
@@ -37,8 +37,8 @@ const SLACK: Duration = Duration::from_secs(15);
 /// Partitions whose ends are asked for in one request.
 const ENDS_AT_ONCE: usize = 1000;
 
-/// How long an answer about ends may take, which is made of what the broker has in memory.
-const ENDS_PATIENCE: Duration = Duration::from_secs(3);
+/// How long an answer about ends or traffic may take, which is made of what the broker has in memory.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Connections to other brokers, made when they are needed and kept.
 #[derive(Default)]
@@ -196,7 +196,7 @@ impl Offsets for Remote {
         for some in partitions.chunks(ENDS_AT_ONCE) {
             let request = wire::offsets::ends(some);
             let call = |mut to: PeerServiceClient<_>| async move { to.ends(request).await };
-            let told = self.call("ends", Some(ENDS_PATIENCE), call).await;
+            let told = self.call("ends", Some(MEMORY_PATIENCE), call).await;
             // One that does not answer, or is of a release that does not know the question, will not tell the rest either.
             let Ok(told) = told else { break };
             ends.extend(wire::offsets::found_ends(told, some.len()));
@@ -230,6 +230,14 @@ impl Segments for Remote {
         let request = wire::segments::log_dirs(topics);
         let call = |mut to: PeerServiceClient<_>| async move { to.log_dirs(request).await };
         self.call("log_dirs", Some(SLACK), call).await.map(wire::segments::places).unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Traffic for Remote {
+    async fn traffic(&self) -> Result<Vec<Flow>> {
+        let call = |mut to: PeerServiceClient<_>| async move { to.traffic(pb::TrafficRequest {}).await };
+        wire::traffic::found(self.call("traffic", Some(MEMORY_PATIENCE), call).await?)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod group;
 pub mod offsets;
 pub mod produce;
 pub mod segments;
+pub mod traffic;
 
 use std::time::Duration;
 
@@ -32,12 +33,14 @@ pub fn named(partition: Option<pb::Partition>) -> Result<(TopicKey, i32)> {
     let partition = partition.ok_or_else(|| malformed("no partition"))?;
     let topic = match partition.topic {
         Some(Topic::Name(name)) => TopicKey::Name(name),
-        Some(Topic::Id(id)) => {
-            TopicKey::Id(TopicId(Uuid::from_slice(&id).map_err(|_| malformed("a topic id that is none"))?))
-        }
+        Some(Topic::Id(id)) => TopicKey::Id(topic_id(&id)?),
         None => return Err(malformed("no topic")),
     };
     Ok((topic, partition.partition))
+}
+
+fn topic_id(bytes: &[u8]) -> Result<TopicId> {
+    Uuid::from_slice(bytes).map(TopicId).map_err(|_| malformed("a topic id that is none"))
 }
 
 fn malformed(what: &str) -> Error {

@@ -2,7 +2,8 @@
 //! randomness.
 //!
 //! Owns: what is to be done next ([`decide`]), given who is alive, what the metadata store says of sessions and
-//! partitions, and how much goes through them; how far the level of the cluster can be raised ([`raise()`]). Deliberately not here: carrying a step out, who the controller is, what
+//! partitions, and how much goes through them; what that is, from what leaders say now and then ([`Scales`]); how far the
+//! level of the cluster can be raised ([`raise()`]). Deliberately not here: carrying a step out, who the controller is, what
 //! a broker's death is known by, how a partition moves (its leader's).
 //!
 //! Invariants:
@@ -17,6 +18,7 @@ mod decide;
 mod place;
 mod raise;
 mod roster;
+mod scales;
 mod view;
 
 #[cfg(test)]
@@ -24,4 +26,5 @@ mod tests;
 
 pub use decide::{Decision, Step, Waiting, decide};
 pub use raise::{Raise, raise};
+pub use scales::{Pace, Scales};
 pub use view::{BrokerView, Led, Limits, PartitionView, SessionView};

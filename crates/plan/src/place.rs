@@ -4,6 +4,7 @@
 //! for being anywhere else.
 
 mod even;
+mod traffic;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -145,6 +146,12 @@ impl Topics {
     /// Partitions of the topic of `one` on a broker.
     fn on(&self, one: usize, broker: usize) -> u32 {
         self.brokers[self.cell(one, broker)]
+    }
+
+    /// How much less even the topic of `one` is once that goes from one broker to another: half of what the sum of squares
+    /// grows by.
+    fn crowds(&self, one: usize, from: usize, to: usize) -> i64 {
+        i64::from(self.on(one, to)) - i64::from(self.on(one, from)) + 1
     }
 
     /// Partitions of the topic of `one` in a broker's zone.

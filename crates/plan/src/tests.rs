@@ -3,6 +3,7 @@
 mod cases;
 mod placement;
 mod random;
+mod traffic;
 mod world;
 
 use std::collections::BTreeMap;
@@ -49,7 +50,7 @@ fn tp(topic: u128, partition: i32) -> TopicPartition {
 /// A partition of topic 1, led by the first session of a broker.
 fn led(partition: i32, leader: i32) -> PartitionView {
     let record = Led { epoch: LeaderEpoch(4), leader: Some(session(leader)), move_to: None, local: Vec::new() };
-    PartitionView { tp: tp(1, partition), record: Some(record), traffic: 10 }
+    PartitionView { tp: tp(1, partition), record: Some(record), traffic: 10, settled: true }
 }
 
 /// As [`led`], asked to move.

@@ -39,6 +39,8 @@ pub struct PartitionView {
     pub record: Option<Led>,
     /// Bytes per second that go through it, in and out.
     pub traffic: u64,
+    /// It has had its leader for a while, and that much has gone through it there: traffic alone may move it.
+    pub settled: bool,
 }
 
 /// What the record of a partition says of its leader.
@@ -63,12 +65,30 @@ pub struct Limits {
     /// Partitions that are on their way at one time before others are moved only to even things out. Those of brokers
     /// that leave are always asked to move, and count.
     pub moves: usize,
+    /// The same for others that are moved for their traffic alone. None while not all of the traffic is known.
+    pub traffic_moves: usize,
     /// The busiest broker may carry so many percent more than the average before traffic alone is a reason to move.
     pub slack_percent: u64,
+    /// A move for traffic brings the busier of two brokers down by so many percent of the average, at least.
+    pub gain_percent: u64,
+    /// And by so many bytes per second.
+    pub least_gain: u64,
+}
+
+impl Limits {
+    /// [`Limits::least_gain`] by default: a broker passes on a hundred times as much without effort.
+    pub const LEAST_GAIN: u64 = 1 << 20;
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { fences: 3, moves: 100, slack_percent: 25 }
+        Self {
+            fences: 3,
+            moves: 100,
+            traffic_moves: 4,
+            slack_percent: 25,
+            gain_percent: 5,
+            least_gain: Self::LEAST_GAIN,
+        }
     }
 }

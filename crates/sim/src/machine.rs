@@ -7,8 +7,8 @@ use std::time::Duration;
 use runnel_blob::Bucket;
 use runnel_blob::testing::{Fault, Faults, Op};
 use runnel_broker::{
-    Broker, CacheOptions, ClusterOptions, GroupOptions, HostPort, Options, Ports, SegmentOptions, StartError,
-    StopReport, TopicOptions, WalOptions,
+    BalanceOptions, Broker, CacheOptions, ClusterOptions, GroupOptions, HostPort, Options, Ports, SegmentOptions,
+    StartError, StopReport, TopicOptions, WalOptions,
 };
 use runnel_runtime::disk::{Disk, SimDisk};
 use runnel_runtime::simulation::Chance;
@@ -176,7 +176,8 @@ impl Machine {
     pub(crate) fn start(&mut self) -> std::io::Result<()> {
         let host = Host::new()?;
         let nowhere = |port| HostPort { host: "127.0.0.1".to_owned(), port };
-        let cluster = ClusterOptions { lease_ttl: TTL, kafka: nowhere(self.port()), grpc: nowhere(self.port()) };
+        let (kafka, grpc) = (nowhere(self.port()), nowhere(self.port()));
+        let cluster = ClusterOptions { lease_ttl: TTL, kafka, grpc, balance: BalanceOptions::default() };
         let ports = Ports {
             clock: Arc::clone(&self.clock) as _,
             disk: Arc::new(self.disk.clone()),

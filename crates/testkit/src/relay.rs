@@ -11,9 +11,9 @@ use runnel_api::groups::{
     DescribedGroup, FetchOffsets, Heartbeat, JoinGroup, JoinOutcome, LeaveGroup, ListedGroup, SyncGroup, Synced,
 };
 use runnel_api::{
-    ActiveProducer, Broker, EpochEnd, Error, ErrorKind, Fetch, FetchRequest, FetchedPartition, Groups, Isolation,
+    ActiveProducer, Broker, EpochEnd, Error, ErrorKind, Fetch, FetchRequest, FetchedPartition, Flow, Groups, Isolation,
     ListedOffset, LogDir, OffsetSpec, Offsets, Produce, ProduceRequest, ProducedPartition, ProducerIdentity, Sealed,
-    Segments, Standing, TopicKey,
+    Segments, Standing, TopicKey, Traffic,
 };
 use runnel_record::{Batch, LeaderEpoch, Offset};
 
@@ -157,6 +157,13 @@ impl<B: Broker> Segments for Relay<B> {
             Ok(broker) => broker.log_dirs(topics).await,
             Err(_) => Vec::new(),
         }
+    }
+}
+
+#[async_trait]
+impl<B: Broker + Traffic> Traffic for Relay<B> {
+    async fn traffic(&self) -> Result<Vec<Flow>> {
+        self.reach()?.traffic().await
     }
 }
 

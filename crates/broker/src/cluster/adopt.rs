@@ -22,7 +22,7 @@ use super::view::{LIVE, live_key};
 use crate::error::StartError;
 use crate::home::{self, Layout};
 use crate::open::{PARTITIONS, partition_of};
-use crate::options::{ClusterOptions, HostPort, Options};
+use crate::options::{BalanceOptions, ClusterOptions, HostPort, Options};
 use crate::sessions::{SESSIONS, session_of};
 use crate::{Broker, Ports};
 
@@ -91,7 +91,8 @@ impl Broker {
         let number = patiently(|| free_number(&*meta)).await?;
         let options = Options { node_name: identity.node_name.clone(), node_number: Some(number), ..options };
         let nowhere = HostPort { host: String::new(), port: 0 };
-        let cluster = ClusterOptions { lease_ttl, kafka: nowhere.clone(), grpc: nowhere };
+        let cluster =
+            ClusterOptions { lease_ttl, kafka: nowhere.clone(), grpc: nowhere, balance: BalanceOptions::default() };
         let broker = Self::join_on(bucket, meta, options, cluster, ports).await?;
         sessions.insert(broker.home.session);
         let shipped = broker.ship_disk(all.len(), told).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use runnel_api::Error;
 use runnel_format::meta::{ControllerRecord, Durability, Leadership, PartitionRecord, SessionRecord, SessionState};
 use runnel_metastore::{Compare, Op};
-use runnel_plan::{BrokerView, Decision, Led, Limits, PartitionView, SessionView, Step, decide};
+use runnel_plan::{BrokerView, Decision, Led, Limits, PartitionView, Scales, SessionView, Step, decide};
 use runnel_record::TopicPartition;
 
 use super::Member;
@@ -57,7 +57,7 @@ impl Broker {
             if known.replace(token) != Some(token) {
                 tracing::info!(token, "this broker is the controller");
             }
-            let decision = self.decide(member);
+            let decision = self.decide(member, token);
             self.tell_waiting(&decision, &mut waiting);
             if let Err(error) = self.carry_out(member, token, &decision.steps).await {
                 tracing::warn!(%error, "cannot carry out what the controller decided");
@@ -85,18 +85,20 @@ impl Broker {
         }
         let found = self.meta.get(CONTROLLER).await.map_err(|e| metadata_error(&e))?;
         self.note(CONTROLLER, found.as_ref())?;
-        let own = member.view().controller.filter(|(controller, _)| controller.session == self.home.session);
-        Ok(own.map(|(_, token)| token))
+        Ok(member.view().token_of(self.home.session))
     }
 
-    fn decide(&self, member: &Member) -> Decision {
+    fn decide(&self, member: &Member, token: u64) -> Decision {
         let wanted: Vec<TopicPartition> = {
             let topics = self.topics.all();
             topics.iter().flat_map(|topic| topic.partition_numbers().map(|n| topic.tp(n))).collect()
         };
         let view = member.view();
-        let partitions: Vec<PartitionView> = wanted.into_iter().map(|tp| partition_view(&view, tp)).collect();
-        decide(&broker_views(&view), &session_views(&view), &partitions, Limits::default())
+        let weights = member.weights();
+        let scales = weights.of(token);
+        let partitions: Vec<PartitionView> = wanted.into_iter().map(|tp| partition_view(&view, scales, tp)).collect();
+        let limits = limits(scales, view.reached(), member.options.balance.least_gain);
+        decide(&broker_views(&view), &session_views(&view), &partitions, limits)
     }
 
     fn tell_waiting(&self, decision: &Decision, told: &mut BTreeSet<TopicPartition>) {
@@ -147,6 +149,13 @@ fn tell(steps: &[Step]) {
     tracing::debug!(?steps, "what it decided");
 }
 
+/// Nothing moves for traffic alone while a broker that is alive does not tell of its own: it may carry anything.
+fn limits(scales: Option<&Scales>, mut reached: impl Iterator<Item = i32>, least_gain: u64) -> Limits {
+    let limits = Limits { least_gain, ..Limits::default() };
+    let is_known = scales.is_some_and(|scales| reached.all(|broker| scales.has_heard(broker)));
+    if is_known { limits } else { Limits { traffic_moves: 0, ..limits } }
+}
+
 fn broker_views(view: &View) -> Vec<BrokerView> {
     let of = |(number, at): (&i32, &At<runnel_format::meta::BrokerRecord>)| BrokerView {
         id: *number,
@@ -167,7 +176,7 @@ fn session_views(view: &View) -> Vec<SessionView> {
     view.sessions.iter().map(of).collect()
 }
 
-fn partition_view(view: &View, tp: TopicPartition) -> PartitionView {
+fn partition_view(view: &View, scales: Option<&Scales>, tp: TopicPartition) -> PartitionView {
     let record = view.partitions.get(&tp).map(|at| &at.record);
     let led = record.map(|record| Led {
         epoch: record.epoch,
@@ -175,7 +184,8 @@ fn partition_view(view: &View, tp: TopicPartition) -> PartitionView {
         move_to: record.leader.and_then(|leader| leader.move_to),
         local: local_disks(view, record),
     });
-    PartitionView { tp, record: led, traffic: 0 }
+    let traffic = scales.map_or(0, |scales| scales.traffic(tp));
+    PartitionView { tp, record: led, traffic, settled: scales.is_some_and(|scales| scales.is_settled(tp)) }
 }
 
 /// The disks that some of a partition's unshipped log may be on.
@@ -221,4 +231,21 @@ fn move_to(view: &View, tp: TopicPartition, to: Option<u64>) -> Option<Change> {
     let leader = at.record.leader.map(|leader| Leadership { move_to: to, ..leader });
     let record = PartitionRecord { leader, ..at.record.clone() };
     Some((vec![Compare::Revision(key.clone(), at.revision)], Op::Put(key, record.encode(), None)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_moves_for_traffic_before_every_broker_has_told_of_its_own() {
+        let mut scales = Scales::default();
+        let moves = |scales: Option<&Scales>| limits(scales, [0, 2].into_iter(), 1).traffic_moves;
+        assert_eq!(moves(None), 0);
+        assert_eq!(moves(Some(&scales)), 0);
+        scales.weigh(1, &[(0, Vec::new()), (1, Vec::new())].into());
+        assert_eq!(moves(Some(&scales)), 0);
+        scales.weigh(2, &[(0, Vec::new()), (2, Vec::new())].into());
+        assert_eq!(moves(Some(&scales)), Limits::default().traffic_moves);
+    }
 }

@@ -109,11 +109,7 @@ impl Cluster for Broker {
 impl Broker {
     /// The brokers that are alive, by number.
     pub(crate) fn brokers(&self) -> BTreeSet<i32> {
-        let reached = |member: &Member| {
-            let view = member.view();
-            let reached = view.brokers.iter().filter(|(_, at)| is_reached(&at.record));
-            reached.map(|(number, _)| *number).collect::<Vec<_>>()
-        };
+        let reached = |member: &Member| member.view().reached().collect::<Vec<_>>();
         let others = self.member.iter().flat_map(reached);
         others.chain([self.home.node_id]).collect()
     }
@@ -133,7 +129,7 @@ impl Broker {
         }
     }
 
-    fn own_node(&self) -> Node {
+    pub(super) fn own_node(&self) -> Node {
         let (name, zone) = (self.options.node_name.clone(), self.options.zone.clone());
         Node { id: self.home.node_id, name, zone, kafka: None, grpc: None }
     }

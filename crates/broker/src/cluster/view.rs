@@ -155,6 +155,16 @@ impl View {
         self.partitions.values().filter(led).count()
     }
 
+    /// The token of a session's time as the controller, if it is that.
+    pub(crate) fn token_of(&self, session: u64) -> Option<u64> {
+        self.controller.filter(|(controller, _)| controller.session == session).map(|(_, token)| token)
+    }
+
+    /// The brokers that are alive and serve somebody, by number.
+    pub(crate) fn reached(&self) -> impl Iterator<Item = i32> {
+        self.brokers.iter().filter(|(_, at)| is_reached(&at.record)).map(|(number, _)| *number)
+    }
+
     /// What a broker that is alive was built from, if it says so.
     pub(crate) fn build(&self, number: i32) -> Option<&BuildRecord> {
         let (at, broker) = (self.builds.get(&number)?, self.brokers.get(&number)?);

@@ -77,6 +77,7 @@ pub(crate) fn spawn(driver: Driver, stop: &Shutdown) -> Arc<Partition> {
         seal_asked: AtomicI64::new(0),
         shipping: Notify::new(),
         unshipped_bytes: AtomicU64::new(0),
+        traffic: AtomicU64::new(0),
         seal_due: AtomicI64::new(i64::MAX),
         inherits_upto: AtomicI64::new(i64::MIN),
         blocked: AtomicBool::new(blocked.is_some()),

@@ -1,7 +1,6 @@
 //! Any broker answers for all: each test asks one that does not lead what it is about.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use runnel_api::groups::{CommitOffset, CommitOffsets, FetchOffsets, Membership};
@@ -10,37 +9,13 @@ use runnel_api::{
     Fetch as _, FetchRequest, FetchedPartition, Groups as _, Isolation, OffsetSpec, Offsets as _, Produce as _,
     ProducePartition, ProduceRequest, Segments as _,
 };
-use runnel_broker::Broker;
-use runnel_peer::{Forwarding, Peer, Peers, THE_ONE};
+use runnel_peer::{Forwarding, Peers as _, THE_ONE};
 use runnel_record::Offset;
-use runnel_testkit::Relay;
 
 use crate::support::client::{FetchFrom, name, records};
 use crate::support::cluster::{Cluster, grpc_port};
+use crate::support::direct::{Direct, direct};
 use crate::support::{PATIENCE, batch, eventually, values};
-
-/// The brokers of the cluster, asked directly.
-#[derive(Default)]
-struct Direct {
-    brokers: BTreeMap<u16, Arc<Broker>>,
-    /// Ports that were asked.
-    asked: Mutex<Vec<u16>>,
-}
-
-impl Peers for Direct {
-    fn at(&self, address: &Endpoint) -> Arc<dyn Peer> {
-        self.asked.lock().unwrap().push(address.port);
-        match self.brokers.get(&address.port) {
-            Some(broker) => Arc::clone(broker) as Arc<dyn Peer>,
-            None => Arc::new(Relay::<Broker>::to_nobody()),
-        }
-    }
-}
-
-fn direct(cluster: &Cluster) -> Arc<Direct> {
-    let brokers = cluster.nodes().map(|(at, node)| (grpc_port(i32::try_from(at).unwrap()), node.broker()));
-    Arc::new(Direct { brokers: brokers.collect(), asked: Mutex::default() })
-}
 
 fn forwarding(cluster: &Cluster, at: usize) -> Forwarding {
     Forwarding::new(cluster.node(at).broker(), direct(cluster))

@@ -32,3 +32,4 @@ mod seal;
 mod settings;
 mod support;
 mod topics;
+mod traffic;

@@ -6,6 +6,7 @@ pub(crate) mod chance;
 pub(crate) mod client;
 pub(crate) mod clients;
 pub(crate) mod cluster;
+pub(crate) mod direct;
 pub(crate) mod store;
 
 use std::path::{Path, PathBuf};

@@ -105,6 +105,9 @@ async fn every_call_is_answered_as_the_broker_itself_answers_it() {
     assert_eq!(remote.active_producers(&topic(), 1).await, own.active_producers(&topic(), 1).await);
     assert_eq!(remote.log_dirs(None).await, own.log_dirs(None).await);
     assert!(remote.log_dirs(Some(&[])).await[0].partitions.is_empty());
+    let traffic = remote.traffic().await.unwrap();
+    assert_eq!((traffic.len(), &traffic), (2, &own.traffic().await.unwrap()));
+    assert!(traffic[1].bytes > 0);
     other.stop().await;
 }
 

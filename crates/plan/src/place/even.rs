@@ -1,7 +1,7 @@
 //! What is uneven is evened out, by as few moves as that takes.
 //!
 //! There is an end to it: each move makes numbers more even; or topics, at no cost to numbers; or traffic, at no cost to
-//! either.
+//! either ([`super::traffic`]).
 
 use super::Placement;
 use crate::Limits;
@@ -19,8 +19,8 @@ impl Placement<'_> {
                     self.put(one, to);
                 }
             }
-            while let Some((one, to)) = self.uneven_traffic(limits) {
-                self.put(one, to);
+            while let Some(exchange) = self.uneven_traffic(limits) {
+                self.exchange(exchange);
             }
             if self.changes == before {
                 return;
@@ -66,30 +66,6 @@ impl Placement<'_> {
         best.map(|(_, one, to)| (one, to))
     }
 
-    /// A broker carries far more than the average, and one of its partitions would bring it and another closer together.
-    fn uneven_traffic(&self, limits: Limits) -> Option<(usize, usize)> {
-        let (most, least) = self.extremes(|broker| self.loads[broker].traffic)?;
-        let (from, to) = (&self.loads[most], &self.loads[least]);
-        let average = self.loads.iter().map(|load| load.traffic).sum::<u128>() / self.loads.len() as u128;
-        if from.traffic <= average + average * u128::from(limits.slack_percent) / 100
-            || to.partitions.len() >= from.partitions.len()
-        {
-            return None;
-        }
-        let gap = from.traffic - to.traffic;
-        let fits = |one: &&usize| {
-            (1..gap).contains(&u128::from(self.partitions[**one].traffic))
-                && self.topics.on(**one, least) < self.topics.on(**one, most)
-        };
-        let fitting = from.partitions.iter().filter(fits);
-        let able = fitting.filter_map(|one| Some((*one, self.cost(*one, least, limits)?)));
-        let best = able.min_by_key(|(one, cost)| {
-            let partition = &self.partitions[*one];
-            (*cost, u128::from(partition.traffic).abs_diff(gap / 2), partition.tp)
-        });
-        best.map(|(one, _)| (one, least))
-    }
-
     /// How many partitions more are under way once `one` goes to `to`, if it may. What a leader was already asked to hand
     /// over may only stay after all.
     fn cost(&self, one: usize, to: usize, limits: Limits) -> Option<i8> {
@@ -97,9 +73,14 @@ impl Placement<'_> {
         if asked.is_some() && Some(to) != asked && Some(to) != home {
             return None;
         }
-        let from = self.places[one]?;
-        let cost = i8::from(self.is_away(one, to)) - i8::from(self.is_away(one, from));
+        let cost = self.more_under_way(one, to)?;
         (cost <= 0 || self.under_way < limits.moves).then_some(cost)
+    }
+
+    /// How many partitions more are under way once `one` goes to `to`.
+    pub(super) fn more_under_way(&self, one: usize, to: usize) -> Option<i8> {
+        let from = self.places[one]?;
+        Some(i8::from(self.is_away(one, to)) - i8::from(self.is_away(one, from)))
     }
 
     /// Who has most and who has least of something; `None` if that is the same broker.

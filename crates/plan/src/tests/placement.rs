@@ -37,17 +37,6 @@ fn a_broker_that_joins_takes_its_share_and_no_more() {
 }
 
 #[test]
-fn traffic_counts_where_numbers_are_even() {
-    let busy = |n, leader, traffic| PartitionView { traffic, ..led(n, leader) };
-    // Three busy ones and one quiet one, against three quiet ones of the same topic.
-    let on_0 = (0..4).map(|n| busy(n, 0, if n < 3 { 100 } else { 1 }));
-    let partitions: Vec<_> = on_0.chain((4..7).map(|n| busy(n, 1, 1))).collect();
-    let steps = plan(&[broker(0), broker(1)], &partitions);
-    let [Step::Move { tp, to, .. }] = steps[..] else { panic!("{steps:?}") };
-    assert!(tp.partition < 3 && to == session(1), "a busy one");
-}
-
-#[test]
 fn a_topic_is_spread_over_brokers_and_zones() {
     let zoned = |id, zone: &str| BrokerView { zone: Some(zone.to_owned()), ..broker(id) };
     let brokers = [zoned(0, "a"), zoned(1, "a"), zoned(2, "b"), zoned(3, "b")];
@@ -109,7 +98,12 @@ fn ten_thousand_partitions_find_their_place() {
     for topics in [1, 1_000, 10_000] {
         let view = |n: i32, record| {
             let (n, traffic) = (u64::try_from(n).unwrap(), u64::try_from(n % 97).unwrap() * 1_000);
-            PartitionView { tp: tp(u128::from(n % topics), i32::try_from(n / topics).unwrap()), record, traffic }
+            PartitionView {
+                tp: tp(u128::from(n % topics), i32::try_from(n / topics).unwrap()),
+                record,
+                traffic,
+                settled: true,
+            }
         };
         let new: Vec<_> = (0..10_000).map(|n| view(n, None)).collect();
         // One leads three times its share.

@@ -105,7 +105,7 @@ impl World {
 
     pub(super) fn create(&mut self, topic: u128, traffic: u64) {
         let n = i32::try_from(self.partitions.len()).unwrap();
-        self.partitions.push(PartitionView { tp: tp(topic, n), record: None, traffic });
+        self.partitions.push(PartitionView { tp: tp(topic, n), record: None, traffic, settled: true });
     }
 
     /// A step takes effect, if the world has not moved on.

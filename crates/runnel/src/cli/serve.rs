@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use runnel_broker::{Broker, ClusterOptions, Failure, HostPort, Ports};
+use runnel_broker::{BalanceOptions, Broker, ClusterOptions, Failure, HostPort, Ports};
 use runnel_metastore::Etcd;
 use runnel_peer::{Connections, Forwarding, Peer, Peers, Reading};
 use runnel_runtime::{FailPoints, Shutdown, SystemClock};
@@ -75,6 +75,7 @@ async fn serve(config: &Config) -> anyhow::Result<Option<Failure>> {
     let asked = Asked::of(config, &broker);
     let doors = Shutdown::new();
     tokio::spawn(show_lag(Arc::clone(&broker), Arc::clone(&asked.by_grpc), doors.clone()));
+    tokio::spawn(watch_traffic(Arc::clone(&broker), asked.peers, doors.clone()));
     // Sessions are told to drain while the broker still ships.
     let sessions = doors.child();
     let mut kafka_options = config.kafka_options(Some(grpc_at), Some(http_at))?;
@@ -132,6 +133,8 @@ struct Asked {
     by_grpc: Arc<dyn runnel_api::Broker>,
     /// The broker alone; nobody if it has no others.
     by_brokers: Option<Arc<dyn Peer>>,
+    /// Whom the broker asks.
+    peers: Arc<dyn Peers>,
 }
 
 impl Asked {
@@ -152,10 +155,10 @@ impl Asked {
             AdvertiseMode::Single => (forwarding(Forwarding::as_one) as _, None),
         };
         if config.is_alone() {
-            return Self { by_kafka, by_consumers, by_grpc: own(), by_brokers: None };
+            return Self { by_kafka, by_consumers, by_grpc: own(), by_brokers: None, peers };
         }
         let by_grpc = forwarding(Forwarding::new);
-        Self { by_kafka, by_consumers, by_grpc, by_brokers: Some(Arc::clone(broker) as _) }
+        Self { by_kafka, by_consumers, by_grpc, by_brokers: Some(Arc::clone(broker) as _), peers }
     }
 }
 
@@ -163,6 +166,14 @@ impl Asked {
 async fn show_lag(broker: Arc<Broker>, everybody: Arc<dyn runnel_api::Broker>, until: Shutdown) {
     tokio::select! {
         never = runnel_peer::show_lag(&*broker, &*everybody) => match never {},
+        () = until.triggered() => {}
+    }
+}
+
+/// Hears what goes through all partitions, if this broker is the controller.
+async fn watch_traffic(broker: Arc<Broker>, peers: Arc<dyn Peers>, until: Shutdown) {
+    tokio::select! {
+        never = runnel_peer::watch_traffic(&*broker, &*peers) => match never {},
         () = until.triggered() => {}
     }
 }
@@ -175,8 +186,12 @@ async fn start(config: &Config, kafka: SocketAddr, grpc: SocketAddr) -> anyhow::
     };
     let told = config.advertised(kafka, grpc)?;
     let address = |at: runnel_kafka::HostPort| HostPort { host: at.host, port: at.port };
-    let cluster =
-        ClusterOptions { lease_ttl: config.metadata.lease_ttl.0, kafka: address(told.kafka), grpc: address(told.grpc) };
+    let cluster = ClusterOptions {
+        lease_ttl: config.metadata.lease_ttl.0,
+        kafka: address(told.kafka),
+        grpc: address(told.grpc),
+        balance: BalanceOptions::default(),
+    };
     Ok(Broker::join(Arc::new(Etcd::connect(&etcd)?), options, cluster, ports()?).await?)
 }
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use runnel_api::{Cluster as _, Produced};
 use runnel_blob::testing::Faults;
 use runnel_broker::{
-    AdoptProgress, Adopted, Broker, ClusterOptions, HostPort, Options, Ports, Restore, RestoreError, Restored,
-    StartError, StopReport,
+    AdoptProgress, Adopted, BalanceOptions, Broker, ClusterOptions, HostPort, Options, Ports, Restore, RestoreError,
+    Restored, StartError, StopReport,
 };
 use runnel_metastore::{Embedded, MetaStore};
 use runnel_record::TopicId;
@@ -42,6 +42,7 @@ pub(crate) struct Cluster {
     pub(crate) world: World,
     pub(crate) meta: Arc<Embedded>,
     pub(crate) machines: Vec<Machine>,
+    pub(crate) balance: BalanceOptions,
     stores: usize,
 }
 
@@ -59,7 +60,7 @@ impl Cluster {
         world.options.wal.object_interval = Duration::from_millis(1);
         let meta = Arc::new(Embedded::open(&world.path("shared.redb")).unwrap());
         let machines = (0..count).map(|number| Machine::new(&world, &meta, number)).collect();
-        Self { world, meta, machines, stores: 1 }
+        Self { world, meta, machines, balance: BalanceOptions::default(), stores: 1 }
     }
 
     /// Another machine, whose broker has this number.
@@ -77,7 +78,7 @@ impl Cluster {
         let machine = &mut self.machines[at];
         let nowhere = |port| HostPort { host: "localhost".to_owned(), port };
         let grpc = nowhere(grpc_port(machine.options.node_number.unwrap_or(i32::try_from(at).unwrap())));
-        let cluster = ClusterOptions { lease_ttl: TTL, kafka: nowhere(1), grpc };
+        let cluster = ClusterOptions { lease_ttl: TTL, kafka: nowhere(1), grpc, balance: self.balance };
         let ports = Ports { disk: Arc::new(machine.disk.clone()), fail: machine.fail.clone(), ..self.world.ports() };
         let bucket = self.world.bucket.behind(&machine.faults);
         let join = Broker::join_on(bucket, Arc::new(machine.store.clone()), machine.options.clone(), cluster, ports);
