@@ -45,8 +45,8 @@ def exposed(tmp_path_factory):
     cluster = Cluster(tmp_path_factory.mktemp("cluster"), 3, settings)
     try:
         # With one address that of the first broker stands for a load balancer.
-        for broker in cluster.brokers:
-            broker.settings["KAFKA__ADVERTISE"] = cluster.brokers[0].address
+        for broker, zone in zip(cluster.brokers, "abc", strict=True):
+            broker.settings |= {"KAFKA__ADVERTISE": cluster.brokers[0].address, "NODE__ZONE": zone}
         cluster.start_all()
         some_work(cluster)
         metrics = {}
@@ -61,7 +61,7 @@ def exposed(tmp_path_factory):
 
 
 def some_work(cluster):
-    """Both durabilities, Kafka and gRPC, a group, a broker that is drained."""
+    """Both durabilities, Kafka and gRPC, a group, readers in other zones than the leaders, a broker that is drained."""
     first = cluster.brokers[0]
     at = ["--bootstrap", first.grpc_address]
     for topic, durability in (("lake", "object"), ("disk", "local")):
@@ -74,8 +74,15 @@ def some_work(cluster):
     first.cli("consume", "lake", "-g", "others", "-n", "10", *at)
     for broker in cluster.brokers:  # from the bucket, past what is newest in memory
         broker.cli("consume", "disk", "--until", "end", *at)
+    # What is not shipped yet comes from the leaders.
+    first.cli("topic", "create", "tail", "-p", "6", "-c", "runnel.segment.max_age=3600000", *at)
+    lines = "".join(f"{n}:{n}\n" for n in range(100))
+    subprocess.run(["kcat", "-P", "-b", first.address, "-t", "tail", "-K:"], input=lines, text=True, check=True, timeout=60)
+    first.cli("consume", "tail", "--until", "end", *at)
     first.cli("cluster", "drain", "2", *at)
     first.cli("cluster", "drain", "2", "--undo", *at)
+    wait_until(lambda: any("runnel_cluster_traffic_bytes" in broker.http("/metrics")[1] for broker in cluster.brokers),
+               "the controller has asked what goes through partitions")
     wait_until(lambda: lag_of(cluster, "readers") == 1000, "the lag of a group, whoever leads the partitions")
 
 
@@ -111,7 +118,7 @@ def test_the_dashboards_name_what_brokers_expose(exposed, board):
     assert_exposed(expressions(board), exposed)
     legends = {label for panel in json.loads(board.read_text())["panels"] for target in panel.get("targets", [])
                for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])}
-    assert legends <= set().union(*exposed.values()) | OF_PROMETHEUS
+    assert legends <= set().union(*exposed.values(), *NEVER_SEEN.values()) | OF_PROMETHEUS
 
 
 MINUTES_20 = 80  # scrapes
