@@ -43,13 +43,16 @@ impl Fetch for Broker {
         // What was read takes up room that others wait for.
         drop(pass);
         let watched = self.watched(&request.partitions);
+        let starts: Vec<Offset> = watched.iter().map(|partition| partition.log_start()).collect();
         let notify = Arc::new(Notify::new());
         loop {
             // Registered before the pass, so that a rise during it is not missed.
             let waiting: Vec<_> = watched.iter().map(|p| p.watermark.wait(&notify)).collect();
             let pass = self.fetch_pass(&request).await;
             let expired = Instant::now() >= deadline || self.stopping();
-            if pass.urgent || pass.bytes >= request.min_bytes || expired {
+            // Brokers that read for their zones answer on what they were told last.
+            let trimmed = watched.iter().zip(&starts).any(|(partition, start)| partition.log_start() > *start);
+            if pass.urgent || pass.bytes >= request.min_bytes || trimmed || expired {
                 return pass.results;
             }
             tokio::select! {

@@ -199,8 +199,13 @@ impl Partition {
 
     /// Shows readers the manifest after a commit.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
+        let start = self.log_start();
         self.archive.publish(snapshot);
         self.shipping.notify_waiters();
+        if self.log_start() > start {
+            // A long poll tells that, too.
+            self.watermark.wake();
+        }
     }
 
     pub(crate) fn segment_key(&self, reference: &SegmentRef) -> Key {

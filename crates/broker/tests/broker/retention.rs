@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use runnel_api::{
-    Admin, AlterConfigOp, ConfigChange, ConfigResource, Error, ErrorKind, NewPartitions, OffsetSpec, Segments,
+    Admin, AlterConfigOp, ConfigChange, ConfigResource, Error, ErrorKind, Fetch, NewPartitions, OffsetSpec, Segments,
 };
 use runnel_blob::Key;
 use runnel_blob::testing::{Fault, Op};
@@ -12,7 +12,9 @@ use runnel_record::{Codec, Offset, TopicId};
 use runnel_runtime::{Clock, FailAction};
 
 use crate::support::client::{name, read_from};
-use crate::support::{Content, MAX_AGE_MS, Node, PATIENCE, World, batch, batch_of, eventually, fired, tp, values};
+use crate::support::{
+    Content, FetchFrom, MAX_AGE_MS, Node, PATIENCE, World, batch, batch_of, eventually, fired, tp, values,
+};
 
 const HOUR_MS: i64 = 3_600_000;
 const GRACE_MS: i64 = 60_000;
@@ -48,6 +50,26 @@ fn filled(world: &World, node: &Node, configs: &[(&str, &str)], count: i64) -> T
         node.wait_shipped("t", 0, 2 * (i + 1));
     }
     id
+}
+
+#[test]
+fn a_long_poll_tells_that_the_log_start_moved() {
+    let world = World::new();
+    let node = world.start();
+    filled(&world, &node, &[], 2);
+    let mut request = FetchFrom { topic: "t", partition: 0, offset: 4, max_bytes: 1 << 20 }.request();
+    request.max_wait = 10 * PATIENCE;
+    let broker = node.broker();
+    let told = node.run(async {
+        let mut waiting = broker.fetch(request);
+        assert!(futures::poll!(&mut waiting).is_pending());
+        let deleted = broker.delete_records(&name("t"), 0, Some(Offset(3)), PATIENCE).await;
+        assert_eq!(deleted, Ok(Offset(3)));
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap().remove(0).outcome.unwrap()
+    });
+    assert_eq!((told.log_start, told.batches.len()), (Offset(3), 0));
+    drop(broker);
+    node.stop();
 }
 
 #[test]
