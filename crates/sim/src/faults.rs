@@ -12,18 +12,22 @@ type Rate = fn(&Rates) -> u64;
 type Fault = fn(&mut World);
 
 /// Everything that can go wrong, with its rate.
-const FAULTS: [(Rate, Fault); 11] = [
+const FAULTS: [(Rate, Fault); 15] = [
     (|rates| rates.kill, kill),
     (|rates| rates.stop, stop),
     (|rates| rates.pause, pause),
     (|rates| rates.cut_store, cut_store),
     (|rates| rates.outage, outage),
+    (|rates| rates.slow_bucket, slow_bucket),
+    (|rates| rates.slow_store, slow_store),
+    (|rates| rates.zombie, zombie),
     (|rates| rates.expire, expire),
     (|rates| rates.clock, clock),
     (|rates| rates.compact, compact),
     (|rates| rates.settings, settings),
     (|rates| rates.fail_point, fail_point),
     (|rates| rates.disk, disk),
+    (|rates| rates.tear, tear),
 ];
 
 /// Lets go wrong what the seed says.
@@ -67,6 +71,37 @@ fn outage(world: &mut World) {
     world.any_machine().lose_bucket(steps);
 }
 
+fn slow_bucket(world: &mut World) {
+    let steps = world.chance.pick(&[100, 400, 1_000]);
+    world.any_machine().slow_bucket(steps);
+}
+
+fn slow_store(world: &mut World) {
+    let steps = world.chance.pick(&[100, 400, 1_000]);
+    world.any_machine().slow_store(steps);
+}
+
+/// A broker is replaced and does not hear of it. Its own requests to the bucket take long, or those of whoever replaces it,
+/// who may die soon after.
+fn zombie(world: &mut World) {
+    let (steps, is_slow, others_slow) =
+        (world.chance.pick(&[200, 400]), world.chance.permille(600), world.chance.permille(300));
+    let at = world.any();
+    let doom = world.chance.permille(300).then(|| (world.chance.below(steps), world.chance.next()));
+    for (number, machine) in world.machines.iter_mut().enumerate() {
+        let slows = if number == at { is_slow } else { others_slow };
+        if number == at {
+            machine.lose_store(steps);
+            machine.access.expire();
+        } else if let Some((when, seed)) = doom {
+            machine.doom(when, seed);
+        }
+        if slows {
+            machine.slow_bucket(steps);
+        }
+    }
+}
+
 /// A lease ends although its owner lives.
 fn expire(world: &mut World) {
     world.any_machine().access.expire();
@@ -103,8 +138,19 @@ fn fail_point(world: &mut World) {
     world.any_machine().fail.arm(point, FailAction::Error);
 }
 
-/// A write or a sync fails; what a failed sync left in memory is never written.
+/// A write or a sync fails; what a failed sync left in memory is never written, which shows once the power fails.
 fn disk(world: &mut World) {
-    let (sync, after) = (world.chance.permille(500), world.chance.below(20));
-    world.any_machine().fail_disk(sync, after);
+    let (sync, after) = (world.chance.permille(700), world.chance.below(20));
+    let doom = world.chance.permille(500).then(|| (world.chance.below(200), world.chance.next()));
+    let victim = world.any_machine();
+    victim.fail_disk(sync, after);
+    if let Some((steps, seed)) = doom {
+        victim.doom(steps, seed);
+    }
+}
+
+/// The power fails in the middle of a write, which is there in part.
+fn tear(world: &mut World) {
+    let (changes, steps, seed) = (1 + world.chance.below(30), world.chance.below(200), world.chance.next());
+    world.any_machine().tear(changes, steps, seed);
 }

@@ -33,7 +33,7 @@ const PATIENCE: u64 = 24_000;
 pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) swarm: Swarm,
-    machines: Vec<Machine>,
+    pub(crate) machines: Vec<Machine>,
     around: Surroundings,
     clients: Host,
     shared: Shared,
@@ -64,8 +64,13 @@ impl World {
         Ok(Self { chance, swarm, machines, around, clients, shared, working, now_ms: 0, restarts: true, _dir: dir })
     }
 
+    /// The number of a machine.
+    pub(crate) fn any(&mut self) -> usize {
+        usize::try_from(self.chance.below(self.machines.len() as u64)).unwrap_or(0)
+    }
+
     pub(crate) fn any_machine(&mut self) -> &mut Machine {
-        let at = usize::try_from(self.chance.below(self.machines.len() as u64)).unwrap_or(0);
+        let at = self.any();
         &mut self.machines[at]
     }
 
