@@ -263,7 +263,7 @@ fn options(number: usize, data_dir: PathBuf, swarm: &Swarm) -> Options {
             merge_after: Duration::ZERO,
         },
         cache: CacheOptions { memory: 64 << 20, disk: 0 },
-        groups: GroupOptions::default(),
+        groups: GroupOptions { offsets_partitions: 1, ..GroupOptions::default() },
         topics: TopicOptions {
             auto_create: false,
             default_partitions: 1,

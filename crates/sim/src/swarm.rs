@@ -75,6 +75,12 @@ pub(crate) struct Swarm {
     pub(crate) object_interval: Duration,
     pub(crate) trim_every: Duration,
     pub(crate) is_local: bool,
+    /// Bytes that the lasting topic keeps of a partition, if it does not keep all.
+    pub(crate) retention_bytes: Option<u64>,
+    /// Who else works: somebody who deletes records, a topic that comes and goes, a group.
+    pub(crate) trims: bool,
+    pub(crate) topics: bool,
+    pub(crate) commits: bool,
 }
 
 impl Swarm {
@@ -115,6 +121,10 @@ impl Swarm {
             object_interval: Duration::from_millis(chance.pick(&[1, 20, 100])),
             trim_every: Duration::from_millis(chance.pick(&[10, 200, 10_000])),
             is_local: chance.permille(350),
+            retention_bytes: chance.permille(150).then_some(16 << 10),
+            trims: chance.permille(300),
+            topics: chance.permille(400),
+            commits: chance.permille(500),
         }
     }
 }
