@@ -4,7 +4,7 @@ use runnel_api::{Admin as _, AlterConfigOp, ConfigChange, ConfigResource};
 use runnel_runtime::FailAction;
 
 use crate::clients::TOPIC;
-use crate::machine::FAIL_POINTS;
+use crate::machine::{FAIL_POINTS, Machine};
 use crate::swarm::Rates;
 use crate::world::World;
 
@@ -81,23 +81,32 @@ fn slow_store(world: &mut World) {
     world.any_machine().slow_store(steps);
 }
 
-/// A broker is replaced and does not hear of it. Its own requests to the bucket take long, or those of whoever replaces it,
-/// who may die soon after.
+/// A broker is replaced and does not hear of it: it has no way to the store, or sleeps, and its requests to the bucket take
+/// long. Or those of whoever replaces it do, who may die soon after. Nothing else is wrong when it begins, or nobody would
+/// replace it.
 fn zombie(world: &mut World) {
-    let (steps, is_slow, others_slow) =
-        (world.chance.pick(&[200, 400]), world.chance.permille(600), world.chance.permille(300));
-    let at = world.any();
-    let doom = world.chance.permille(300).then(|| (world.chance.below(steps), world.chance.next()));
-    for (number, machine) in world.machines.iter_mut().enumerate() {
-        let slows = if number == at { is_slow } else { others_slow };
-        if number == at {
-            machine.lose_store(steps);
-            machine.access.expire();
-        } else if let Some((when, seed)) = doom {
-            machine.doom(when, seed);
-        }
-        if slows {
-            machine.slow_bucket(steps);
+    let (at, sleeps, is_slow) = (world.any(), world.chance.permille(500), world.chance.permille(700));
+    let (steps, nap) = (world.chance.pick(&[200, 400]), world.chance.pick(&[30, 60, 120, 300]));
+    let (delay, doomed) = (world.chance.below(150), world.chance.permille(300));
+    if !world.machines.iter().all(Machine::is_up) {
+        return;
+    }
+    world.machines.iter_mut().for_each(Machine::relieve);
+    let machine = &mut world.machines[at];
+    if sleeps {
+        machine.slow_bucket(steps);
+        return machine.fall_asleep(delay, nap);
+    }
+    machine.lose_store(steps);
+    machine.access.expire();
+    if is_slow {
+        return machine.slow_bucket(steps);
+    }
+    for other in (0..world.machines.len()).filter(|other| *other != at) {
+        let (when, seed) = (world.chance.below(steps), world.chance.next());
+        world.machines[other].slow_bucket(steps);
+        if doomed {
+            world.machines[other].doom(when, seed);
         }
     }
 }

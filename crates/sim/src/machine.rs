@@ -60,6 +60,8 @@ pub(crate) struct Machine {
     cut: u64,
     slow_bucket: u64,
     slow_store: u64,
+    /// Steps until it is taken for dead and sleeps, and for how long.
+    nap: Option<(u64, u64)>,
     /// Steps until the power fails, and what then becomes of the disk.
     doom: Option<(u64, u64)>,
     /// The power may have failed in the middle of a write: what becomes of the disk at the next start.
@@ -105,6 +107,7 @@ impl Machine {
             cut: 0,
             slow_bucket: 0,
             slow_store: 0,
+            nap: None,
             doom: None,
             torn: None,
             skew_ms: 0,

@@ -105,11 +105,16 @@ impl Access {
         self.way().is_slow = is_slow;
     }
 
-    /// No faults from here on.
-    pub(crate) fn heal(&self) {
+    /// The way is open.
+    pub(crate) fn relieve(&self) {
         let mut way = self.way();
         (way.is_cut, way.is_slow) = (false, false);
-        way.rates = Rates::NONE;
+    }
+
+    /// No faults from here on.
+    pub(crate) fn heal(&self) {
+        self.relieve();
+        self.way().rates = Rates::NONE;
     }
 
     /// Ends the leases that were granted this way.

@@ -55,6 +55,11 @@ impl Machine {
         self.access.slow(true);
     }
 
+    /// In so many steps its lease ends, and it stands still for so many.
+    pub(crate) fn fall_asleep(&mut self, delay: u64, steps: u64) {
+        self.nap = Some((delay, steps));
+    }
+
     /// The power fails in so many steps.
     pub(crate) fn doom(&mut self, steps: u64, seed: u64) {
         self.doom = Some((steps, seed));
@@ -79,11 +84,19 @@ impl Machine {
         self.skew_ms += by_ms;
     }
 
+    /// What is wrong for a while ends.
+    pub(crate) fn relieve(&mut self) {
+        (self.paused, self.outage, self.cut) = (0, 0, 0);
+        (self.slow_bucket, self.slow_store) = (0, 0);
+        (self.nap, self.doom) = (None, None);
+        self.is_slow.store(false, Ordering::SeqCst);
+        self.faults.outage(false);
+        self.access.relieve();
+    }
+
     /// Everything works from here on.
     pub(crate) fn heal(&mut self, chance: Chance) {
-        (self.paused, self.outage, self.cut) = (0, 0, 0);
-        (self.slow_bucket, self.slow_store, self.doom) = (0, 0, None);
-        self.is_slow.store(false, Ordering::SeqCst);
+        self.relieve();
         if let Some(seed) = self.torn {
             self.kill(Some(seed));
         }
@@ -110,6 +123,14 @@ impl Machine {
         if self.slow_store > 0 {
             self.slow_store -= 1;
             self.access.slow(self.slow_store > 0);
+        }
+        match self.nap.take() {
+            Some((0, steps)) if self.is_up() => {
+                self.access.expire();
+                self.pause(steps);
+            }
+            Some((left, steps)) if left > 0 => self.nap = Some((left - 1, steps)),
+            _ => {}
         }
         match self.doom.take() {
             Some((0, seed)) => self.kill(Some(seed)),
