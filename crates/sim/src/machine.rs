@@ -227,15 +227,15 @@ impl Machine {
             },
             State::Up(host, broker, failed) if failed.is_finished() => {
                 let why = host.wait(failed).unwrap_or_default();
-                drop((broker, host));
                 self.around.trace.note(&self.name(), format_args!("cannot go on: {why}"));
                 self.kill(None);
+                drop((broker, host));
                 State::Down
             }
             State::Stopping(host, stopping) if stopping.is_finished() => {
-                drop(host);
                 self.around.trace.note(&self.name(), format_args!("has stopped"));
                 self.end();
+                drop(host);
                 State::Down
             }
             other => other,
