@@ -366,4 +366,4 @@ pub(crate) fn describe_group(set: &BTreeMap<String, String>) -> Vec<ConfigEntry>
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

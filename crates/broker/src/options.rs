@@ -42,6 +42,8 @@ pub struct WalOptions {
     pub object_max_bytes: u64,
     /// `wal.object.interval`: how long the first batch of an object waits for others.
     pub object_interval: Duration,
+    /// How often the trim pointer of the lane in the bucket moves, at most. No setting.
+    pub object_trim_every: Duration,
     /// `wal.max_unflushed`, bytes that may wait for durability.
     pub max_unflushed: u64,
     /// `wal.max_unshipped`, bytes that may wait for the bucket.
@@ -132,8 +134,14 @@ impl Default for BalanceOptions {
 impl WalOptions {
     /// The defaults of one node with limits of its own.
     pub const fn new(max_unflushed: u64, max_unshipped: u64) -> Self {
-        let (object_max_bytes, object_interval) = (8 << 20, Duration::from_millis(100));
-        Self { in_bucket: false, object_max_bytes, object_interval, max_unflushed, max_unshipped }
+        Self {
+            in_bucket: false,
+            object_max_bytes: 8 << 20,
+            object_interval: Duration::from_millis(100),
+            object_trim_every: Duration::from_secs(10),
+            max_unflushed,
+            max_unshipped,
+        }
     }
 }
 

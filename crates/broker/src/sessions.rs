@@ -99,6 +99,7 @@ impl Broker {
         let options = ObjectOptions {
             max_bytes: self.options.wal.object_max_bytes,
             interval: self.options.wal.object_interval,
+            trim_every: self.options.wal.object_trim_every,
             max_unflushed: self.options.wal.max_unflushed,
             max_unshipped: self.options.wal.max_unshipped,
             ..ObjectOptions::default()

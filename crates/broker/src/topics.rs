@@ -307,6 +307,38 @@ impl Topics {
         known.by_id.remove(&topic.id);
         if known.by_name.get(&topic.name).is_some_and(|t| t.id == topic.id) {
             known.by_name.remove(&topic.name);
+            // A later incarnation, which was heard of first, and whose creator's clock was behind.
+            if let Some(other) = known.by_id.values().find(|other| other.name == topic.name).cloned() {
+                known.by_name.insert(other.name.clone(), other);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::configs::tests::defaults;
+
+    #[test]
+    fn a_name_goes_to_the_incarnation_that_is_left() {
+        let record = |id: u128, created_ms| TopicRecord {
+            name: "t".into(),
+            id: TopicId(Uuid::from_u128(id)),
+            partitions: 1,
+            replication_factor: 1,
+            configs: BTreeMap::new(),
+            created_ms,
+        };
+        let topics = Topics::new(defaults());
+        let (old, _) = topics.learn(record(1, 1_000), 1);
+        // By a broker whose clock is behind, and heard of before the deletion of the other.
+        let (new, _) = topics.learn(record(2, 500), 2);
+        topics.remove(&old);
+        assert_eq!(topics.all().iter().map(|topic| topic.id).collect::<Vec<_>>(), [new.id]);
+        topics.remove(&new);
+        assert!(topics.all().is_empty());
     }
 }

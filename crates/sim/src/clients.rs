@@ -1,87 +1,109 @@
-//! Clients: producers and consumers, all in one process that never fails.
+//! Clients, all in one process that never fails. What they are told the judge hears.
 
+mod committer;
 mod consumer;
 mod producer;
 mod reader;
+mod topics;
+mod trimmer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runnel_api::{Cluster as _, Error, ErrorKind, TopicKey};
 use runnel_record::LeaderEpoch;
 use runnel_runtime::simulation::Chance;
 
-pub(crate) use consumer::consume;
+pub(crate) use committer::{commit, read_committed};
+pub(crate) use consumer::{audit, consume};
 pub(crate) use producer::produce;
-pub(crate) use reader::read_all;
+pub(crate) use topics::come_and_go;
+pub(crate) use trimmer::trim;
 
 use crate::directory::Directory;
-use crate::model::Model;
+use crate::told::{Place, Told};
 use crate::trace::Trace;
 
-/// The one topic.
+/// The topic that is there all the time.
 pub(crate) const TOPIC: &str = "t";
 
 /// Pause before something is tried again.
 const AGAIN: Duration = Duration::from_millis(20);
+
+/// A partition, as it is asked for and as the judge knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    key: TopicKey,
+    place: Place,
+}
+
+impl Log {
+    /// A partition of the topic that is there all the time.
+    pub(crate) fn lasting(partition: i32) -> Self {
+        Self { key: TopicKey::Name(TOPIC.to_owned()), place: Place { topic: TOPIC.to_owned(), partition } }
+    }
+}
 
 /// What clients share. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) trace: Trace,
-    models: Arc<Mutex<Vec<Model>>>,
+    pub(crate) told: Told,
     verdict: Arc<Mutex<Option<String>>>,
     ending: Arc<AtomicBool>,
 }
 
 impl Shared {
-    pub(crate) fn new(directory: Directory, trace: Trace, partitions: i32) -> Self {
-        let models = (0..partitions).map(|_| Model::default()).collect();
-        Self { directory, trace, models: Arc::new(Mutex::new(models)), verdict: Arc::default(), ending: Arc::default() }
+    pub(crate) fn new(directory: Directory, trace: Trace) -> Self {
+        let told = Told::new(trace.clone());
+        Self { directory, trace, told, verdict: Arc::default(), ending: Arc::default() }
     }
 
-    /// Producers finish what they have begun, and end; consumers end once they have seen all.
+    /// Clients finish what they have begun, and end; consumers end once they have seen all.
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::SeqCst);
     }
 
+    /// Whether nothing new is to be begun.
     fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::SeqCst)
+        self.ending.load(Ordering::SeqCst) || self.verdict().is_some()
     }
 
-    /// What is wrong, if something is.
+    /// What is wrong already, if something is. All else the judge finds in the end.
     pub(crate) fn verdict(&self) -> Option<String> {
-        locked(&self.verdict).clone()
+        self.verdict.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Judges a partition by its model.
-    pub(crate) fn judge<T>(&self, partition: i32, judge: impl FnOnce(&mut Model) -> Result<T, String>) -> Option<T> {
-        let judged = {
-            let mut models = locked(&self.models);
-            models.get_mut(usize::try_from(partition).ok()?).map(judge)?
-        };
-        judged.map_err(|why| self.condemn(format!("partition {partition}: {why}"))).ok()
+    /// A client was told what ends it, and did nothing wrong.
+    fn condemn(&self, who: &str, why: &str) {
+        self.trace.note("verdict", format_args!("{who}: {why}"));
+        let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        verdict.get_or_insert_with(|| format!("{who}: {why}"));
     }
 
-    fn condemn(&self, why: String) {
-        self.trace.note("verdict", format_args!("{why}"));
-        locked(&self.verdict).get_or_insert(why);
+    /// Whether it is worth another attempt after this error; if not, something is wrong.
+    fn may_retry(&self, who: &str, error: &Error) -> bool {
+        let may = may_be_retried(error);
+        if !may {
+            self.condemn(who, &format!("{:?} for who did nothing wrong: {error}", error.kind));
+        }
+        may
     }
 
     /// Who leads a partition and since which epoch, as some broker knows it.
-    async fn leader(&self, partition: i32, chance: &mut Chance) -> Option<(usize, LeaderEpoch)> {
-        let asked = self.directory.any(chance)?;
-        let topic = TopicKey::Name(TOPIC.to_owned());
+    async fn leader(&self, log: &Log, chance: &mut Chance) -> Option<(usize, LeaderEpoch)> {
+        let (asked, topic) = (self.directory.any(chance)?, log.key.clone());
         let found = self.directory.ask(asked, move |broker| async move { broker.describe_topic(&topic, false).await });
         let found = found.await?.ok()?;
-        let partition = found.partitions.get(usize::try_from(partition).ok()?)?;
+        let partition = found.partitions.get(usize::try_from(log.place.partition).ok()?)?;
         Some((usize::try_from(partition.leader?).ok()?, partition.leader_epoch))
     }
 }
 
-/// Whether a client tries again. Fail points sit in layers that know nothing of clients.
+/// Whether a client tries again. Fail points sit in layers that know nothing of clients; of a topic that is there a broker
+/// may not have heard yet.
 fn may_be_retried(error: &Error) -> bool {
     matches!(
         error.kind,
@@ -93,9 +115,8 @@ fn may_be_retried(error: &Error) -> bool {
             | ErrorKind::Throttled
             | ErrorKind::FencedLeaderEpoch
             | ErrorKind::UnknownLeaderEpoch
+            | ErrorKind::UnknownTopic
+            | ErrorKind::UnknownTopicId
+            | ErrorKind::UnknownPartition
     ) || error.message.contains("fail point")
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

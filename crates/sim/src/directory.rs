@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use runnel_broker::Broker;
 use runnel_runtime::simulation::Chance;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 /// The brokers that serve. Cheap to clone.
 #[derive(Clone, Default)]
@@ -14,15 +15,21 @@ pub(crate) struct Directory(Arc<Mutex<BTreeMap<usize, Listed>>>);
 struct Listed {
     broker: Arc<Broker>,
     host: Handle,
+    /// Wakes who waits for an answer that will not come, in the order in which they asked. Without it they would be woken in
+    /// that in which a runtime drops its tasks, which is one of chance.
+    gone: Arc<Notify>,
 }
 
 impl Directory {
     pub(crate) fn add(&self, number: usize, broker: &Arc<Broker>, host: Handle) {
-        self.listed().insert(number, Listed { broker: Arc::clone(broker), host });
+        self.listed().insert(number, Listed { broker: Arc::clone(broker), host, gone: Arc::default() });
     }
 
+    /// To be called before the process ends.
     pub(crate) fn remove(&self, number: usize) {
-        self.listed().remove(&number);
+        if let Some(listed) = self.listed().remove(&number) {
+            listed.gone.notify_waiters();
+        }
     }
 
     /// Any of those that serve.
@@ -41,12 +48,16 @@ impl Directory {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let asked = {
+        let (asked, gone) = {
             let listed = self.listed();
-            let Listed { broker, host } = listed.get(&number)?;
-            host.spawn(ask(Arc::clone(broker)))
+            let Listed { broker, host, gone } = listed.get(&number)?;
+            (host.spawn(ask(Arc::clone(broker))), Arc::clone(gone))
         };
-        asked.await.ok()
+        tokio::select! {
+            biased;
+            answer = asked => answer.ok(),
+            () = gone.notified() => None,
+        }
     }
 
     fn listed(&self) -> MutexGuard<'_, BTreeMap<usize, Listed>> {

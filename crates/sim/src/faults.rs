@@ -4,7 +4,7 @@ use runnel_api::{Admin as _, AlterConfigOp, ConfigChange, ConfigResource};
 use runnel_runtime::FailAction;
 
 use crate::clients::TOPIC;
-use crate::machine::FAIL_POINTS;
+use crate::machine::{FAIL_POINTS, Machine};
 use crate::swarm::Rates;
 use crate::world::World;
 
@@ -12,18 +12,22 @@ type Rate = fn(&Rates) -> u64;
 type Fault = fn(&mut World);
 
 /// Everything that can go wrong, with its rate.
-const FAULTS: [(Rate, Fault); 11] = [
+const FAULTS: [(Rate, Fault); 15] = [
     (|rates| rates.kill, kill),
     (|rates| rates.stop, stop),
     (|rates| rates.pause, pause),
     (|rates| rates.cut_store, cut_store),
     (|rates| rates.outage, outage),
+    (|rates| rates.slow_bucket, slow_bucket),
+    (|rates| rates.slow_store, slow_store),
+    (|rates| rates.zombie, zombie),
     (|rates| rates.expire, expire),
     (|rates| rates.clock, clock),
     (|rates| rates.compact, compact),
     (|rates| rates.settings, settings),
     (|rates| rates.fail_point, fail_point),
     (|rates| rates.disk, disk),
+    (|rates| rates.tear, tear),
 ];
 
 /// Lets go wrong what the seed says.
@@ -67,6 +71,46 @@ fn outage(world: &mut World) {
     world.any_machine().lose_bucket(steps);
 }
 
+fn slow_bucket(world: &mut World) {
+    let steps = world.chance.pick(&[100, 400, 1_000]);
+    world.any_machine().slow_bucket(steps);
+}
+
+fn slow_store(world: &mut World) {
+    let steps = world.chance.pick(&[100, 400, 1_000]);
+    world.any_machine().slow_store(steps);
+}
+
+/// A broker is replaced and does not hear of it: it has no way to the store, or sleeps, and its requests to the bucket take
+/// long. Or those of whoever replaces it do, who may die soon after. Nothing else is wrong when it begins, or nobody would
+/// replace it.
+fn zombie(world: &mut World) {
+    let (at, sleeps, is_slow) = (world.any(), world.chance.permille(500), world.chance.permille(700));
+    let (steps, nap) = (world.chance.pick(&[200, 400]), world.chance.pick(&[30, 60, 120, 300]));
+    let (delay, doomed) = (world.chance.below(150), world.chance.permille(300));
+    if !world.machines.iter().all(Machine::is_up) {
+        return;
+    }
+    world.machines.iter_mut().for_each(Machine::relieve);
+    let machine = &mut world.machines[at];
+    if sleeps {
+        machine.slow_bucket(steps);
+        return machine.fall_asleep(delay, nap);
+    }
+    machine.lose_store(steps);
+    machine.access.expire();
+    if is_slow {
+        return machine.slow_bucket(steps);
+    }
+    for other in (0..world.machines.len()).filter(|other| *other != at) {
+        let (when, seed) = (world.chance.below(steps), world.chance.next());
+        world.machines[other].slow_bucket(steps);
+        if doomed {
+            world.machines[other].doom(when, seed);
+        }
+    }
+}
+
 /// A lease ends although its owner lives.
 fn expire(world: &mut World) {
     world.any_machine().access.expire();
@@ -103,8 +147,19 @@ fn fail_point(world: &mut World) {
     world.any_machine().fail.arm(point, FailAction::Error);
 }
 
-/// A write or a sync fails; what a failed sync left in memory is never written.
+/// A write or a sync fails; what a failed sync left in memory is never written, which shows once the power fails.
 fn disk(world: &mut World) {
-    let (sync, after) = (world.chance.permille(500), world.chance.below(20));
-    world.any_machine().fail_disk(sync, after);
+    let (sync, after) = (world.chance.permille(700), world.chance.below(20));
+    let doom = world.chance.permille(500).then(|| (world.chance.below(200), world.chance.next()));
+    let victim = world.any_machine();
+    victim.fail_disk(sync, after);
+    if let Some((steps, seed)) = doom {
+        victim.doom(steps, seed);
+    }
+}
+
+/// The power fails in the middle of a write, which is there in part.
+fn tear(world: &mut World) {
+    let (changes, steps, seed) = (1 + world.chance.below(30), world.chance.below(200), world.chance.next());
+    world.any_machine().tear(changes, steps, seed);
 }

@@ -2,7 +2,7 @@
 //!
 //! The brokers are the real ones: partitions, lanes, segments, coordinators, the controller. Simulated is what lies around
 //! them: processes, time, disks, the bucket and the metadata store with their faults, and the network. Clients
-//! produce and consume meanwhile, and a model tells whether what they see is right. [`run`] is one seed.
+//! produce, consume, commit and administer meanwhile, and the judge tells whether what they see is right. [`run`] is one seed.
 //!
 //! Invariants: a seed gives the same run, line by line, on every machine (`tests/determinism.rs`); nothing here waits
 //! for real time; a failure says how to see it again.
@@ -12,10 +12,10 @@ mod directory;
 mod faults;
 mod host;
 mod machine;
-mod model;
 mod network;
 mod store;
 mod swarm;
+mod told;
 mod trace;
 mod world;
 
@@ -82,7 +82,12 @@ pub fn run(seed: u64, steps: u64) -> Report {
         Ok(world) => world,
         Err(error) => return Report { trace: Vec::new(), outcome: Err(error.into()) },
     };
-    let outcome = live(&mut world, steps);
+    let outcome = match (live(&mut world, steps), world.verdict()) {
+        (Ok(()), Some(found)) => Err(Failure::Wrong(found)),
+        // What was lost is often also what somebody waits for.
+        (Err(stuck @ Failure::Stuck { .. }), Some(found)) => Err(Failure::Wrong(format!("{stuck}\n{found}"))),
+        (outcome, _) => outcome,
+    };
     Report { trace: world.trace(), outcome }
 }
 

@@ -1,11 +1,14 @@
 //! A machine with a broker on it, or without one.
 
+mod trouble;
+
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use runnel_blob::Bucket;
-use runnel_blob::testing::{Fault, Faults, Op};
+use runnel_blob::testing::Faults;
 use runnel_broker::{
     BalanceOptions, Broker, CacheOptions, ClusterOptions, GroupOptions, HostPort, Options, Ports, SegmentOptions,
     StartError, StopReport, TopicOptions, WalOptions,
@@ -15,11 +18,13 @@ use runnel_runtime::simulation::Chance;
 use runnel_runtime::{FailPoints, ManualClock};
 use tokio::task::JoinHandle;
 
+pub(crate) use trouble::FAIL_POINTS;
+
 use crate::directory::Directory;
 use crate::host::Host;
 use crate::network::Network;
 use crate::store::{Access, Store};
-use crate::swarm::{Rates, Swarm};
+use crate::swarm::Swarm;
 use crate::trace::Trace;
 
 /// After so long without a sign of life a broker is taken for dead.
@@ -43,14 +48,24 @@ pub(crate) struct Machine {
     disk: SimDisk,
     clock: Arc<ManualClock>,
     faults: Faults,
+    /// Requests to the bucket take long.
+    is_slow: Arc<AtomicBool>,
     pub(crate) access: Access,
     pub(crate) fail: FailPoints,
     /// Steps that its process sleeps through, and how long it has.
     paused: u64,
     slept: Duration,
-    /// Steps without the bucket, and without the store.
+    /// Steps without the bucket, and without the store; with slow ones.
     outage: u64,
     cut: u64,
+    slow_bucket: u64,
+    slow_store: u64,
+    /// Steps until it is taken for dead and sleeps, and for how long.
+    nap: Option<(u64, u64)>,
+    /// Steps until the power fails, and what then becomes of the disk.
+    doom: Option<(u64, u64)>,
+    /// The power may have failed in the middle of a write: what becomes of the disk at the next start.
+    torn: Option<u64>,
     /// What its clock is ahead.
     skew_ms: i64,
     state: State,
@@ -83,12 +98,18 @@ impl Machine {
             disk,
             clock: Arc::default(),
             faults: Faults::new(),
+            is_slow: Arc::default(),
             access,
             fail: FailPoints::default(),
             paused: 0,
             slept: Duration::ZERO,
             outage: 0,
             cut: 0,
+            slow_bucket: 0,
+            slow_store: 0,
+            nap: None,
+            doom: None,
+            torn: None,
             skew_ms: 0,
             state: State::Down,
         };
@@ -111,57 +132,6 @@ impl Machine {
         if let Err(error) = synced {
             self.around.trace.note(&self.name(), format_args!("no data directory: {error}"));
         }
-    }
-
-    /// Lets requests to the bucket take their time, and some of them fail.
-    pub(crate) fn disturb(&self, rates: Rates, mut chance: Chance) {
-        let (name, trace) = (self.name(), self.around.trace.clone());
-        self.faults.decide(move |op, path| {
-            let fault = fault(&mut chance, &rates, op);
-            trace.note(&name, format_args!("bucket {op:?} {path} {fault:?}"));
-            Some(fault)
-        });
-    }
-
-    /// The process stands still for so many steps.
-    pub(crate) fn pause(&mut self, steps: u64) {
-        self.around.trace.note(&self.name(), format_args!("sleeps for {steps} steps"));
-        self.paused = steps;
-    }
-
-    /// The bucket fails every request for so many steps.
-    pub(crate) fn lose_bucket(&mut self, steps: u64) {
-        self.around.trace.note(&self.name(), format_args!("has no bucket for {steps} steps"));
-        self.outage = steps;
-        self.faults.outage(true);
-    }
-
-    /// The store is out of reach for so many steps.
-    pub(crate) fn lose_store(&mut self, steps: u64) {
-        self.around.trace.note(&self.name(), format_args!("has no store for {steps} steps"));
-        self.cut = steps;
-        self.access.cut(true);
-    }
-
-    /// The disk fails a write or a sync, after so many more.
-    pub(crate) fn fail_disk(&self, sync: bool, after: u64) {
-        self.around.trace.note(&self.name(), format_args!("has a disk that fails, sync {sync}, after {after}"));
-        if sync { self.disk.fail_sync(after) } else { self.disk.fail_write(after) }
-    }
-
-    /// Its clock jumps.
-    pub(crate) fn jump(&mut self, by_ms: i64) {
-        self.around.trace.note(&self.name(), format_args!("has its clock moved by {by_ms} ms"));
-        self.skew_ms += by_ms;
-    }
-
-    /// Everything works from here on.
-    pub(crate) fn heal(&mut self, chance: Chance) {
-        (self.paused, self.outage, self.cut) = (0, 0, 0);
-        self.faults.clear();
-        self.access.heal();
-        FAIL_POINTS.iter().for_each(|point| self.fail.disarm(point));
-        self.disturb(Rates::NONE, chance);
     }
 
     pub(crate) const fn is_down(&self) -> bool {
@@ -195,20 +165,10 @@ impl Machine {
     /// The process dies. Without power so does what the disk had not synced, as `seed` has it.
     pub(crate) fn kill(&mut self, power: Option<u64>) {
         self.around.trace.note(&self.name(), format_args!("dies, power {power:?}"));
+        let power = power.or(self.torn.take());
         self.disk = power.map_or_else(|| self.disk.kill(), |seed| self.disk.crash(seed));
+        self.torn = None;
         self.end();
-    }
-
-    /// A step of whatever is wrong goes by.
-    fn go_by(&mut self) {
-        if self.outage > 0 {
-            self.outage -= 1;
-            self.faults.outage(self.outage > 0);
-        }
-        if self.cut > 0 {
-            self.cut -= 1;
-            self.access.cut(self.cut > 0);
-        }
     }
 
     fn end(&mut self) {
@@ -268,60 +228,19 @@ impl Machine {
             },
             State::Up(host, broker, failed) if failed.is_finished() => {
                 let why = host.wait(failed).unwrap_or_default();
-                drop((broker, host));
                 self.around.trace.note(&self.name(), format_args!("cannot go on: {why}"));
-                self.disk = self.disk.kill();
-                self.end();
+                self.kill(None);
+                drop((broker, host));
                 State::Down
             }
             State::Stopping(host, stopping) if stopping.is_finished() => {
-                drop(host);
                 self.around.trace.note(&self.name(), format_args!("has stopped"));
                 self.end();
+                drop(host);
                 State::Down
             }
             other => other,
         };
-    }
-}
-
-/// Steps that may be cut off.
-pub(crate) const FAIL_POINTS: [&str; 12] = [
-    "ship.put",
-    "ship.after_root_cas",
-    "ship.committed",
-    "open.root_taken",
-    "open.recorded",
-    "move.emptied",
-    "move.given",
-    "session.ended",
-    "session.lane.recorded",
-    "wal.object.header.created",
-    "wal.object.seal.placed",
-    "wal.object.retire.recorded",
-];
-
-/// What becomes of a request to the bucket.
-fn fault(chance: &mut Chance, rates: &Rates, op: Op) -> Fault {
-    let is_write = matches!(op, Op::Put | Op::Create | Op::Replace);
-    let is_conditional = matches!(op, Op::Create | Op::Replace);
-    let time = Duration::from_millis(1 + chance.below(15));
-    let mut left = chance.below(1000);
-    let mut is = |rate: u64, possible: bool| {
-        let hit = possible && left < rate;
-        left = left.saturating_sub(rate);
-        hit
-    };
-    if is(rates.bucket_fails, true) {
-        Fault::FailBefore
-    } else if is(rates.bucket_unheard, is_write) {
-        Fault::LoseAnswer
-    } else if is(rates.bucket_later, is_write) {
-        Fault::ApplyLater(time * 20)
-    } else if is(rates.bucket_conflict, is_conditional) {
-        Fault::Conflict
-    } else {
-        Fault::Delay(time)
     }
 }
 
@@ -335,15 +254,20 @@ fn options(number: usize, data_dir: PathBuf, swarm: &Swarm) -> Options {
         zone: None,
         data_dir,
         storage,
-        wal: WalOptions { in_bucket: true, object_interval: swarm.object_interval, ..wal },
+        wal: WalOptions {
+            in_bucket: true,
+            object_interval: swarm.object_interval,
+            object_trim_every: swarm.trim_every,
+            ..wal
+        },
         segment: SegmentOptions {
             max_bytes: swarm.segment_bytes,
             max_age: swarm.segment_age,
-            merge_bytes: 0,
+            merge_bytes: swarm.merge_bytes,
             merge_after: Duration::ZERO,
         },
         cache: CacheOptions { memory: 64 << 20, disk: 0 },
-        groups: GroupOptions::default(),
+        groups: GroupOptions { offsets_partitions: 1, ..GroupOptions::default() },
         topics: TopicOptions {
             auto_create: false,
             default_partitions: 1,

@@ -77,6 +77,8 @@ struct Way {
     rates: Rates,
     /// Nothing goes through.
     is_cut: bool,
+    /// Requests take longer than a lease lasts, now and then.
+    is_slow: bool,
     leases: Vec<LeaseId>,
 }
 
@@ -91,7 +93,7 @@ enum Fate {
 
 impl Access {
     pub(crate) fn new(store: &Store, name: String, trace: Trace, chance: Chance, rates: Rates) -> Self {
-        let way = Way { chance, rates, is_cut: false, leases: Vec::new() };
+        let way = Way { chance, rates, is_cut: false, is_slow: false, leases: Vec::new() };
         Self { store: store.clone(), name, trace, way: Arc::new(Mutex::new(way)) }
     }
 
@@ -99,11 +101,20 @@ impl Access {
         self.way().is_cut = is_cut;
     }
 
+    pub(crate) fn slow(&self, is_slow: bool) {
+        self.way().is_slow = is_slow;
+    }
+
+    /// The way is open.
+    pub(crate) fn relieve(&self) {
+        let mut way = self.way();
+        (way.is_cut, way.is_slow) = (false, false);
+    }
+
     /// No faults from here on.
     pub(crate) fn heal(&self) {
-        let mut way = self.way();
-        way.is_cut = false;
-        way.rates = Rates::NONE;
+        self.relieve();
+        self.way().rates = Rates::NONE;
     }
 
     /// Ends the leases that were granted this way.
@@ -121,7 +132,8 @@ impl Access {
         let (time, fate) = {
             let mut way = self.way();
             let (lost, unheard) = (way.rates.store_lost, way.rates.store_unheard);
-            let time = Duration::from_millis(way.chance.below(4));
+            let longest = if way.is_slow { 2_000 } else { 4 };
+            let time = Duration::from_millis(way.chance.below(longest));
             let fate = match way.chance.below(1000) {
                 _ if way.is_cut => Fate::Lost,
                 n if n < lost => Fate::Lost,

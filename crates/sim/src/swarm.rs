@@ -22,12 +22,16 @@ pub(crate) struct Rates {
     pub(crate) pause: u64,
     pub(crate) cut_store: u64,
     pub(crate) outage: u64,
+    pub(crate) slow_bucket: u64,
+    pub(crate) slow_store: u64,
+    pub(crate) zombie: u64,
     pub(crate) expire: u64,
     pub(crate) clock: u64,
     pub(crate) compact: u64,
     pub(crate) settings: u64,
     pub(crate) fail_point: u64,
     pub(crate) disk: u64,
+    pub(crate) tear: u64,
 }
 
 impl Rates {
@@ -44,12 +48,16 @@ impl Rates {
         pause: 0,
         cut_store: 0,
         outage: 0,
+        slow_bucket: 0,
+        slow_store: 0,
+        zombie: 0,
         expire: 0,
         clock: 0,
         compact: 0,
         settings: 0,
         fail_point: 0,
         disk: 0,
+        tear: 0,
     };
 }
 
@@ -62,8 +70,17 @@ pub(crate) struct Swarm {
     pub(crate) producers: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) segment_age: Duration,
+    /// Size of what small segments are merged into; 0 leaves them.
+    pub(crate) merge_bytes: u64,
     pub(crate) object_interval: Duration,
+    pub(crate) trim_every: Duration,
     pub(crate) is_local: bool,
+    /// Bytes that the lasting topic keeps of a partition, if it does not keep all.
+    pub(crate) retention_bytes: Option<u64>,
+    /// Who else works: somebody who deletes records, a topic that comes and goes, a group.
+    pub(crate) trims: bool,
+    pub(crate) topics: bool,
+    pub(crate) commits: bool,
 }
 
 impl Swarm {
@@ -82,22 +99,32 @@ impl Swarm {
             pause: rate(4),
             cut_store: rate(3),
             outage: rate(2),
+            slow_bucket: rate(2),
+            slow_store: rate(3),
+            zombie: rate(20),
             expire: rate(4),
             clock: rate(10),
             compact: rate(20),
             settings: rate(2),
             fail_point: rate(6),
-            disk: rate(3),
+            disk: rate(4),
+            tear: rate(3),
         };
         Self {
             rates,
             brokers: 2 + usize::from(chance.permille(700)),
             partitions: 1 + i32::try_from(chance.below(4)).unwrap_or(0),
-            producers: 1 + chance.below(3),
-            segment_bytes: chance.pick(&[1 << 10, 8 << 10, 1 << 20]),
-            segment_age: Duration::from_millis(chance.pick(&[500, 2_000, 10_000])),
+            producers: 1 + chance.below(6),
+            segment_bytes: chance.pick(&[1 << 10, 4 << 10, 1 << 20]),
+            segment_age: Duration::from_millis(chance.pick(&[100, 300, 1_000, 10_000])),
+            merge_bytes: chance.pick(&[0, 0, 64 << 10]),
             object_interval: Duration::from_millis(chance.pick(&[1, 20, 100])),
-            is_local: chance.permille(250),
+            trim_every: Duration::from_millis(chance.pick(&[10, 200, 10_000])),
+            is_local: chance.permille(350),
+            retention_bytes: chance.permille(150).then_some(16 << 10),
+            trims: chance.permille(300),
+            topics: chance.permille(400),
+            commits: chance.permille(500),
         }
     }
 }

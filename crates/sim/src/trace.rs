@@ -27,6 +27,10 @@ impl Trace {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).now_ms = now_ms;
     }
 
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).now_ms
+    }
+
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).lines)
     }

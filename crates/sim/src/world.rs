@@ -9,7 +9,7 @@ use runnel_runtime::FailPoints;
 use runnel_runtime::simulation::Chance;
 use tokio::task::JoinHandle;
 
-use crate::clients::{self, Shared, TOPIC};
+use crate::clients::{self, Log, Shared, TOPIC};
 use crate::directory::Directory;
 use crate::faults;
 use crate::host::Host;
@@ -33,11 +33,13 @@ const PATIENCE: u64 = 24_000;
 pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) swarm: Swarm,
-    machines: Vec<Machine>,
+    pub(crate) machines: Vec<Machine>,
     around: Surroundings,
     clients: Host,
     shared: Shared,
     working: Vec<JoinHandle<()>>,
+    /// How often everything was read.
+    audits: u32,
     now_ms: u64,
     /// Brokers that are down are started again, as whoever watches over processes does.
     restarts: bool,
@@ -54,18 +56,24 @@ impl World {
         storage.request_timeout = Duration::from_millis(800);
         let bucket = Bucket::open_with_faults(&storage, FailPoints::default(), &Faults::new())?;
         let (directory, trace) = (Directory::default(), Trace::default());
-        let shared = Shared::new(directory.clone(), trace.clone(), swarm.partitions);
+        let shared = Shared::new(directory.clone(), trace.clone());
         let around = Surroundings { bucket, store: Store::new(), network: Network::default(), directory, trace };
         around.trace.note("world", format_args!("{swarm:?}"));
         let machine =
             |number: usize| Machine::new(number, &around, dir.path().join(format!("{number}")), &swarm, &mut chance);
         let machines = (0..swarm.brokers).map(machine).collect();
-        let (clients, working) = (Host::new()?, Vec::new());
-        Ok(Self { chance, swarm, machines, around, clients, shared, working, now_ms: 0, restarts: true, _dir: dir })
+        let (clients, working, audits) = (Host::new()?, Vec::new(), 0);
+        let (now_ms, restarts, _dir) = (0, true, dir);
+        Ok(Self { chance, swarm, machines, around, clients, shared, working, audits, now_ms, restarts, _dir })
+    }
+
+    /// The number of a machine.
+    pub(crate) fn any(&mut self) -> usize {
+        usize::try_from(self.chance.below(self.machines.len() as u64)).unwrap_or(0)
     }
 
     pub(crate) fn any_machine(&mut self) -> &mut Machine {
-        let at = usize::try_from(self.chance.below(self.machines.len() as u64)).unwrap_or(0);
+        let at = self.any();
         &mut self.machines[at]
     }
 
@@ -85,17 +93,7 @@ impl World {
     /// Begins the work: all brokers, a topic, those who use it.
     pub(crate) fn begin(&mut self) -> Result<(), Failure> {
         self.until("all brokers", |world| world.machines.iter().all(Machine::is_up))?;
-        let wanted = CreateTopic {
-            name: TOPIC.to_owned(),
-            partitions: Some(self.swarm.partitions),
-            replication_factor: None,
-            assignments: Vec::new(),
-            configs: if self.swarm.is_local {
-                vec![("runnel.durability".to_owned(), Some("local".to_owned()))]
-            } else {
-                Vec::new()
-            },
-        };
+        let wanted = self.topic();
         let (directory, mut chance) = (self.directory(), Chance::new(self.chance.next()));
         let created = self.clients.handle().spawn(async move {
             loop {
@@ -111,17 +109,53 @@ impl World {
             }
         });
         self.until("the topic", |_| created.is_finished())?;
-        for number in 0..self.swarm.producers {
-            let chance = Chance::new(self.chance.next());
-            let work = clients::produce(self.shared.clone(), number, self.swarm.partitions, chance);
-            self.working.push(self.clients.handle().spawn(work));
-        }
-        for partition in 0..self.swarm.partitions {
-            let chance = Chance::new(self.chance.next());
-            let work = clients::consume(self.shared.clone(), partition, chance);
-            self.working.push(self.clients.handle().spawn(work));
-        }
+        self.set_to_work();
         Ok(())
+    }
+
+    /// The lasting topic.
+    fn topic(&self) -> CreateTopic {
+        let set = |name: &str, value: String| (name.to_owned(), Some(value));
+        let durability = self.swarm.is_local.then(|| set("runnel.durability", "local".to_owned()));
+        let retention = self.swarm.retention_bytes.map(|bytes| set("retention.bytes", bytes.to_string()));
+        let grace = set("file.delete.delay.ms", "500".to_owned());
+        CreateTopic {
+            name: TOPIC.to_owned(),
+            partitions: Some(self.swarm.partitions),
+            replication_factor: None,
+            assignments: Vec::new(),
+            configs: durability.into_iter().chain(retention).chain([grace]).collect(),
+        }
+    }
+
+    fn set_to_work(&mut self) {
+        let Swarm { producers, partitions, retention_bytes, trims, topics, commits, .. } = self.swarm;
+        if retention_bytes.is_some() {
+            self.shared.told.expires(TOPIC);
+        }
+        for number in 0..producers {
+            self.work(|shared, chance| clients::produce(shared, number, partitions, chance));
+        }
+        for partition in 0..partitions {
+            self.work(|shared, chance| clients::consume(shared, Log::lasting(partition), chance));
+        }
+        if trims {
+            self.work(|shared, chance| clients::trim(shared, partitions, chance));
+        }
+        if topics {
+            self.work(clients::come_and_go);
+        }
+        if commits {
+            self.work(clients::commit);
+        }
+    }
+
+    fn work<F>(&mut self, client: impl FnOnce(Shared, Chance) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let work = client(self.shared.clone(), Chance::new(self.chance.next()));
+        self.working.push(self.clients.handle().spawn(work));
     }
 
     /// So many steps in which things go wrong.
@@ -160,16 +194,23 @@ impl World {
         self.around.trace.take()
     }
 
+    /// What the judge finds in all that clients were told.
+    pub(crate) fn verdict(&self) -> Option<String> {
+        self.shared.told.verdict()
+    }
+
+    /// Everything is read once more, also what is committed.
     fn check(&mut self) -> Result<(), Failure> {
+        self.audits += 1;
+        let (audit, first) = (self.audits, self.working.len());
         for partition in 0..self.swarm.partitions {
-            let read = clients::read_all(self.shared.clone(), partition, Chance::new(self.chance.next()));
-            let reading = self.clients.handle().spawn(read);
-            self.until("a read of everything", |_| reading.is_finished())?;
-            let read = self.clients.wait(reading).unwrap_or_default();
-            self.shared.judge(partition, |model| model.whole(&read));
-            self.judge()?;
+            let name = format!("audit-{audit}-{partition}");
+            self.work(|shared, chance| clients::audit(shared, name, Log::lasting(partition), chance));
         }
-        Ok(())
+        if self.swarm.commits {
+            self.work(clients::read_committed);
+        }
+        self.until("a read of everything", |world| world.working[first..].iter().all(JoinHandle::is_finished))
     }
 
     fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) -> Result<(), Failure> {

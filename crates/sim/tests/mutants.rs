@@ -37,3 +37,13 @@ fn blocks_are_synced_before_they_are_acknowledged() {
 fn producers_are_learnt_from_the_log() {
     is_missed(Guard::DedupReplay);
 }
+
+#[test]
+fn a_failed_sync_is_the_last_one() {
+    is_missed(Guard::NoSyncAgain);
+}
+
+#[test]
+fn lanes_are_trimmed_after_the_root_is_there() {
+    is_missed(Guard::TrimAfterRoot);
+}

@@ -61,10 +61,12 @@ impl LocalLog {
         let (lanes, foreign) = Lanes::open(disk, &options.dir, identity.disk_id, options.reserve_bytes)?;
         let mut recovered = Recovered { foreign, ..Recovered::default() };
         let mut index = Index::new();
-        inherit(&lanes, &fail, &mut index, &mut recovered)?;
+        let empty = inherit(&lanes, &fail, &mut index, &mut recovered)?;
         lanes.reserve.restore();
         let lane = lanes.create(identity.session, identity.disk_id)?;
         fail.hit("wal.lane.created")?;
+        // Not before: a log without any lane is taken for one that was lost.
+        empty.into_iter().try_for_each(|generation| lanes.remove(generation))?;
         Ok((Self::start(options, fail, lanes, lane, index)?, recovered))
     }
 
@@ -251,8 +253,8 @@ fn checked(mut options: Options) -> Options {
     options
 }
 
-/// Seals what earlier sessions left and reads it. Lanes that hold nothing are removed.
-fn inherit(lanes: &Lanes, fail: &FailPoints, index: &mut Index, recovered: &mut Recovered) -> Result<(), Error> {
+/// Seals what earlier sessions left and reads it. Returns the lanes that hold nothing.
+fn inherit(lanes: &Lanes, fail: &FailPoints, index: &mut Index, recovered: &mut Recovered) -> Result<Vec<u64>, Error> {
     for lane in lanes.all() {
         if lane.state.end.is_none() {
             recovered.torn_bytes += seal::seal(lanes, fail, &lane)?;
@@ -272,9 +274,6 @@ fn inherit(lanes: &Lanes, fail: &FailPoints, index: &mut Index, recovered: &mut 
         }
     }
     recovery.finish();
-    for generation in empty {
-        index.forget_lane(generation);
-        lanes.remove(generation)?;
-    }
-    Ok(())
+    empty.iter().for_each(|generation| index.forget_lane(*generation));
+    Ok(empty)
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn defaults() -> Defaults {
+pub(crate) fn defaults() -> Defaults {
     Defaults {
         retention_ms: -1,
         segment_max_bytes: 64 << 20,

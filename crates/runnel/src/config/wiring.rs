@@ -32,8 +32,7 @@ impl Config {
                 in_bucket: self.durability() == "object",
                 object_max_bytes: self.wal.object.max_bytes.0,
                 object_interval: self.wal.object.interval.0,
-                max_unflushed: self.wal.max_unflushed.0,
-                max_unshipped: self.max_unshipped()?,
+                ..WalOptions::new(self.wal.max_unflushed.0, self.max_unshipped()?)
             },
             segment: SegmentOptions {
                 max_bytes: self.segment.max_bytes.0,

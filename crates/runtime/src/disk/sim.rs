@@ -34,6 +34,8 @@ struct Inode {
     kept: Vec<u8>,
     /// Sectors of `seen` that may not be on the platter yet.
     dirty: BTreeSet<usize>,
+    /// Sectors in which `seen` may differ from `kept`: the dirty ones, and those of syncs that failed.
+    ahead: BTreeSet<usize>,
 }
 
 #[derive(Clone)]
@@ -156,6 +158,7 @@ impl Machine {
             file.seen.resize(file.seen.len().max(end), 0);
             file.seen[position..end].copy_from_slice(&bytes[..part]);
             file.dirty.extend(position / SECTOR..=(end - 1) / SECTOR);
+            file.ahead.extend(position / SECTOR..=(end - 1) / SECTOR);
         }
         if dies || fails { Err(eio("write")) } else { Ok(()) }
     }
@@ -204,7 +207,13 @@ impl Machine {
                     keep_sector(file, sector);
                 }
             }
-            file.seen = file.kept.clone();
+            // Only what differs: logs are large, and hold little.
+            file.seen.resize(file.kept.len(), 0);
+            for sector in std::mem::take(&mut file.ahead) {
+                let start = (sector * SECTOR).min(file.kept.len());
+                let end = (start + SECTOR).min(file.kept.len());
+                file.seen[start..end].copy_from_slice(&file.kept[start..end]);
+            }
         }
         self.seen = self.kept.clone();
     }
@@ -215,6 +224,7 @@ fn keep_sector(file: &mut Inode, sector: usize) {
     let end = (start + SECTOR).min(file.seen.len()).min(file.kept.len());
     if start < end {
         file.kept[start..end].copy_from_slice(&file.seen[start..end]);
+        file.ahead.remove(&sector);
     }
 }
 
@@ -352,7 +362,10 @@ impl Disk for SimDisk {
         let len = usize::try_from(len).map_err(|_| ErrorKind::StorageFull)?;
         let inode = machine.steps;
         // Twice from the allocator, which gives zeros for nothing: a copy would cost the memory of large files.
-        machine.inodes.insert(inode, Inode { kept: vec![0; len], seen: vec![0; len], dirty: BTreeSet::new() });
+        machine.inodes.insert(
+            inode,
+            Inode { kept: vec![0; len], seen: vec![0; len], dirty: BTreeSet::new(), ahead: BTreeSet::new() },
+        );
         machine.change(dir, NameChange::Link(path.to_owned(), inode))?;
         Ok(Arc::new(SimFile { disk: self.clone(), inode }))
     }

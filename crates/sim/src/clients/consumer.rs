@@ -1,31 +1,45 @@
-//! A consumer that reads along.
+//! Consumers: one that reads along, and one that reads all of a partition.
 
 use std::time::Duration;
 
-use runnel_record::LeaderEpoch;
 use runnel_runtime::simulation::Chance;
 
-use super::reader::{Position, fetch};
-use super::{AGAIN, Shared};
+use super::reader::Reader;
+use super::{AGAIN, Log, Shared};
 
 /// Longest wait for something new.
 const WAIT: Duration = Duration::from_millis(200);
 
+/// How often a log that ends too early is read again: a broker that was replaced and does not know it yet may have less.
+const LOOKS: u32 = 100;
+
 /// Follows a partition until the run ends and it has seen all that is known to be there.
-pub(crate) async fn consume(shared: Shared, partition: i32, mut chance: Chance) {
-    let mut at = Position { partition, offset: 0, epoch: LeaderEpoch(0) };
-    loop {
-        let seen_all = shared.judge(partition, |model| Ok(at.offset >= model.end())).unwrap_or(true);
-        if (seen_all && shared.is_ending()) || shared.verdict().is_some() {
-            return;
+pub(crate) async fn consume(shared: Shared, log: Log, chance: Chance) {
+    let partition = log.place.partition;
+    let mut reader = Reader::new(&shared, format!("consumer-{partition}"), log, chance);
+    while !(reader.has_all() && shared.is_ending()) && shared.verdict().is_none() {
+        match reader.poll(WAIT).await {
+            Some(end) => shared.trace.note("consumer", format_args!("{partition} at {} of {end}", reader.offset)),
+            None => tokio::time::sleep(AGAIN).await,
         }
-        let Some(found) = fetch(&shared, &mut at, WAIT, &mut chance).await else {
-            tokio::time::sleep(AGAIN).await;
-            continue;
-        };
-        let seen = found.records.iter().map(|(offset, value)| (*offset, value.as_str()));
-        shared.judge(partition, |model| seen.clone().try_for_each(|(offset, value)| model.see(offset, value)));
-        at.offset += i64::try_from(found.records.len()).unwrap_or(0);
-        shared.trace.note("consumer", format_args!("{partition} at {} of {}", at.offset, found.high_watermark));
+    }
+}
+
+/// Reads everything in a partition, and says where that ends.
+pub(crate) async fn audit(shared: Shared, name: String, log: Log, chance: Chance) {
+    let (mut reader, mut looks) = (Reader::new(&shared, name, log, chance), 0);
+    while shared.verdict().is_none() {
+        let begin = shared.told.moment();
+        let end = reader.poll(Duration::ZERO).await;
+        match end {
+            Some(end) if reader.offset >= end && (reader.has_all() || looks == LOOKS) => {
+                return reader.tell_end(begin, end);
+            }
+            Some(end) if reader.offset < end => {}
+            _ => {
+                looks += u32::from(end.is_some());
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
     }
 }

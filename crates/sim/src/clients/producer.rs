@@ -4,84 +4,90 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use runnel_api::{
-    Acks, Error, ErrorKind, Produce as _, ProducePartition, ProduceRequest, Produced, ProducerIdentity, TopicKey,
-};
-use runnel_record::Offset;
+use runnel_api::{Acks, Error, ErrorKind, Produce as _, ProducePartition, ProduceRequest, Produced, ProducerIdentity};
 use runnel_runtime::simulation::Chance;
 use runnel_testkit::{BatchSpec, KeyValue, batch};
 
-use super::{AGAIN, Shared, TOPIC, may_be_retried};
+use super::{AGAIN, Log, Shared};
+use crate::told::Place;
 
 /// How long it waits for one answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sends to all partitions until the run ends. `number` tells producers apart.
+/// Sends to all partitions of the lasting topic until the run ends. `number` tells producers apart.
 pub(crate) async fn produce(shared: Shared, number: u64, partitions: i32, mut chance: Chance) {
-    let Some(identity) = identity(&shared, &mut chance).await else { return };
-    let (mut sequences, mut count) = (BTreeMap::new(), 0);
+    let name = format!("producer-{number}");
+    let Some(mut producer) = Producer::new(&shared, name, Chance::new(chance.next())).await else { return };
     while !shared.is_ending() {
         let partition = i32::try_from(chance.below(u64::try_from(partitions).unwrap_or(1))).unwrap_or(0);
-        let padding = "x".repeat(chance.pick(&[0, 50, 400]));
-        let values: Vec<String> =
-            (0..=chance.below(4)).map(|at| format!("{number}-{}-{padding}", count + at)).collect();
-        count += values.len() as u64;
-        let sequence: &mut i32 = sequences.entry(partition).or_default();
-        shared.judge(partition, |model| {
-            model.send(&values);
-            Ok(())
-        });
-        let records = records(&values, identity, *sequence);
-        let Some(base) = send(&shared, partition, &records, &mut chance).await else { return };
-        *sequence += i32::try_from(values.len()).unwrap_or(0);
-        shared.trace.note("producer", format_args!("{number}: {} at {base} of {partition}", values.len()));
-        if shared.judge(partition, |model| model.acknowledge(number, base.0, &values)).is_none() {
+        if producer.send(&Log::lasting(partition)).await.is_none() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(chance.below(30))).await;
     }
 }
 
-async fn identity(shared: &Shared, chance: &mut Chance) -> Option<ProducerIdentity> {
-    while !shared.is_ending() {
-        if let Some(at) = shared.directory.any(chance)
-            && let Some(Ok(identity)) =
-                shared.directory.ask(at, |broker| async move { broker.init_producer_id(None).await }).await
-        {
-            return Some(identity);
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
-    None
+pub(super) struct Producer {
+    shared: Shared,
+    name: String,
+    chance: Chance,
+    identity: ProducerIdentity,
+    sequences: BTreeMap<Place, i32>,
+    /// The number of its next value.
+    next: u64,
 }
 
-/// Sends until it is acknowledged. `None` if it is refused for good, which is wrong.
-async fn send(shared: &Shared, partition: i32, records: &Bytes, chance: &mut Chance) -> Option<Offset> {
-    loop {
-        match attempt(shared, partition, records.clone(), chance).await {
-            Some(Ok(produced)) => return Some(produced.base_offset),
-            Some(Err(error)) if !may_be_retried(&error) => {
-                let why = format!("{:?} for a producer that did nothing wrong: {error}", error.kind);
-                shared.judge::<()>(partition, |_| Err(why));
+impl Producer {
+    /// `None` if the run ends before it has an identity.
+    pub(super) async fn new(shared: &Shared, name: String, mut chance: Chance) -> Option<Self> {
+        while !shared.is_ending() {
+            if let Some(at) = shared.directory.any(&mut chance)
+                && let Some(Ok(identity)) =
+                    shared.directory.ask(at, |broker| async move { broker.init_producer_id(None).await }).await
+            {
+                let (shared, sequences) = (shared.clone(), BTreeMap::new());
+                return Some(Self { shared, name, chance, identity, sequences, next: 0 });
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        None
+    }
+
+    /// Sends some values until they are acknowledged. `None` if they are refused for good, which is wrong.
+    pub(super) async fn send(&mut self, log: &Log) -> Option<()> {
+        let padding = "x".repeat(self.chance.pick(&[0, 50, 400]));
+        let numbers = self.next..self.next + 1 + self.chance.below(5);
+        self.next = numbers.end;
+        let values: Vec<String> = numbers.clone().map(|number| format!("{}:{number}:{padding}", self.name)).collect();
+        let sequence = self.sequences.get(&log.place).copied().unwrap_or(0);
+        let records = records(&values, self.identity, sequence);
+        self.shared.told.send(&self.name, &log.place, numbers.clone());
+        let base = loop {
+            match self.attempt(log, records.clone()).await {
+                Some(Ok(produced)) => break produced.base_offset.0,
+                Some(Err(error)) if !self.shared.may_retry(&self.name, &error) => return None,
+                Some(Err(_)) | None => tokio::time::sleep(AGAIN).await,
+            }
+            if self.shared.verdict().is_some() {
                 return None;
             }
-            Some(Err(_)) | None => tokio::time::sleep(AGAIN).await,
-        }
+        };
+        self.sequences.insert(log.place.clone(), sequence + i32::try_from(values.len()).unwrap_or(0));
+        let Place { topic, partition } = &log.place;
+        self.shared.trace.note(&self.name, format_args!("{} at {base} of {topic}/{partition}", values.len()));
+        self.shared.told.acked(&self.name, &log.place, numbers, base);
+        Some(())
     }
-}
 
-async fn attempt(
-    shared: &Shared,
-    partition: i32,
-    records: Bytes,
-    chance: &mut Chance,
-) -> Option<Result<Produced, Error>> {
-    let (leader, _) = shared.leader(partition, chance).await?;
-    let part = ProducePartition { topic: TopicKey::Name(TOPIC.to_owned()), partition, records, expected_offset: None };
-    let request = ProduceRequest { acks: Acks::All, timeout: TIMEOUT, partitions: vec![part] };
-    let answers = shared.directory.ask(leader, |broker| async move { broker.produce(request).await }).await?;
-    let none = || Err(Error::new(ErrorKind::Internal, "no answer for the partition"));
-    Some(answers.into_iter().next().map_or_else(none, |answer| answer.outcome))
+    async fn attempt(&mut self, log: &Log, records: Bytes) -> Option<Result<Produced, Error>> {
+        let (leader, _) = self.shared.leader(log, &mut self.chance).await?;
+        let (topic, partition) = (log.key.clone(), log.place.partition);
+        let part = ProducePartition { topic, partition, records, expected_offset: None };
+        let request = ProduceRequest { acks: Acks::All, timeout: TIMEOUT, partitions: vec![part] };
+        let answers = self.shared.directory.ask(leader, |broker| async move { broker.produce(request).await }).await?;
+        let none = || Err(Error::new(ErrorKind::Internal, "no answer for the partition"));
+        Some(answers.into_iter().next().map_or_else(none, |answer| answer.outcome))
+    }
 }
 
 fn records(values: &[String], identity: ProducerIdentity, sequence: i32) -> Bytes {

@@ -2,104 +2,150 @@
 
 use std::time::Duration;
 
-use runnel_api::{Error, ErrorKind, Fetch as _, FetchPartition, FetchRequest, Isolation, TopicKey};
+use runnel_api::{
+    Error, ErrorKind, Fetch as _, FetchPartition, FetchRequest, Fetched, Isolation, OffsetSpec, Offsets as _,
+};
 use runnel_record::{Batch, LeaderEpoch, Offset};
 use runnel_runtime::simulation::Chance;
 
-use super::{AGAIN, Shared, TOPIC, may_be_retried};
+use super::{Log, Shared};
+use crate::told::{Polled, Read};
 
-/// Offset and value of a record.
-pub(crate) type Record = (i64, String);
+/// Bytes of one fetch.
+const BYTES: usize = 64 << 10;
 
-/// What one fetch brought.
-pub(super) struct Found {
-    pub(super) records: Vec<Record>,
-    pub(super) high_watermark: i64,
-}
-
-/// Where a reader stands.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Position {
-    pub(super) partition: i32,
+/// A client that reads a partition from its beginning on.
+pub(super) struct Reader {
+    shared: Shared,
+    name: String,
+    log: Log,
+    chance: Chance,
+    /// What it reads next.
     pub(super) offset: i64,
     /// The newest epoch that it has heard of: it does not go back to leaders of before (KIP-320).
-    pub(super) epoch: LeaderEpoch,
+    epoch: LeaderEpoch,
 }
 
-/// Reads once. `None` if there was nobody to ask, or no use in it; an error that is not to be tried again is a verdict.
-pub(super) async fn fetch(shared: &Shared, at: &mut Position, wait: Duration, chance: &mut Chance) -> Option<Found> {
-    let (leader, epoch) = shared.leader(at.partition, chance).await?;
-    if epoch < at.epoch {
-        return None;
+impl Reader {
+    pub(super) fn new(shared: &Shared, name: String, log: Log, chance: Chance) -> Self {
+        shared.told.seek(&name, &log.place, 0);
+        Self { shared: shared.clone(), name, log, chance, offset: 0, epoch: LeaderEpoch(0) }
     }
-    at.epoch = epoch;
-    let (request, from) = (request(at, wait), at.offset);
-    let answers = shared.directory.ask(leader, |broker| async move { broker.fetch(request).await }).await?;
-    let outcome = answers.into_iter().next().map(|answer| answer.outcome);
-    let none = || Err(Error::new(ErrorKind::Internal, "no answer for the partition"));
-    let judged = match outcome.unwrap_or_else(none) {
-        Ok(fetched) => records(&fetched.batches, from)
-            .map(|records| Some(Found { records, high_watermark: fetched.high_watermark.0 })),
-        Err(error) if may_be_retried(&error) => Ok(None),
-        Err(error) => Err(format!("{:?} for a reader at {from} in epoch {epoch:?}: {error}", error.kind)),
-    };
-    shared.judge(at.partition, |_| judged)?
-}
 
-/// Everything in a partition.
-pub(crate) async fn read_all(shared: Shared, partition: i32, mut chance: Chance) -> Vec<Record> {
-    let (mut all, mut at) = (Vec::new(), Position { partition, offset: 0, epoch: LeaderEpoch(0) });
-    while shared.verdict().is_none() {
-        let Some(found) = fetch(&shared, &mut at, Duration::ZERO, &mut chance).await else {
-            tokio::time::sleep(AGAIN).await;
-            continue;
-        };
-        all.extend(found.records);
-        at.offset = all.last().map_or(0, |(offset, _)| offset + 1);
-        if at.offset >= found.high_watermark {
-            break;
+    /// Whether it has read all that is known to be there.
+    pub(super) fn has_all(&self) -> bool {
+        self.offset >= self.shared.told.end(&self.log.place)
+    }
+
+    /// Reads once, and says where the log ends. `None` if there was nobody to ask, or no use in it.
+    pub(super) async fn poll(&mut self, wait: Duration) -> Option<i64> {
+        let (leader, epoch) = self.shared.leader(&self.log, &mut self.chance).await?;
+        if epoch < self.epoch {
+            return None;
+        }
+        self.epoch = epoch;
+        let request = self.request(wait);
+        let answers = self.shared.directory.ask(leader, |broker| async move { broker.fetch(request).await }).await?;
+        let none = || Err(Error::new(ErrorKind::Internal, "no answer for the partition"));
+        match answers.into_iter().next().map_or_else(none, |answer| answer.outcome) {
+            Ok(fetched) => self.take(&fetched),
+            Err(error) if error.kind == ErrorKind::OffsetOutOfRange => {
+                self.go_to_start(leader).await;
+                None
+            }
+            Err(error) => {
+                self.shared.may_retry(&self.name, &error);
+                None
+            }
         }
     }
-    all
-}
 
-fn request(at: &Position, max_wait: Duration) -> FetchRequest {
-    let partition = FetchPartition {
-        topic: TopicKey::Name(TOPIC.to_owned()),
-        partition: at.partition,
-        offset: Offset(at.offset),
-        max_bytes: 64 << 10,
-        current_leader_epoch: Some(at.epoch),
-        last_fetched_epoch: None,
-        zone: None,
-    };
-    FetchRequest {
-        max_wait,
-        min_bytes: 1,
-        max_bytes: 64 << 10,
-        isolation: Isolation::ReadCommitted,
-        partitions: vec![partition],
+    fn request(&self, max_wait: Duration) -> FetchRequest {
+        let partition = FetchPartition {
+            topic: self.log.key.clone(),
+            partition: self.log.place.partition,
+            offset: Offset(self.offset),
+            max_bytes: BYTES,
+            current_leader_epoch: Some(self.epoch),
+            last_fetched_epoch: None,
+            zone: None,
+        };
+        let (isolation, partitions) = (Isolation::ReadCommitted, vec![partition]);
+        FetchRequest { max_wait, min_bytes: 1, max_bytes: BYTES, isolation, partitions }
+    }
+
+    fn take(&mut self, fetched: &Fetched) -> Option<i64> {
+        let (high_watermark, log_start) = (fetched.high_watermark.0, fetched.log_start.0);
+        if fetched.batches.is_empty() {
+            self.tell(&Polled { records: Vec::new(), epoch: None, high_watermark, log_start });
+        }
+        for batch in &fetched.batches {
+            match records(batch, self.offset) {
+                Ok(records) => {
+                    let epoch = Some(batch.leader_epoch().0);
+                    self.offset = records.last().map_or(self.offset, |last| last.offset + 1);
+                    self.tell(&Polled { records, epoch, high_watermark, log_start });
+                }
+                Err(error) => {
+                    self.shared.condemn(&self.name, &format!("is given what is no batch: {error}"));
+                    return None;
+                }
+            }
+        }
+        Some(high_watermark)
+    }
+
+    fn tell(&self, polled: &Polled) {
+        self.shared.told.poll(&self.name, &self.log.place, polled);
+    }
+
+    /// Says where the log ended when it was asked at `begin`.
+    pub(super) fn tell_end(&self, begin: u64, end: i64) {
+        self.shared.told.offsets(&self.name, &self.log.place, begin, None, Some(end));
+    }
+
+    /// What is to be read is no longer there: goes on where the log starts.
+    async fn go_to_start(&mut self, leader: usize) {
+        let begin = self.shared.told.moment();
+        let (key, partition, epoch) = (self.log.key.clone(), self.log.place.partition, self.epoch);
+        let asked = self.shared.directory.ask(leader, move |broker| async move {
+            let ask =
+                async |spec| broker.list_offset(&key, partition, spec, Isolation::ReadCommitted, Some(epoch)).await;
+            (ask(OffsetSpec::Earliest).await, ask(OffsetSpec::Latest).await)
+        });
+        let Some((Ok(Some(start)), Ok(Some(end)))) = asked.await else { return };
+        let (start, end) = (start.offset.0, end.offset.0);
+        self.shared.told.offsets(&self.name, &self.log.place, begin, Some(start), Some(end));
+        if start <= self.offset {
+            let why = format!("offset {} is out of range, and the log is from {start} to {end}", self.offset);
+            return self.shared.condemn(&self.name, &why);
+        }
+        self.offset = start;
+        self.shared.told.seek(&self.name, &self.log.place, start);
     }
 }
 
-/// The records of batches from an offset on, which follow each other.
-fn records(batches: &[Batch], from: i64) -> Result<Vec<Record>, String> {
+/// The records of a batch from an offset on.
+fn records(batch: &Batch, from: i64) -> Result<Vec<Read>, runnel_record::Error> {
+    batch.verify_crc()?;
+    let body = batch.inflate(64 << 20)?;
     let mut found = Vec::new();
-    for batch in batches {
-        batch.verify_crc().map_err(|error| error.to_string())?;
-        let body = batch.inflate(64 << 20).map_err(|error| error.to_string())?;
-        for record in body.records() {
-            let record = record.map_err(|error| error.to_string())?;
-            let offset = batch.base_offset().0 + i64::from(record.offset_delta);
-            let expected = from + i64::try_from(found.len()).unwrap_or(0);
-            if offset < from {
-                continue;
-            }
-            if offset != expected {
-                return Err(format!("a reader at {expected} is given {offset}"));
-            }
-            found.push((offset, String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned()));
+    for record in body.records() {
+        let record = record?;
+        let offset = batch.base_offset().0 + i64::from(record.offset_delta);
+        if offset >= from {
+            let value = record.value.unwrap_or_default();
+            let (producer, number) = writer(value);
+            found.push(Read { offset, producer, number, digest: crc32c::crc32c(value) });
         }
     }
     Ok(found)
+}
+
+/// Who wrote a value, and its number. What nobody wrote so has a writer that nobody knows.
+fn writer(value: &[u8]) -> (String, u64) {
+    let text = String::from_utf8_lossy(value);
+    let mut parts = text.split(':');
+    let named = parts.next().zip(parts.next().and_then(|number| number.parse().ok()));
+    named.map_or_else(|| ("nobody".to_owned(), 0), |(producer, number)| (producer.to_owned(), number))
 }

@@ -339,3 +339,20 @@ fn a_sealed_lane_ends_where_it_was_sealed() {
     let (_, recovered) = open(&disk.kill());
     assert_eq!(tail_bases(&recovered, 0), [0]);
 }
+
+#[test]
+fn a_start_that_is_cut_off_anywhere_leaves_a_lane() {
+    let mut cut_off = 0;
+    for steps in 1..200 {
+        let disk = SimDisk::new(steps);
+        drop(open(&disk));
+        // What it left holds nothing, and goes.
+        let disk = disk.kill();
+        disk.die_in(steps);
+        cut_off += usize::from(try_open(&disk).is_err());
+        let disk = disk.crash(steps);
+        let names = disk.list(Path::new(DIR)).unwrap();
+        assert!(names.iter().any(|name| name.starts_with("lane-")), "cut off at step {steps}: {names:?}");
+    }
+    assert!(cut_off > 5, "only {cut_off} starts were cut off");
+}

@@ -53,7 +53,7 @@ const TABLE: &[Row] = &[
     row(DEV, "bench", &[]),
     row(DEV, "fuzz", &["testkit"]),
     fenced(DEV, "judge", &[]),
-    row(DEV, "sim", &["testkit"]),
+    row(DEV, "sim", &["judge", "testkit"]),
     row(DEV, "testkit", &[]),
     row(DEV, "xtask", &[]),
 ];

@@ -1,0 +1,185 @@
+//! What is wrong with a machine for a while, and with its ways to bucket and store.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use runnel_blob::testing::{Fault, Op};
+use runnel_runtime::simulation::Chance;
+
+use super::Machine;
+use crate::swarm::Rates;
+
+impl Machine {
+    /// Lets requests to the bucket take their time, and some of them fail.
+    pub(super) fn disturb(&self, rates: Rates, mut chance: Chance) {
+        let (name, trace, is_slow) = (self.name(), self.around.trace.clone(), Arc::clone(&self.is_slow));
+        self.faults.decide(move |op, path| {
+            let fault = fault(&mut chance, &rates, is_slow.load(Ordering::SeqCst), op);
+            trace.note(&name, format_args!("bucket {op:?} {path} {fault:?}"));
+            Some(fault)
+        });
+    }
+
+    /// The process stands still for so many steps.
+    pub(crate) fn pause(&mut self, steps: u64) {
+        self.around.trace.note(&self.name(), format_args!("sleeps for {steps} steps"));
+        self.paused = steps;
+    }
+
+    /// The bucket fails every request for so many steps.
+    pub(crate) fn lose_bucket(&mut self, steps: u64) {
+        self.around.trace.note(&self.name(), format_args!("has no bucket for {steps} steps"));
+        self.outage = steps;
+        self.faults.outage(true);
+    }
+
+    /// The store is out of reach for so many steps.
+    pub(crate) fn lose_store(&mut self, steps: u64) {
+        self.around.trace.note(&self.name(), format_args!("has no store for {steps} steps"));
+        self.cut = steps;
+        self.access.cut(true);
+    }
+
+    /// The bucket takes its time for so many steps.
+    pub(crate) fn slow_bucket(&mut self, steps: u64) {
+        self.around.trace.note(&self.name(), format_args!("has a slow bucket for {steps} steps"));
+        self.slow_bucket = steps;
+        self.is_slow.store(true, Ordering::SeqCst);
+    }
+
+    /// The store takes its time for so many steps.
+    pub(crate) fn slow_store(&mut self, steps: u64) {
+        self.around.trace.note(&self.name(), format_args!("has a slow store for {steps} steps"));
+        self.slow_store = steps;
+        self.access.slow(true);
+    }
+
+    /// In so many steps its lease ends, and it stands still for so many.
+    pub(crate) fn fall_asleep(&mut self, delay: u64, steps: u64) {
+        self.nap = Some((delay, steps));
+    }
+
+    /// The power fails in so many steps.
+    pub(crate) fn doom(&mut self, steps: u64, seed: u64) {
+        self.doom = Some((steps, seed));
+    }
+
+    /// The power fails in the middle of a change to the disk, after so many more, or in so many steps at the latest.
+    pub(crate) fn tear(&mut self, changes: u64, steps: u64, seed: u64) {
+        self.around.trace.note(&self.name(), format_args!("loses its power in {changes} changes of its disk"));
+        self.disk.die_in(changes);
+        (self.torn, self.doom) = (Some(seed), Some((steps, seed)));
+    }
+
+    /// The disk fails a write or a sync, after so many more.
+    pub(crate) fn fail_disk(&self, sync: bool, after: u64) {
+        self.around.trace.note(&self.name(), format_args!("has a disk that fails, sync {sync}, after {after}"));
+        if sync { self.disk.fail_sync(after) } else { self.disk.fail_write(after) }
+    }
+
+    /// Its clock jumps.
+    pub(crate) fn jump(&mut self, by_ms: i64) {
+        self.around.trace.note(&self.name(), format_args!("has its clock moved by {by_ms} ms"));
+        self.skew_ms += by_ms;
+    }
+
+    /// What is wrong for a while ends.
+    pub(crate) fn relieve(&mut self) {
+        (self.paused, self.outage, self.cut) = (0, 0, 0);
+        (self.slow_bucket, self.slow_store) = (0, 0);
+        (self.nap, self.doom) = (None, None);
+        self.is_slow.store(false, Ordering::SeqCst);
+        self.faults.outage(false);
+        self.access.relieve();
+    }
+
+    /// Everything works from here on.
+    pub(crate) fn heal(&mut self, chance: Chance) {
+        self.relieve();
+        if let Some(seed) = self.torn {
+            self.kill(Some(seed));
+        }
+        self.faults.clear();
+        self.access.heal();
+        FAIL_POINTS.iter().for_each(|point| self.fail.disarm(point));
+        self.disturb(Rates::NONE, chance);
+    }
+
+    /// A step of whatever is wrong goes by.
+    pub(super) fn go_by(&mut self) {
+        if self.outage > 0 {
+            self.outage -= 1;
+            self.faults.outage(self.outage > 0);
+        }
+        if self.cut > 0 {
+            self.cut -= 1;
+            self.access.cut(self.cut > 0);
+        }
+        if self.slow_bucket > 0 {
+            self.slow_bucket -= 1;
+            self.is_slow.store(self.slow_bucket > 0, Ordering::SeqCst);
+        }
+        if self.slow_store > 0 {
+            self.slow_store -= 1;
+            self.access.slow(self.slow_store > 0);
+        }
+        match self.nap.take() {
+            Some((0, steps)) if self.is_up() => {
+                self.access.expire();
+                self.pause(steps);
+            }
+            Some((left, steps)) if left > 0 => self.nap = Some((left - 1, steps)),
+            _ => {}
+        }
+        match self.doom.take() {
+            Some((0, seed)) => self.kill(Some(seed)),
+            Some((steps, seed)) => self.doom = Some((steps - 1, seed)),
+            None => {}
+        }
+    }
+}
+
+/// Steps that may be cut off.
+pub(crate) const FAIL_POINTS: [&str; 16] = [
+    "ship.put",
+    "ship.after_root_cas",
+    "ship.committed",
+    "merge.put",
+    "merge.committed",
+    "open.root_taken",
+    "open.recorded",
+    "move.emptied",
+    "move.given",
+    "session.ended",
+    "session.lane.recorded",
+    "wal.object.header.created",
+    "wal.object.seal.placed",
+    "wal.object.retire.recorded",
+    "wal.object.trim.recorded",
+    "wal.object.trim.deleted",
+];
+
+/// What becomes of a request to the bucket.
+fn fault(chance: &mut Chance, rates: &Rates, is_slow: bool, op: Op) -> Fault {
+    let is_write = matches!(op, Op::Put | Op::Create | Op::Replace);
+    let is_conditional = matches!(op, Op::Create | Op::Replace);
+    let time = Duration::from_millis(if is_slow { 20 + chance.below(680) } else { 1 + chance.below(15) });
+    let mut left = chance.below(1000);
+    let mut is = |rate: u64, possible: bool| {
+        let hit = possible && left < rate;
+        left = left.saturating_sub(rate);
+        hit
+    };
+    if is(rates.bucket_fails, true) {
+        Fault::FailBefore
+    } else if is(rates.bucket_unheard, is_write) {
+        Fault::LoseAnswer
+    } else if is(rates.bucket_later, is_write) {
+        Fault::ApplyLater(Duration::from_millis(20 * (1 + chance.below(15))))
+    } else if is(rates.bucket_conflict, is_conditional) {
+        Fault::Conflict
+    } else {
+        Fault::Delay(time)
+    }
+}
