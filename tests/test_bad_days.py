@@ -96,9 +96,10 @@ def test_clocks_jump(make_cluster, tmp_path):
 
     def work(loads):
         for ahead, behind in ((0, 1), (1, 0)):
-            for i, seconds in ((ahead, 600), (behind, -600)):
-                clocks[i].set(seconds)
-                wait_until(lambda i=i, s=seconds: abs(ahead_by(cluster.brokers[i]) - s) < 60, "a jump of the clock")
+            clocks[behind].set(-600)
+            clocks[ahead].set(600)
+            # Only of this one: an HTTP server remembers the date of its last answer, and gives it until the clock is past it.
+            wait_until(lambda i=ahead: abs(ahead_by(cluster.brokers[i]) - 600) < 60, "a jump of the clock")
             go_on(loads, 1.5, "records were not acknowledged while clocks jumped")
         cluster.kill(0)
         clocks[0].set(-600)

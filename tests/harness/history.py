@@ -245,7 +245,8 @@ class Committer(Background):
     def _run(self):
         topic = self.history.topic
         while not self.ending.is_set():
-            read = [m for m in self.client.consume(200, timeout=0.1) if m.error() is None]
+            # As many as come while a commit is under way, and more: or it falls behind, one partition after the other.
+            read = [m for m in self.client.consume(2000, timeout=0.1) if m.error() is None]
             if not read:
                 continue
             self.history.polled(read, lambda p: watermarks(self.client, topic, p))
