@@ -1,6 +1,7 @@
 """Child processes that never outlive the test run, and waiting for what they do."""
 import ctypes
 import os
+import random
 import resource
 import signal
 import socket
@@ -9,11 +10,21 @@ import sys
 import time
 
 
+# Below those that the system gives to connections of clients, one of which would take a port before its server does.
+PORTS = range(10_000, 32_000)
+
+
 def free_port():
-    """A TCP port on loopback that nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port of this machine that nobody uses."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            port = random.SystemRandom().choice(PORTS)  # whatever a test has seeded
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def die_with_parent():
