@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 use runnel_grpc::Options;
-use runnel_grpc::fuzz::{Call, converse};
+use runnel_grpc::fuzz::{Call, converse, methods};
 use runnel_proto::admin::v1::{
     self as admin, CreateTopicRequest, GetTopicRequest, ResetOffsetsRequest, TopicPartitions, TrimTopicRequest,
 };
@@ -29,32 +29,7 @@ use tonic::Code;
 
 use crate::panics::Panics;
 
-/// What clients may call, by its number in the input.
-const METHODS: [&str; 23] = [
-    "/runnel.produce.v1.ProducerService/Produce",
-    "/runnel.produce.v1.ProducerService/AppendSession",
-    "/runnel.produce.v1.ProducerService/InitProducer",
-    "/runnel.consume.v1.ConsumerService/Fetch",
-    "/runnel.consume.v1.ConsumerService/ListOffsets",
-    "/runnel.consume.v1.ConsumerService/ReadSession",
-    "/runnel.consume.v1.ConsumerService/GroupSession",
-    "/runnel.admin.v1.TopicService/CreateTopic",
-    "/runnel.admin.v1.TopicService/GetTopic",
-    "/runnel.admin.v1.TopicService/ListTopics",
-    "/runnel.admin.v1.TopicService/DeleteTopic",
-    "/runnel.admin.v1.TopicService/TrimTopic",
-    "/runnel.admin.v1.TopicService/GetTopicConfigs",
-    "/runnel.admin.v1.TopicService/UpdateTopicConfigs",
-    "/runnel.admin.v1.GroupService/ListGroups",
-    "/runnel.admin.v1.GroupService/DescribeGroup",
-    "/runnel.admin.v1.GroupService/ListGroupOffsets",
-    "/runnel.admin.v1.GroupService/ResetOffsets",
-    "/runnel.admin.v1.GroupService/DeleteOffsets",
-    "/runnel.admin.v1.GroupService/DeleteGroup",
-    "/runnel.admin.v1.SegmentService/SealSegments",
-    "/runnel.cluster.v1.ClusterService/GetCluster",
-    "/runnel.cluster.v1.ClusterService/GetHealth",
-];
+/// Numbers of methods, in the order of [`methods`].
 const PRODUCE: u8 = 0;
 const APPEND_SESSION: u8 = 1;
 const READ_SESSION: u8 = 5;
@@ -96,12 +71,13 @@ fn converse_with_memory(input: &[u8]) -> Vec<Option<Code>> {
 }
 
 fn decoded(mut left: &[u8]) -> Vec<Call> {
+    let methods: Vec<_> = methods().collect();
     let mut calls: Vec<(&'static str, BytesMut)> = Vec::new();
     while let Some(([method, low, high], rest)) = left.split_first_chunk() {
         let (message, rest) = rest.split_at(usize::from(u16::from_le_bytes([*low, *high])).min(rest.len()));
         left = rest;
         if method & MORE == 0 || calls.is_empty() {
-            calls.push((METHODS[usize::from(method & !MORE) % METHODS.len()], BytesMut::new()));
+            calls.push((methods[usize::from(method & !MORE) % methods.len()], BytesMut::new()));
         }
         let Some((_, body)) = calls.last_mut() else { continue };
         body.extend_from_slice(&[0]);
@@ -208,7 +184,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         call(15, &[admin::DescribeGroupRequest { group, ..Default::default() }.encode_to_vec()]),
     ]
     .concat();
-    let empty = (0..).zip(METHODS).flat_map(|(method, _)| call(method, &[Vec::new()])).collect();
+    let empty = (0..).zip(methods()).flat_map(|(method, _)| call(method, &[Vec::new()])).collect();
     let released = group_session(Some(group::Message::Released(group::Released { revocation: 1 })));
     let all = [append_session(), read_session(), group_session(None), released.clone(), life.clone()].concat();
     vec![append_session(), read_session(), group_session(None), released, life, empty, all]

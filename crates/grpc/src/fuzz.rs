@@ -29,6 +29,12 @@ pub struct Call {
     pub body: Bytes,
 }
 
+/// The methods that clients may call.
+pub fn methods() -> impl Iterator<Item = &'static str> {
+    let of_peers = |path: &str| services::is_of_peers(services::method(path));
+    services::METHODS.iter().copied().filter(move |path| !of_peers(path))
+}
+
 /// Serves calls as a connection does that carries all of them at once. The status of each, or `None` of one that had not
 /// ended after `patience`, and was given up by its client.
 ///

@@ -62,7 +62,7 @@ const WINDOW: u32 = 1 << 20;
 const FRAME: u32 = 256 << 10;
 
 /// Every method, as metrics name it behind the last dot of the package.
-const METHODS: &[&str] = &[
+pub(crate) const METHODS: &[&str] = &[
     "/runnel.produce.v1.ProducerService/Produce",
     "/runnel.produce.v1.ProducerService/AppendSession",
     "/runnel.produce.v1.ProducerService/InitProducer",
