@@ -17,7 +17,7 @@ pub struct Node {
     pub name: String,
     /// `node.zone`, if set.
     pub zone: Option<String>,
-    /// Where Kafka clients reach it; `None` for the broker that answers, which is reached at what its listener advertises.
+    /// Where Kafka clients reach it; `None` for a single node, which is reached at what its listener advertises.
     pub kafka: Option<Endpoint>,
     /// The same for gRPC clients.
     pub grpc: Option<Endpoint>,

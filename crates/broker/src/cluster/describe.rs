@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use runnel_api::{
-    Build, Cluster, ClusterDescription, ClusterStatus, CreateTopic, DiskLoss, Error, ErrorKind, Health, Node,
+    Build, Cluster, ClusterDescription, ClusterStatus, CreateTopic, DiskLoss, Endpoint, Error, ErrorKind, Health, Node,
     PartitionDescription, TopicDescription, TopicKey, Upgrade,
 };
 use runnel_format::Levels;
@@ -129,9 +129,12 @@ impl Broker {
         }
     }
 
+    /// This broker as its clients see it. Those of gRPC stay at the address by which they reached it.
     pub(super) fn own_node(&self) -> Node {
         let (name, zone) = (self.options.node_name.clone(), self.options.zone.clone());
-        Node { id: self.home.node_id, name, zone, kafka: None, grpc: None }
+        let told = self.member.as_ref().map(|member| &member.options).filter(|options| options.is_reached());
+        let kafka = told.map(|options| Endpoint { host: options.kafka.host.clone(), port: options.kafka.port });
+        Node { id: self.home.node_id, name, zone, kafka, grpc: None }
     }
 
     /// Whether there can be no other broker.

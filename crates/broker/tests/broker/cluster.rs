@@ -373,6 +373,15 @@ fn numbers_are_given_once_to_a_disk() {
 }
 
 #[test]
+fn a_broker_says_of_itself_too_where_kafka_clients_reach_it() {
+    let cluster = Cluster::start(2);
+    let node = cluster.node(1);
+    let seen = node.run(node.broker().describe_cluster());
+    assert_eq!(seen.nodes.iter().filter(|node| node.kafka.is_some()).count(), 2, "{seen:?}");
+    cluster.stop_all();
+}
+
+#[test]
 fn numbers_and_buckets_are_not_shared() {
     let mut cluster = Cluster::start(1);
     cluster.add_machine(0);
