@@ -6,10 +6,12 @@ A  object lane : put-if-absent slots, pipelined PUTs, delayed/duplicated request
 B  quorum lane : N=3 replicas, W=2, zombie writer, two concurrent sealers, one wiped disk.
 C  partition   : epochs 1..3, lanes (assumed correct by A/B), segment upload, root CAS, trim, GC by zombies.
 D  local restart (local_restart_model.py): one disk; files, fsync, power loss and recovery; open, ship and sweep.
+E  hand-over (handover_model.py): rolls of a lane, suspicion and fencing, planned moves, a lost metadata store, a restore.
 
 Each model is run once as specified (must hold) and once per mutant (must be caught).
 `protocol_model.py D` takes less than a minute; everything takes several.
 """
+import handover_model
 import local_restart_model
 from explore import Bad, main, put
 
@@ -171,6 +173,7 @@ def modelC(L=3, M=3, mut=''):
         def add(lab, **kw):
             d = dict(lanes=lanes, root=root, objs=objs, ldr=ldr, cur=cur, truth=truth, starts=starts); d.update(kw)
             rt = d['root']; have = {}
+            if d['cur'] < cur: raise Bad(f"{lab}: the record goes back from epoch {cur} to {d['cur']}: an epoch is given twice")
             for ob in rt[2]:
                 if ob not in d['objs']: raise Bad(f'{lab}: root references a deleted object {ob[:3]}')
                 for k, c in enumerate(ob[3]):
@@ -204,12 +207,12 @@ def modelC(L=3, M=3, mut=''):
                     nr = (e, view[1], view[2], root[3]+1)
                     me(f'L{e}.P6', dict(ph='p7', view=nr, base=view[1], log=lg), root=nr)
                 else: me(f'L{e}.cas_lost', dict(ph='sealed', view=None))
-            if ph == 'p7':                                                # etcd CAS: only if the partition record still says e
+            if ph == 'p7':                                                # etcd CAS of the whole record: only if it still says e
                 if cur != e and mut != 'p7_unconditional': me(f'L{e}.P7_lost', dict(ph='dead', view=None))
                 else:
                     vis = {ob[1]+k: c for ob in view[2] for k, c in enumerate(ob[3])}      # readable from now on, so it
                     vis.update({base+k: c for k, c in enumerate(log)})                     # must never change again
-                    me(f'L{e}.P7_open', dict(ph='open'), starts=starts + ((e, base+len(log)),),
+                    me(f'L{e}.P7_open', dict(ph='open'), cur=e, starts=starts + ((e, base+len(log)),),
                        truth=truth + tuple(vis.get(o) for o in range(len(truth), base+len(log))))
             if ph == 'open':
                 st = [x for ep, x in starts if ep == e][0]; nxt = base + len(log)
@@ -269,8 +272,9 @@ RUNS = [
  ('C mut open_without_cas', modelC, dict(mut='open_without_cas'), False),
  ('C mut root_put_unconditional', modelC, dict(mut='root_put_unconditional'), False),
  ('C mut trim_before_cas', modelC, dict(mut='trim_before_cas'), False),
+ ('C mut p7_unconditional', modelC, dict(mut='p7_unconditional'), False),
  ('C mut gc_ignores_epoch', modelC, dict(mut='gc_ignores_epoch'), False),
 ]
 
 if __name__ == '__main__':
-    main(RUNS + local_restart_model.RUNS)
+    main(RUNS + local_restart_model.RUNS + handover_model.RUNS)
