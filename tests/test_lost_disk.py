@@ -5,7 +5,9 @@ import shutil
 import pytest
 
 from harness import log
+from harness.history import Load, Recorder, Watcher, check
 from harness.process import wait_until
+from harness.under_load import go_on
 
 TOPIC, PARTITIONS, RECORDS = "t", 6, 20
 WAIT = 60
@@ -67,6 +69,36 @@ def test_the_operator_goes_on_without_a_lost_disk(cluster):
     # In its place comes a broker with an empty disk.
     cluster.start(1)
     assert read(cluster, 1) == expected
+
+
+def test_a_disk_is_lost_and_given_up_under_load(cluster):
+    """What was on it alone is gone, and nothing else; producers go on by themselves."""
+    _, theirs = with_records(cluster)
+    loads = [Load(cluster.bootstrap(), "events", PARTITIONS, name) for name in ("a", "b")]
+    log.create_topic(cluster.bootstrap(), "events", PARTITIONS, {"runnel.durability": "local"})
+    watcher = Watcher(cluster.bootstrap(), "events", PARTITIONS).start()
+    for load in loads:
+        load.start()
+    go_on(loads, 1, "records were not acknowledged")
+    wait_until(lambda: watcher.seen > 100, "records were read")
+    watcher.finish()
+    cluster.kill(1)
+    shutil.rmtree(cluster.brokers[1].data)
+
+    accept = ["topic", "accept-loss", "events", "--lost-disk", "--bootstrap", cluster.brokers[0].grpc_address]
+    wait_until(lambda: cluster.brokers[0].run(*accept, "--dry-run").returncode == 0, "known to be lost", WAIT)
+    operator = Recorder("operator", "events")
+    given_up = json.loads(cluster.brokers[0].cli(*accept, "--yes", "-o", "json"))
+    assert len(given_up) == len(theirs), given_up
+    for one in given_up:
+        operator.tell("loss", f'"partition":{one["partition"]},"from":{one["from"]}')
+    cluster.start(1)
+    go_on(loads, 1, "producers did not go on")
+    for load in loads:
+        load.finish()
+    final = log.read_all(cluster.bootstrap(), "events")
+    assert all(final[one["partition"]] for one in given_up), "nothing is written to what was given up"
+    check(final, loads, watcher, operator)
 
 
 def test_the_disk_of_a_dead_broker_is_adopted(cluster):
