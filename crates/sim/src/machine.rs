@@ -16,10 +16,12 @@ use runnel_broker::{
 use runnel_runtime::disk::{Disk, SimDisk};
 use runnel_runtime::simulation::Chance;
 use runnel_runtime::{FailPoints, ManualClock};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 pub(crate) use trouble::FAIL_POINTS;
 
+use crate::ambush::Trap;
 use crate::directory::Directory;
 use crate::host::Host;
 use crate::network::Network;
@@ -38,6 +40,8 @@ pub(crate) struct Surroundings {
     pub(crate) network: Network,
     pub(crate) directory: Directory,
     pub(crate) trace: Trace,
+    /// Where requests go on that outlive their sender.
+    pub(crate) outside: Handle,
 }
 
 /// The machine. What of it outlives its broker is its disk.
@@ -52,6 +56,7 @@ pub(crate) struct Machine {
     is_slow: Arc<AtomicBool>,
     pub(crate) access: Access,
     pub(crate) fail: FailPoints,
+    pub(crate) trap: Trap,
     /// Steps that its process sleeps through, and how long it has.
     paused: u64,
     slept: Duration,
@@ -60,6 +65,8 @@ pub(crate) struct Machine {
     cut: u64,
     slow_bucket: u64,
     slow_store: u64,
+    /// Steps in which it can change no record of a partition.
+    obstructed: u64,
     /// Steps until it is taken for dead and sleeps, and for how long.
     nap: Option<(u64, u64)>,
     /// Steps until the power fails, and what then becomes of the disk.
@@ -90,23 +97,30 @@ impl Machine {
         let options = options(number, data_dir, swarm);
         let disk = SimDisk::new(chance.next());
         let name = format!("broker-{number}");
-        let access = Access::new(&around.store, name, around.trace.clone(), Chance::new(chance.next()), swarm.rates);
+        let trap = Trap::default();
+        let told = (around.trace.clone(), trap.clone());
+        let luck = (Chance::new(chance.next()), swarm.rates);
+        let access = Access::new(&around.store, name, told, around.outside.clone(), luck);
+        let faults = Faults::new();
+        faults.carry_with(around.outside.clone());
         let machine = Self {
             number,
             around: around.clone(),
             options,
             disk,
             clock: Arc::default(),
-            faults: Faults::new(),
+            faults,
             is_slow: Arc::default(),
             access,
             fail: FailPoints::default(),
+            trap,
             paused: 0,
             slept: Duration::ZERO,
             outage: 0,
             cut: 0,
             slow_bucket: 0,
             slow_store: 0,
+            obstructed: 0,
             nap: None,
             doom: None,
             torn: None,
@@ -178,8 +192,9 @@ impl Machine {
         self.state = State::Down;
     }
 
-    /// Begins a clean stop.
-    pub(crate) fn stop(&mut self) {
+    /// Begins a clean stop, if there is a broker to stop.
+    pub(crate) fn stop(&mut self) -> bool {
+        let is_up = self.is_up();
         self.state = match std::mem::replace(&mut self.state, State::Down) {
             State::Up(host, broker, failed) => {
                 self.around.trace.note(&self.name(), format_args!("is stopped"));
@@ -189,6 +204,7 @@ impl Machine {
             }
             other => other,
         };
+        is_up
     }
 
     /// Lets the process live for a step, unless it sleeps; then sees what has become of it.
@@ -258,6 +274,7 @@ fn options(number: usize, data_dir: PathBuf, swarm: &Swarm) -> Options {
             in_bucket: true,
             object_interval: swarm.object_interval,
             object_trim_every: swarm.trim_every,
+            file_bytes: swarm.file_bytes,
             ..wal
         },
         segment: SegmentOptions {
