@@ -15,7 +15,7 @@ use crate::world::World;
 type Strike = fn(&mut World) -> bool;
 
 /// Everything that can go wrong with a step.
-const FAULTS: [(Fault, Strike); 17] = [
+const FAULTS: [(Fault, Strike); 18] = [
     (Fault::Kill, kill),
     (Fault::Stop, stop),
     (Fault::Pause, pause),
@@ -33,6 +33,7 @@ const FAULTS: [(Fault, Strike); 17] = [
     (Fault::FailPoint, fail_point),
     (Fault::Disk, disk),
     (Fault::Tear, tear),
+    (Fault::Restore, restore),
 ];
 
 /// Lets go wrong what the seed says.
@@ -249,4 +250,11 @@ fn tear(world: &mut World) -> bool {
     let (changes, steps, seed) = (1 + world.chance.below(30), world.chance.below(200), world.chance.next());
     world.any_machine().tear(changes, steps, seed);
     true
+}
+
+/// The store loses everything, or is set back to what it was a while ago. An operator keeps the brokers out, which go on as they
+/// can, and makes the cluster again.
+fn restore(world: &mut World) -> bool {
+    let all = world.chance.permille(500);
+    world.swarm.restores && world.restore(all)
 }

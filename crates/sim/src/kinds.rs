@@ -123,4 +123,6 @@ faults! {
     Disk "disk" 10,
     /// The power fails in the middle of a write.
     Tear "tear" 3,
+    /// The store loses everything or is set back, and the cluster is made again from its bucket.
+    Restore "restore" 2,
 }

@@ -15,6 +15,7 @@ mod host;
 mod kinds;
 mod machine;
 mod network;
+mod operator;
 mod store;
 mod swarm;
 mod told;

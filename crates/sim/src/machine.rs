@@ -19,14 +19,14 @@ use runnel_runtime::{FailPoints, ManualClock};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-pub(crate) use trouble::FAIL_POINTS;
+pub(crate) use trouble::{FAIL_POINTS, FAIL_POINTS_OF_A_RESTORE};
 
 use crate::ambush::Trap;
 use crate::directory::Directory;
 use crate::host::Host;
 use crate::network::Network;
 use crate::store::{Access, Store};
-use crate::swarm::Swarm;
+use crate::swarm::{Rates, Swarm};
 use crate::trace::Trace;
 
 /// After so long without a sign of life a broker is taken for dead.
@@ -42,6 +42,22 @@ pub(crate) struct Surroundings {
     pub(crate) trace: Trace,
     /// Where requests go on that outlive their sender.
     pub(crate) outside: Handle,
+}
+
+impl Surroundings {
+    /// The ways of somebody who is no broker, to the bucket and to the store.
+    pub(crate) fn ways_of_an_operator(&self, rates: Rates, chance: &mut Chance) -> (Bucket, Access) {
+        let (name, faults, mut luck) = ("operator".to_owned(), Faults::new(), Chance::new(chance.next()));
+        let trace = self.trace.clone();
+        faults.decide(move |op, path| {
+            let (fault, _) = trouble::fault(&mut luck, &rates, false, op);
+            trace.note("operator", format_args!("bucket {op:?} {path} {fault:?}"));
+            Some(fault)
+        });
+        let told = (self.trace.clone(), Trap::default());
+        let luck = (Chance::new(chance.next()), Rates::NONE);
+        (self.bucket.behind(&faults), Access::new(&self.store, name, told, self.outside.clone(), luck))
+    }
 }
 
 /// The machine. What of it outlives its broker is its disk.
@@ -146,6 +162,11 @@ impl Machine {
         if let Err(error) = synced {
             self.around.trace.note(&self.name(), format_args!("no data directory: {error}"));
         }
+    }
+
+    /// What its broker is set to.
+    pub(crate) fn options(&self) -> Options {
+        self.options.clone()
     }
 
     pub(crate) const fn is_down(&self) -> bool {

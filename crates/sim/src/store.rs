@@ -41,6 +41,17 @@ impl Store {
         self.state().compact();
     }
 
+    /// Keeps what is in it, to be set back to.
+    pub(crate) fn keep(&self) {
+        let mut state = self.state();
+        state.keep();
+    }
+
+    /// Loses everything, or all that came after it was kept.
+    pub(crate) fn lose(&self, all: bool) {
+        self.change(|state| state.lose(all));
+    }
+
     /// Ends a lease, whatever its time.
     pub(crate) fn expire(&self, lease: LeaseId) {
         self.change(|state| state.end_lease(lease));
@@ -87,6 +98,8 @@ struct Way {
     is_slow: bool,
     /// No change to the record of a partition goes through.
     is_obstructed: bool,
+    /// Whoever it is has no store before it is said that it has.
+    is_kept_out: bool,
     leases: Vec<LeaseId>,
 }
 
@@ -110,7 +123,8 @@ impl Access {
         (chance, rates): (Chance, Rates),
     ) -> Self {
         let leases = Vec::new();
-        let way = Way { chance, rates, is_cut: false, is_slow: false, is_obstructed: false, leases };
+        let way =
+            Way { chance, rates, is_cut: false, is_slow: false, is_obstructed: false, is_kept_out: false, leases };
         Self { store: store.clone(), name, trace, trap, outside, way: Arc::new(Mutex::new(way)) }
     }
 
@@ -120,6 +134,10 @@ impl Access {
 
     pub(crate) fn slow(&self, is_slow: bool) {
         self.way().is_slow = is_slow;
+    }
+
+    pub(crate) fn keep_out(&self, is_kept_out: bool) {
+        self.way().is_kept_out = is_kept_out;
     }
 
     pub(crate) fn obstruct(&self, is_obstructed: bool) {
@@ -154,7 +172,7 @@ impl Access {
         let longest = if way.is_slow { 2_000 } else { 4 };
         let time = Duration::from_millis(way.chance.below(longest));
         let drawn = way.chance.below(1000);
-        if way.is_cut || (way.is_obstructed && spot == Some(Spot::Record)) {
+        if way.is_cut || way.is_kept_out || (way.is_obstructed && spot == Some(Spot::Record)) {
             return (time, Fate::Lost);
         }
         if let Some(held) = self.trap.springs(spot) {
@@ -196,10 +214,13 @@ impl Access {
         change: impl FnOnce(&mut State) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (time, fate) = self.fate(true, spot);
-        let access = self.clone();
+        let (access, losses) = (self.clone(), self.store.state().losses());
         let is_heard = matches!(fate, Fate::Answered);
         let apply = move || {
-            let answer = access.store.change(change);
+            // What was sent to a store that is lost does not come to the one after it.
+            let apply =
+                |state: &mut State| if state.losses() == losses { change(state) } else { Err(Error::AnswerLost) };
+            let answer = access.store.change(apply);
             access.trace.note(&access.name, format_args!("store {what} ok={} heard={is_heard}", answer.is_ok()));
             answer
         };
@@ -286,7 +307,11 @@ impl Watch for Following {
                 way.chance.below(longest)
             };
             tokio::time::sleep(Duration::from_millis(time)).await;
-            if self.access.way().is_cut {
+            let is_cut = {
+                let way = self.access.way();
+                way.is_cut || way.is_kept_out
+            };
+            if is_cut {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             }

@@ -60,6 +60,8 @@ pub(crate) struct Swarm {
     pub(crate) trims: bool,
     pub(crate) topics: bool,
     pub(crate) commits: bool,
+    /// Whether the store may be lost. What was on disks alone is lost then, so there is nothing.
+    pub(crate) restores: bool,
 }
 
 impl Swarm {
@@ -83,8 +85,16 @@ impl Swarm {
             trims: chance.permille(300),
             topics: chance.permille(400),
             commits: chance.permille(500),
+            restores: chance.permille(150) && !off.contains(&Fault::Restore),
         };
-        if is_hasty { swarm.hasten() } else { swarm }
+        let swarm = if is_hasty { swarm.hasten() } else { swarm };
+        if swarm.restores { swarm.in_bucket() } else { swarm }
+    }
+
+    fn in_bucket(mut self) -> Self {
+        self.rates.0[Fault::Settings as usize] = 0;
+        self.rates.0[Fault::Restore as usize] = 1;
+        Self { is_local: false, ..self }
     }
 
     fn hasten(self) -> Self {

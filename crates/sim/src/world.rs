@@ -16,6 +16,7 @@ use crate::host::Host;
 use crate::kinds::Fault;
 use crate::machine::{Machine, Surroundings};
 use crate::network::Network;
+use crate::operator;
 use crate::store::Store;
 use crate::swarm::Swarm;
 use crate::trace::Trace;
@@ -41,6 +42,8 @@ pub(crate) struct World {
     outside: Host,
     shared: Shared,
     working: Vec<JoinHandle<()>>,
+    /// A restore that is under way.
+    restoring: Option<JoinHandle<()>>,
     /// How often everything was read.
     audits: u32,
     now_ms: u64,
@@ -68,7 +71,7 @@ impl World {
         let machine =
             |number: usize| Machine::new(number, &around, dir.path().join(format!("{number}")), &swarm, &mut chance);
         let machines = (0..swarm.brokers).map(machine).collect();
-        let (clients, working, audits) = (Host::new()?, Vec::new(), 0);
+        let (clients, working, restoring, audits) = (Host::new()?, Vec::new(), None, 0);
         let (now_ms, suffered, restarts, _dir) = (0, 0, true, dir);
         Ok(Self {
             chance,
@@ -79,6 +82,7 @@ impl World {
             outside,
             shared,
             working,
+            restoring,
             audits,
             now_ms,
             suffered,
@@ -114,6 +118,28 @@ impl World {
         drop(self.clients.handle().spawn(work));
     }
 
+    /// The store loses everything or what is new, and somebody begins to make the cluster again. Not while somebody is at it.
+    pub(crate) fn restore(&mut self, all: bool) -> bool {
+        if self.restoring.is_some() {
+            return false;
+        }
+        self.around.trace.note("operator", format_args!("the store is lost, all of it: {all}"));
+        self.around.store.lose(all);
+        self.machines.iter().for_each(|machine| machine.access.keep_out(true));
+        let (around, options) = (self.around.clone(), self.machines[0].options());
+        let work = operator::restore(around, options, self.swarm.rates, Chance::new(self.chance.next()));
+        self.restoring = Some(self.clients.handle().spawn(work));
+        true
+    }
+
+    /// Once a restore is through, brokers may find the store.
+    fn see_restore_through(&mut self) {
+        if self.restoring.take_if(|restoring| restoring.is_finished()).is_some() {
+            self.machines.iter().for_each(|machine| machine.access.keep_out(false));
+            self.around.store.keep();
+        }
+    }
+
     /// Begins the work: all brokers, a topic, those who use it.
     pub(crate) fn begin(&mut self) -> Result<(), Failure> {
         self.until("all brokers", |world| world.machines.iter().all(Machine::is_up))?;
@@ -133,6 +159,7 @@ impl World {
             }
         });
         self.until("the topic", |_| created.is_finished())?;
+        self.around.store.keep();
         self.set_to_work();
         Ok(())
     }
@@ -204,6 +231,7 @@ impl World {
         for machine in &mut self.machines {
             machine.heal(Chance::new(self.chance.next()));
         }
+        self.until("the end of a restore", |world| world.restoring.is_none())?;
         self.shared.end();
         self.until("the end of all that was begun", |world| world.working.iter().all(JoinHandle::is_finished))?;
         self.check()?;
@@ -257,6 +285,7 @@ impl World {
                 machine.start()?;
             }
         }
+        self.see_restore_through();
         self.around.store.advance(self.now_ms);
         let now_ms = NOON + i64::try_from(self.now_ms).unwrap_or(0);
         let (count, clients) = (self.machines.len() + 2, self.machines.len());

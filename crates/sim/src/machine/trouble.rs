@@ -183,11 +183,15 @@ pub(crate) const FAIL_POINTS: [&str; 16] = [
     "wal.object.trim.deleted",
 ];
 
+/// Steps of a restore that may be cut off.
+pub(crate) const FAIL_POINTS_OF_A_RESTORE: [&str; 5] =
+    ["restore.begun", "restore.era_raised", "restore.lanes_ended", "restore.roots_fenced", "restore.completed"];
+
 /// Longest time that a request is on its way before whoever waits for it gives up.
 const LONGEST: Duration = Duration::from_millis(780);
 
 /// What becomes of a request to the bucket, and what is wrong with that.
-fn fault(chance: &mut Chance, rates: &Rates, is_slow: bool, op: Op) -> (Fault, Option<kinds::Fault>) {
+pub(super) fn fault(chance: &mut Chance, rates: &Rates, is_slow: bool, op: Op) -> (Fault, Option<kinds::Fault>) {
     use kinds::Fault as Kind;
     let is_write = matches!(op, Op::Put | Op::Create | Op::Replace);
     let is_conditional = matches!(op, Op::Create | Op::Replace);
