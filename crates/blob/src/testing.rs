@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
 pub use conformance::conformance;
 pub(crate) use store::FaultStore;
 
@@ -47,6 +50,9 @@ pub enum Fault {
     HangAfter,
     /// It fails at once and is applied after this long, if its condition still holds. Writes only.
     ApplyLater(Duration),
+    /// It is on its way for this long, and then applied and answered: also if nobody waits for it any more. Writes and
+    /// deletions only, others are as if of [`Fault::Delay`].
+    Held(Duration),
     /// It is applied after this long, and then answered.
     Delay(Duration),
     /// It is not applied and answered with a 409, as by a store under contention.
@@ -72,6 +78,7 @@ struct State {
     outage: AtomicBool,
     rules: Mutex<Vec<Rule>>,
     decide: Mutex<Option<Decide>>,
+    carrier: Mutex<Option<Handle>>,
     seen: Mutex<Vec<(Op, String)>>,
 }
 
@@ -103,6 +110,27 @@ impl Faults {
     /// Asks `decide` about every request that no rule is for, during an outage too.
     pub fn decide(&self, decide: impl FnMut(Op, &str) -> Option<Fault> + Send + 'static) {
         *self.lock(&self.0.decide) = Some(Box::new(decide));
+    }
+
+    /// Lets requests that outlive their sender be carried by this runtime, and not by that of the sender.
+    pub fn carry_with(&self, carrier: Handle) {
+        *self.lock(&self.0.carrier) = Some(carrier);
+    }
+
+    /// Does a request after this long, whether its sender is there or not.
+    fn carry<T, F>(&self, time: Duration, apply: F) -> JoinHandle<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let work = async move {
+            tokio::time::sleep(time).await;
+            apply.await
+        };
+        match self.lock(&self.0.carrier).as_ref() {
+            Some(carrier) => carrier.spawn(work),
+            None => tokio::spawn(work),
+        }
     }
 
     /// Lets every request fail before it is applied, or ends that.

@@ -347,7 +347,7 @@ impl Broker {
             let put = Op::Put(key.clone(), PartitionRecord { tail, ..record }.encode(), None);
             let mut compare = vec![Compare::Revision(key.clone(), found.revision)];
             if !self.is_alone() {
-                compare.push(self.own_session_is_active()?);
+                compare.extend(self.own_session_is_active()?);
             }
             let outcome = self.meta.txn(compare, vec![put]).await.map_err(|e| metadata_error(&e))?;
             if outcome.is_committed() {

@@ -44,6 +44,8 @@ pub struct WalOptions {
     pub object_interval: Duration,
     /// How often the trim pointer of the lane in the bucket moves, at most. No setting.
     pub object_trim_every: Duration,
+    /// Bytes of a file of the log on the disk. No setting.
+    pub file_bytes: u64,
     /// `wal.max_unflushed`, bytes that may wait for durability.
     pub max_unflushed: u64,
     /// `wal.max_unshipped`, bytes that may wait for the bucket.
@@ -139,6 +141,7 @@ impl WalOptions {
             object_max_bytes: 8 << 20,
             object_interval: Duration::from_millis(100),
             object_trim_every: Duration::from_secs(10),
+            file_bytes: 64 << 20,
             max_unflushed,
             max_unshipped,
         }

@@ -453,6 +453,7 @@ async fn agree(
 
 pub(crate) fn wal_options(options: &Options, layout: &Layout) -> runnel_wal::Options {
     runnel_wal::Options {
+        file_bytes: options.wal.file_bytes,
         max_unflushed: options.wal.max_unflushed,
         max_unshipped: options.wal.max_unshipped,
         ..runnel_wal::Options::new(layout.wal())

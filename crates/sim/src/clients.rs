@@ -22,6 +22,7 @@ pub(crate) use topics::come_and_go;
 pub(crate) use trimmer::trim;
 
 use crate::directory::Directory;
+use crate::kinds::Operation;
 use crate::told::{Place, Told};
 use crate::trace::Trace;
 
@@ -95,6 +96,7 @@ impl Shared {
     /// Who leads a partition and since which epoch, as some broker knows it.
     async fn leader(&self, log: &Log, chance: &mut Chance) -> Option<(usize, LeaderEpoch)> {
         let (asked, topic) = (self.directory.any(chance)?, log.key.clone());
+        self.trace.count(Operation::Metadata);
         let found = self.directory.ask(asked, move |broker| async move { broker.describe_topic(&topic, false).await });
         let found = found.await?.ok()?;
         let partition = found.partitions.get(usize::try_from(log.place.partition).ok()?)?;

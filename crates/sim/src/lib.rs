@@ -7,12 +7,15 @@
 //! Invariants: a seed gives the same run, line by line, on every machine (`tests/determinism.rs`); nothing here waits
 //! for real time; a failure says how to see it again.
 
+mod ambush;
 mod clients;
 mod directory;
 mod faults;
 mod host;
+mod kinds;
 mod machine;
 mod network;
+mod operator;
 mod store;
 mod swarm;
 mod told;
@@ -21,6 +24,8 @@ mod world;
 
 use runnel_runtime::simulation::Simulation;
 
+pub use crate::kinds::{Fault, Operation};
+pub use crate::trace::Counts;
 use crate::world::World;
 
 /// Steps of a run in which things go wrong, 5 ms each.
@@ -70,17 +75,29 @@ impl From<std::io::Error> for Failure {
 pub struct Report {
     /// What happened, a line each.
     pub trace: Vec<String>,
+    /// The same in numbers.
+    pub counts: Counts,
+    /// Steps with faults before the run ended.
+    pub steps: u64,
     /// What was found.
     pub outcome: Result<(), Failure>,
 }
 
 /// Simulates one seed for so many steps with faults, on this thread.
 pub fn run(seed: u64, steps: u64) -> Report {
+    run_without(seed, steps, &[])
+}
+
+/// As [`run`], with nothing of these going wrong.
+pub fn run_without(seed: u64, steps: u64, off: &[Fault]) -> Report {
     let _simulation = Simulation::enter(seed);
     trace::remember_panics();
-    let mut world = match World::new(seed) {
+    let mut world = match World::new(seed, off) {
         Ok(world) => world,
-        Err(error) => return Report { trace: Vec::new(), outcome: Err(error.into()) },
+        Err(error) => {
+            let (trace, counts) = (Vec::new(), Counts::default());
+            return Report { trace, counts, steps: 0, outcome: Err(error.into()) };
+        }
     };
     let outcome = match (live(&mut world, steps), world.verdict()) {
         (Ok(()), Some(found)) => Err(Failure::Wrong(found)),
@@ -88,7 +105,8 @@ pub fn run(seed: u64, steps: u64) -> Report {
         (Err(stuck @ Failure::Stuck { .. }), Some(found)) => Err(Failure::Wrong(format!("{stuck}\n{found}"))),
         (outcome, _) => outcome,
     };
-    Report { trace: world.trace(), outcome }
+    let (trace, counts) = (world.trace().take(), world.trace().counts());
+    Report { trace, counts, steps: world.suffered(), outcome }
 }
 
 fn live(world: &mut World, steps: u64) -> Result<(), Failure> {

@@ -16,15 +16,17 @@ use runnel_broker::{
 use runnel_runtime::disk::{Disk, SimDisk};
 use runnel_runtime::simulation::Chance;
 use runnel_runtime::{FailPoints, ManualClock};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-pub(crate) use trouble::FAIL_POINTS;
+pub(crate) use trouble::{FAIL_POINTS, FAIL_POINTS_OF_A_RESTORE};
 
+use crate::ambush::Trap;
 use crate::directory::Directory;
 use crate::host::Host;
 use crate::network::Network;
 use crate::store::{Access, Store};
-use crate::swarm::Swarm;
+use crate::swarm::{Rates, Swarm};
 use crate::trace::Trace;
 
 /// After so long without a sign of life a broker is taken for dead.
@@ -38,6 +40,24 @@ pub(crate) struct Surroundings {
     pub(crate) network: Network,
     pub(crate) directory: Directory,
     pub(crate) trace: Trace,
+    /// Where requests go on that outlive their sender.
+    pub(crate) outside: Handle,
+}
+
+impl Surroundings {
+    /// The ways of somebody who is no broker, to the bucket and to the store.
+    pub(crate) fn ways_of_an_operator(&self, rates: Rates, chance: &mut Chance) -> (Bucket, Access) {
+        let (name, faults, mut luck) = ("operator".to_owned(), Faults::new(), Chance::new(chance.next()));
+        let trace = self.trace.clone();
+        faults.decide(move |op, path| {
+            let (fault, _) = trouble::fault(&mut luck, &rates, false, op);
+            trace.note("operator", format_args!("bucket {op:?} {path} {fault:?}"));
+            Some(fault)
+        });
+        let told = (self.trace.clone(), Trap::default());
+        let luck = (Chance::new(chance.next()), Rates::NONE);
+        (self.bucket.behind(&faults), Access::new(&self.store, name, told, self.outside.clone(), luck))
+    }
 }
 
 /// The machine. What of it outlives its broker is its disk.
@@ -52,6 +72,7 @@ pub(crate) struct Machine {
     is_slow: Arc<AtomicBool>,
     pub(crate) access: Access,
     pub(crate) fail: FailPoints,
+    pub(crate) trap: Trap,
     /// Steps that its process sleeps through, and how long it has.
     paused: u64,
     slept: Duration,
@@ -60,6 +81,8 @@ pub(crate) struct Machine {
     cut: u64,
     slow_bucket: u64,
     slow_store: u64,
+    /// Steps in which it can change no record of a partition.
+    obstructed: u64,
     /// Steps until it is taken for dead and sleeps, and for how long.
     nap: Option<(u64, u64)>,
     /// Steps until the power fails, and what then becomes of the disk.
@@ -90,23 +113,30 @@ impl Machine {
         let options = options(number, data_dir, swarm);
         let disk = SimDisk::new(chance.next());
         let name = format!("broker-{number}");
-        let access = Access::new(&around.store, name, around.trace.clone(), Chance::new(chance.next()), swarm.rates);
+        let trap = Trap::default();
+        let told = (around.trace.clone(), trap.clone());
+        let luck = (Chance::new(chance.next()), swarm.rates);
+        let access = Access::new(&around.store, name, told, around.outside.clone(), luck);
+        let faults = Faults::new();
+        faults.carry_with(around.outside.clone());
         let machine = Self {
             number,
             around: around.clone(),
             options,
             disk,
             clock: Arc::default(),
-            faults: Faults::new(),
+            faults,
             is_slow: Arc::default(),
             access,
             fail: FailPoints::default(),
+            trap,
             paused: 0,
             slept: Duration::ZERO,
             outage: 0,
             cut: 0,
             slow_bucket: 0,
             slow_store: 0,
+            obstructed: 0,
             nap: None,
             doom: None,
             torn: None,
@@ -132,6 +162,11 @@ impl Machine {
         if let Err(error) = synced {
             self.around.trace.note(&self.name(), format_args!("no data directory: {error}"));
         }
+    }
+
+    /// What its broker is set to.
+    pub(crate) fn options(&self) -> Options {
+        self.options.clone()
     }
 
     pub(crate) const fn is_down(&self) -> bool {
@@ -178,8 +213,9 @@ impl Machine {
         self.state = State::Down;
     }
 
-    /// Begins a clean stop.
-    pub(crate) fn stop(&mut self) {
+    /// Begins a clean stop, if there is a broker to stop.
+    pub(crate) fn stop(&mut self) -> bool {
+        let is_up = self.is_up();
         self.state = match std::mem::replace(&mut self.state, State::Down) {
             State::Up(host, broker, failed) => {
                 self.around.trace.note(&self.name(), format_args!("is stopped"));
@@ -189,6 +225,7 @@ impl Machine {
             }
             other => other,
         };
+        is_up
     }
 
     /// Lets the process live for a step, unless it sleeps; then sees what has become of it.
@@ -258,6 +295,7 @@ fn options(number: usize, data_dir: PathBuf, swarm: &Swarm) -> Options {
             in_bucket: true,
             object_interval: swarm.object_interval,
             object_trim_every: swarm.trim_every,
+            file_bytes: swarm.file_bytes,
             ..wal
         },
         segment: SegmentOptions {

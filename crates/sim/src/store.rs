@@ -10,9 +10,12 @@ use runnel_metastore::{
     Changes, Compare, Error, LeaseId, MetaStore, Op, Snapshot, TxnOutcome, Versioned, Watch, check_txn,
 };
 use runnel_runtime::simulation::Chance;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use self::state::State;
+use crate::ambush::{Spot, Trap};
+use crate::kinds::Fault;
 use crate::swarm::Rates;
 use crate::trace::Trace;
 
@@ -36,6 +39,17 @@ impl Store {
     /// Forgets changes, but for the last ones.
     pub(crate) fn compact(&self) {
         self.state().compact();
+    }
+
+    /// Keeps what is in it, to be set back to.
+    pub(crate) fn keep(&self) {
+        let mut state = self.state();
+        state.keep();
+    }
+
+    /// Loses everything, or all that came after it was kept.
+    pub(crate) fn lose(&self, all: bool) {
+        self.change(|state| state.lose(all));
     }
 
     /// Ends a lease, whatever its time.
@@ -68,6 +82,9 @@ pub(crate) struct Access {
     store: Store,
     name: String,
     trace: Trace,
+    trap: Trap,
+    /// Where requests go on that outlive their sender.
+    outside: Handle,
     way: Arc<Mutex<Way>>,
 }
 
@@ -79,6 +96,10 @@ struct Way {
     is_cut: bool,
     /// Requests take longer than a lease lasts, now and then.
     is_slow: bool,
+    /// No change to the record of a partition goes through.
+    is_obstructed: bool,
+    /// Whoever it is has no store before it is said that it has.
+    is_kept_out: bool,
     leases: Vec<LeaseId>,
 }
 
@@ -89,12 +110,22 @@ enum Fate {
     Lost,
     /// It is done, and its answer does not arrive.
     Unheard,
+    /// It arrives, whatever becomes of its sender, who waits for so long.
+    Held(Duration),
 }
 
 impl Access {
-    pub(crate) fn new(store: &Store, name: String, trace: Trace, chance: Chance, rates: Rates) -> Self {
-        let way = Way { chance, rates, is_cut: false, is_slow: false, leases: Vec::new() };
-        Self { store: store.clone(), name, trace, way: Arc::new(Mutex::new(way)) }
+    pub(crate) fn new(
+        store: &Store,
+        name: String,
+        (trace, trap): (Trace, Trap),
+        outside: Handle,
+        (chance, rates): (Chance, Rates),
+    ) -> Self {
+        let leases = Vec::new();
+        let way =
+            Way { chance, rates, is_cut: false, is_slow: false, is_obstructed: false, is_kept_out: false, leases };
+        Self { store: store.clone(), name, trace, trap, outside, way: Arc::new(Mutex::new(way)) }
     }
 
     pub(crate) fn cut(&self, is_cut: bool) {
@@ -105,10 +136,18 @@ impl Access {
         self.way().is_slow = is_slow;
     }
 
+    pub(crate) fn keep_out(&self, is_kept_out: bool) {
+        self.way().is_kept_out = is_kept_out;
+    }
+
+    pub(crate) fn obstruct(&self, is_obstructed: bool) {
+        self.way().is_obstructed = is_obstructed;
+    }
+
     /// The way is open.
     pub(crate) fn relieve(&self) {
         let mut way = self.way();
-        (way.is_cut, way.is_slow) = (false, false);
+        (way.is_cut, way.is_slow, way.is_obstructed) = (false, false, false);
     }
 
     /// No faults from here on.
@@ -127,41 +166,83 @@ impl Access {
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a request travel, and says what becomes of it.
-    async fn travel(&self) -> Result<Fate, Error> {
-        let (time, fate) = {
-            let mut way = self.way();
-            let (lost, unheard) = (way.rates.store_lost, way.rates.store_unheard);
-            let longest = if way.is_slow { 2_000 } else { 4 };
-            let time = Duration::from_millis(way.chance.below(longest));
-            let fate = match way.chance.below(1000) {
-                _ if way.is_cut => Fate::Lost,
-                n if n < lost => Fate::Lost,
-                n if n < lost + unheard => Fate::Unheard,
-                _ => Fate::Answered,
-            };
-            (time, fate)
+    /// How long a request travels, and what becomes of it.
+    fn fate(&self, is_change: bool, spot: Option<Spot>) -> (Duration, Fate) {
+        let mut way = self.way();
+        let longest = if way.is_slow { 2_000 } else { 4 };
+        let time = Duration::from_millis(way.chance.below(longest));
+        let drawn = way.chance.below(1000);
+        if way.is_cut || way.is_kept_out || (way.is_obstructed && spot == Some(Spot::Record)) {
+            return (time, Fate::Lost);
+        }
+        if let Some(held) = self.trap.springs(spot) {
+            return (held, Fate::Held(held * 2));
+        }
+        let (lost, unheard) = (way.rates.rate(Fault::StoreLost), way.rates.rate(Fault::StoreUnheard));
+        let held = if is_change { way.rates.rate(Fault::StoreHeld) } else { 0 };
+        let fault = match drawn {
+            n if n < lost => Fault::StoreLost,
+            n if n < lost + unheard => Fault::StoreUnheard,
+            n if n < lost + unheard + held => Fault::StoreHeld,
+            _ => return (time, Fate::Answered),
         };
-        tokio::time::sleep(time).await;
-        if matches!(fate, Fate::Lost) { Err(Error::AnswerLost) } else { Ok(fate) }
+        self.trace.count_fault(fault);
+        match fault {
+            Fault::StoreLost => (time, Fate::Lost),
+            Fault::StoreUnheard => (time, Fate::Unheard),
+            _ => {
+                let time = Duration::from_millis(20 << way.chance.below(9));
+                (time, Fate::Held(Duration::from_millis(way.chance.below(4_000))))
+            }
+        }
     }
 
     async fn read<T>(&self, read: impl FnOnce(&State) -> T + Send) -> Result<T, Error> {
-        let fate = self.travel().await?;
+        let (time, fate) = self.fate(false, None);
+        tokio::time::sleep(time).await;
+        if matches!(fate, Fate::Lost) {
+            return Err(Error::AnswerLost);
+        }
         let answer = read(&self.store.state());
         if matches!(fate, Fate::Answered) { Ok(answer) } else { Err(Error::AnswerLost) }
     }
 
-    async fn change<T: Send>(
+    async fn change<T: Send + 'static>(
         &self,
-        what: &str,
-        change: impl FnOnce(&mut State) -> Result<T, Error> + Send,
+        what: String,
+        spot: Option<Spot>,
+        change: impl FnOnce(&mut State) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let fate = self.travel().await?;
-        let answer = self.store.change(change);
-        let heard = matches!(fate, Fate::Answered);
-        self.trace.note(&self.name, format_args!("store {what} ok={} heard={heard}", answer.is_ok()));
-        if heard { answer } else { Err(Error::AnswerLost) }
+        let (time, fate) = self.fate(true, spot);
+        let (access, losses) = (self.clone(), self.store.state().losses());
+        let is_heard = matches!(fate, Fate::Answered);
+        let apply = move || {
+            // What was sent to a store that is lost does not come to the one after it.
+            let apply =
+                |state: &mut State| if state.losses() == losses { change(state) } else { Err(Error::AnswerLost) };
+            let answer = access.store.change(apply);
+            access.trace.note(&access.name, format_args!("store {what} ok={} heard={is_heard}", answer.is_ok()));
+            answer
+        };
+        match fate {
+            Fate::Lost => {
+                tokio::time::sleep(time).await;
+                Err(Error::AnswerLost)
+            }
+            Fate::Answered | Fate::Unheard => {
+                tokio::time::sleep(time).await;
+                let answer = apply();
+                if is_heard { answer } else { Err(Error::AnswerLost) }
+            }
+            Fate::Held(patience) => {
+                let held = self.outside.spawn(async move {
+                    tokio::time::sleep(time).await;
+                    apply()
+                });
+                let answer = tokio::time::timeout(patience, held).await;
+                answer.ok().and_then(Result::ok).unwrap_or(Err(Error::AnswerLost))
+            }
+        }
     }
 }
 
@@ -178,21 +259,22 @@ impl MetaStore for Access {
     async fn txn(&self, compare: Vec<Compare>, then: Vec<Op>) -> Result<TxnOutcome, Error> {
         check_txn(&compare, &then)?;
         let what = format!("txn {:?}", then.iter().map(Op::key).collect::<Vec<_>>());
-        self.change(&what, |state| state.txn(&compare, then)).await
+        let spot = Spot::of_keys(then.iter().map(Op::key));
+        self.change(what, spot, move |state| state.txn(&compare, then)).await
     }
 
     async fn grant_lease(&self, ttl: Duration) -> Result<LeaseId, Error> {
-        let lease = self.change("grant", |state| Ok(state.grant(ttl))).await?;
+        let lease = self.change("grant".to_owned(), None, move |state| Ok(state.grant(ttl))).await?;
         self.way().leases.push(lease);
         Ok(lease)
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<(), Error> {
-        self.change("keep alive", |state| state.keep_alive(lease)).await
+        self.change("keep alive".to_owned(), None, move |state| state.keep_alive(lease)).await
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), Error> {
-        self.change("revoke", |state| state.revoke(lease)).await
+        self.change("revoke".to_owned(), None, move |state| state.revoke(lease)).await
     }
 
     fn watch(&self, prefix: &str, from_revision: u64) -> Box<dyn Watch> {
@@ -219,9 +301,17 @@ impl Watch for Following {
     async fn next(&mut self) -> Result<Changes, Error> {
         loop {
             // News travel, and wait where the way is cut.
-            let time = self.access.way().chance.below(10);
+            let time = {
+                let mut way = self.access.way();
+                let longest = if way.is_slow { 400 } else { 10 };
+                way.chance.below(longest)
+            };
             tokio::time::sleep(Duration::from_millis(time)).await;
-            if self.access.way().is_cut {
+            let is_cut = {
+                let way = self.access.way();
+                way.is_cut || way.is_kept_out
+            };
+            if is_cut {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             }

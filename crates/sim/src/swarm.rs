@@ -5,60 +5,35 @@ use std::time::Duration;
 
 use runnel_runtime::simulation::Chance;
 
-/// How often what happens, of a thousand requests or steps.
+use crate::kinds::Fault;
+
+/// How often what goes wrong, of a thousand requests or steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rates {
-    /// A request to the store that does not arrive, and an answer of it.
-    pub(crate) store_lost: u64,
-    pub(crate) store_unheard: u64,
-    /// A request to the bucket that fails, is done without an answer, is done later, or is refused with a 409.
-    pub(crate) bucket_fails: u64,
-    pub(crate) bucket_unheard: u64,
-    pub(crate) bucket_later: u64,
-    pub(crate) bucket_conflict: u64,
-    /// Steps of the simulation in which each of these begins.
-    pub(crate) kill: u64,
-    pub(crate) stop: u64,
-    pub(crate) pause: u64,
-    pub(crate) cut_store: u64,
-    pub(crate) outage: u64,
-    pub(crate) slow_bucket: u64,
-    pub(crate) slow_store: u64,
-    pub(crate) zombie: u64,
-    pub(crate) expire: u64,
-    pub(crate) clock: u64,
-    pub(crate) compact: u64,
-    pub(crate) settings: u64,
-    pub(crate) fail_point: u64,
-    pub(crate) disk: u64,
-    pub(crate) tear: u64,
-}
+pub(crate) struct Rates([u64; Fault::ALL.len()]);
 
 impl Rates {
     /// Nothing fails.
-    pub(crate) const NONE: Self = Self {
-        store_lost: 0,
-        store_unheard: 0,
-        bucket_fails: 0,
-        bucket_unheard: 0,
-        bucket_later: 0,
-        bucket_conflict: 0,
-        kill: 0,
-        stop: 0,
-        pause: 0,
-        cut_store: 0,
-        outage: 0,
-        slow_bucket: 0,
-        slow_store: 0,
-        zombie: 0,
-        expire: 0,
-        clock: 0,
-        compact: 0,
-        settings: 0,
-        fail_point: 0,
-        disk: 0,
-        tear: 0,
-    };
+    pub(crate) const NONE: Self = Self([0; Fault::ALL.len()]);
+
+    /// Half of the faults are off, the others between rare and frequent; off is what is not to happen.
+    fn of(chance: &mut Chance, is_hasty: bool, off: &[Fault]) -> Self {
+        let mut rates = Self::NONE;
+        for fault in Fault::ALL {
+            let is_race = matches!(fault, Fault::Ambush | Fault::Usurp);
+            let rare = if chance.permille(500) { 0 } else { 1 + chance.below(fault.most()) };
+            let rate = match is_hasty {
+                true if is_race => fault.most(),
+                true => rare.min(1),
+                false => rare,
+            };
+            rates.0[*fault as usize] = if off.contains(fault) { 0 } else { rate };
+        }
+        rates
+    }
+
+    pub(crate) const fn rate(&self, fault: Fault) -> u64 {
+        self.0[fault as usize]
+    }
 }
 
 /// How one run is set up.
@@ -68,10 +43,14 @@ pub(crate) struct Swarm {
     pub(crate) brokers: usize,
     pub(crate) partitions: i32,
     pub(crate) producers: u64,
+    /// Records that a producer sends at once, at most.
+    pub(crate) batch: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) segment_age: Duration,
     /// Size of what small segments are merged into; 0 leaves them.
     pub(crate) merge_bytes: u64,
+    /// Size of the files of the log on the disk.
+    pub(crate) file_bytes: u64,
     pub(crate) object_interval: Duration,
     pub(crate) trim_every: Duration,
     pub(crate) is_local: bool,
@@ -81,50 +60,46 @@ pub(crate) struct Swarm {
     pub(crate) trims: bool,
     pub(crate) topics: bool,
     pub(crate) commits: bool,
+    /// Whether the store may be lost. What was on disks alone is lost then, so there is nothing.
+    pub(crate) restores: bool,
 }
 
 impl Swarm {
-    pub(crate) fn of(chance: &mut Chance) -> Self {
-        // Half of the faults are off, the others between rare and frequent.
-        let mut rate = |most: u64| if chance.permille(500) { 0 } else { 1 + chance.below(most) };
-        let rates = Rates {
-            store_lost: rate(50),
-            store_unheard: rate(50),
-            bucket_fails: rate(50),
-            bucket_unheard: rate(50),
-            bucket_later: rate(50),
-            bucket_conflict: rate(50),
-            kill: rate(4),
-            stop: rate(3),
-            pause: rate(4),
-            cut_store: rate(3),
-            outage: rate(2),
-            slow_bucket: rate(2),
-            slow_store: rate(3),
-            zombie: rate(20),
-            expire: rate(4),
-            clock: rate(10),
-            compact: rate(20),
-            settings: rate(2),
-            fail_point: rate(6),
-            disk: rate(4),
-            tear: rate(3),
-        };
-        Self {
-            rates,
+    pub(crate) fn of(chance: &mut Chance, off: &[Fault]) -> Self {
+        // Some are about races between those who lead and those who come to: little else goes wrong, and everything is quick.
+        let is_hasty = chance.permille(300);
+        let swarm = Self {
+            rates: Rates::of(chance, is_hasty, off),
             brokers: 2 + usize::from(chance.permille(700)),
             partitions: 1 + i32::try_from(chance.below(4)).unwrap_or(0),
             producers: 1 + chance.below(6),
+            batch: chance.pick(&[1, 5, 40]),
             segment_bytes: chance.pick(&[1 << 10, 4 << 10, 1 << 20]),
             segment_age: Duration::from_millis(chance.pick(&[100, 300, 1_000, 10_000])),
-            merge_bytes: chance.pick(&[0, 0, 64 << 10]),
+            merge_bytes: chance.pick(&[0, 64 << 10]),
+            file_bytes: chance.pick(&[64 << 10, 256 << 10, 1 << 20]),
             object_interval: Duration::from_millis(chance.pick(&[1, 20, 100])),
             trim_every: Duration::from_millis(chance.pick(&[10, 200, 10_000])),
-            is_local: chance.permille(350),
+            is_local: chance.permille(400),
             retention_bytes: chance.permille(150).then_some(16 << 10),
             trims: chance.permille(300),
             topics: chance.permille(400),
             commits: chance.permille(500),
-        }
+            restores: chance.permille(150) && !off.contains(&Fault::Restore),
+        };
+        let swarm = if is_hasty { swarm.hasten() } else { swarm };
+        if swarm.restores { swarm.in_bucket() } else { swarm }
+    }
+
+    fn in_bucket(mut self) -> Self {
+        self.rates.0[Fault::Settings as usize] = 0;
+        self.rates.0[Fault::Restore as usize] = 1;
+        Self { is_local: false, ..self }
+    }
+
+    fn hasten(self) -> Self {
+        let (segment_age, trim_every) = (Duration::from_millis(100), Duration::from_millis(10));
+        let object_interval = self.object_interval.min(Duration::from_millis(20));
+        Self { segment_age, trim_every, object_interval, is_local: false, partitions: 1 + self.partitions % 2, ..self }
     }
 }

@@ -13,8 +13,10 @@ use crate::clients::{self, Log, Shared, TOPIC};
 use crate::directory::Directory;
 use crate::faults;
 use crate::host::Host;
+use crate::kinds::Fault;
 use crate::machine::{Machine, Surroundings};
 use crate::network::Network;
+use crate::operator;
 use crate::store::Store;
 use crate::swarm::Swarm;
 use crate::trace::Trace;
@@ -36,20 +38,25 @@ pub(crate) struct World {
     pub(crate) machines: Vec<Machine>,
     around: Surroundings,
     clients: Host,
+    /// Where requests go on whose senders have given up, or are gone.
+    outside: Host,
     shared: Shared,
     working: Vec<JoinHandle<()>>,
+    /// A restore that is under way.
+    restoring: Option<JoinHandle<()>>,
     /// How often everything was read.
     audits: u32,
     now_ms: u64,
+    suffered: u64,
     /// Brokers that are down are started again, as whoever watches over processes does.
     restarts: bool,
     _dir: tempfile::TempDir,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64) -> Result<Self, Error> {
+    pub(crate) fn new(seed: u64, off: &[Fault]) -> Result<Self, Error> {
         let mut chance = Chance::new(seed);
-        let swarm = Swarm::of(&mut chance);
+        let swarm = Swarm::of(&mut chance, off);
         // Only locks lie in files of their own.
         let dir = tempfile::tempdir()?;
         let mut storage = runnel_blob::Options::new("memory:");
@@ -57,14 +64,31 @@ impl World {
         let bucket = Bucket::open_with_faults(&storage, FailPoints::default(), &Faults::new())?;
         let (directory, trace) = (Directory::default(), Trace::default());
         let shared = Shared::new(directory.clone(), trace.clone());
-        let around = Surroundings { bucket, store: Store::new(), network: Network::default(), directory, trace };
+        let (network, outside) = (Network::default(), Host::new()?);
+        let (store, carrier) = (Store::new(), outside.handle());
+        let around = Surroundings { bucket, store, network, directory, trace, outside: carrier };
         around.trace.note("world", format_args!("{swarm:?}"));
         let machine =
             |number: usize| Machine::new(number, &around, dir.path().join(format!("{number}")), &swarm, &mut chance);
         let machines = (0..swarm.brokers).map(machine).collect();
-        let (clients, working, audits) = (Host::new()?, Vec::new(), 0);
-        let (now_ms, restarts, _dir) = (0, true, dir);
-        Ok(Self { chance, swarm, machines, around, clients, shared, working, audits, now_ms, restarts, _dir })
+        let (clients, working, restoring, audits) = (Host::new()?, Vec::new(), None, 0);
+        let (now_ms, suffered, restarts, _dir) = (0, 0, true, dir);
+        Ok(Self {
+            chance,
+            swarm,
+            machines,
+            around,
+            clients,
+            outside,
+            shared,
+            working,
+            restoring,
+            audits,
+            now_ms,
+            suffered,
+            restarts,
+            _dir,
+        })
     }
 
     /// The number of a machine.
@@ -81,6 +105,10 @@ impl World {
         self.around.store.clone()
     }
 
+    pub(crate) fn trace(&self) -> &Trace {
+        &self.around.trace
+    }
+
     pub(crate) fn directory(&self) -> Directory {
         self.around.directory.clone()
     }
@@ -88,6 +116,28 @@ impl World {
     /// Lets a client do something.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         drop(self.clients.handle().spawn(work));
+    }
+
+    /// The store loses everything or what is new, and somebody begins to make the cluster again. Not while somebody is at it.
+    pub(crate) fn restore(&mut self, all: bool) -> bool {
+        if self.restoring.is_some() {
+            return false;
+        }
+        self.around.trace.note("operator", format_args!("the store is lost, all of it: {all}"));
+        self.around.store.lose(all);
+        self.machines.iter().for_each(|machine| machine.access.keep_out(true));
+        let (around, options) = (self.around.clone(), self.machines[0].options());
+        let work = operator::restore(around, options, self.swarm.rates, Chance::new(self.chance.next()));
+        self.restoring = Some(self.clients.handle().spawn(work));
+        true
+    }
+
+    /// Once a restore is through, brokers may find the store.
+    fn see_restore_through(&mut self) {
+        if self.restoring.take_if(|restoring| restoring.is_finished()).is_some() {
+            self.machines.iter().for_each(|machine| machine.access.keep_out(false));
+            self.around.store.keep();
+        }
     }
 
     /// Begins the work: all brokers, a topic, those who use it.
@@ -109,6 +159,7 @@ impl World {
             }
         });
         self.until("the topic", |_| created.is_finished())?;
+        self.around.store.keep();
         self.set_to_work();
         Ok(())
     }
@@ -129,12 +180,12 @@ impl World {
     }
 
     fn set_to_work(&mut self) {
-        let Swarm { producers, partitions, retention_bytes, trims, topics, commits, .. } = self.swarm;
+        let Swarm { producers, batch, partitions, retention_bytes, trims, topics, commits, .. } = self.swarm;
         if retention_bytes.is_some() {
             self.shared.told.expires(TOPIC);
         }
         for number in 0..producers {
-            self.work(|shared, chance| clients::produce(shared, number, partitions, chance));
+            self.work(|shared, chance| clients::produce(shared, (number, batch), partitions, chance));
         }
         for partition in 0..partitions {
             self.work(|shared, chance| clients::consume(shared, Log::lasting(partition), chance));
@@ -161,6 +212,7 @@ impl World {
     /// So many steps in which things go wrong.
     pub(crate) fn suffer(&mut self, steps: u64) -> Result<(), Failure> {
         for _ in 0..steps {
+            self.suffered += 1;
             faults::strike(self);
             self.restarts = self.chance.permille(10);
             self.step()?;
@@ -169,11 +221,17 @@ impl World {
         Ok(())
     }
 
+    /// Steps so far in which things went wrong.
+    pub(crate) const fn suffered(&self) -> u64 {
+        self.suffered
+    }
+
     /// Everything works again: all work must end well, and everything that was acknowledged be there.
     pub(crate) fn recover(&mut self) -> Result<(), Failure> {
         for machine in &mut self.machines {
             machine.heal(Chance::new(self.chance.next()));
         }
+        self.until("the end of a restore", |world| world.restoring.is_none())?;
         self.shared.end();
         self.until("the end of all that was begun", |world| world.working.iter().all(JoinHandle::is_finished))?;
         self.check()?;
@@ -187,11 +245,6 @@ impl World {
             machine.kill(None);
         }
         self.check()
-    }
-
-    /// What happened.
-    pub(crate) fn trace(&self) -> Vec<String> {
-        self.around.trace.take()
     }
 
     /// What the judge finds in all that clients were told.
@@ -232,16 +285,19 @@ impl World {
                 machine.start()?;
             }
         }
+        self.see_restore_through();
         self.around.store.advance(self.now_ms);
         let now_ms = NOON + i64::try_from(self.now_ms).unwrap_or(0);
-        let mut order: Vec<usize> = (0..=self.machines.len()).collect();
+        let (count, clients) = (self.machines.len() + 2, self.machines.len());
+        let mut order: Vec<usize> = (0..count).collect();
         for at in (1..order.len()).rev() {
             order.swap(at, usize::try_from(self.chance.below(at as u64 + 1)).unwrap_or(0));
         }
         for at in order {
             match self.machines.get_mut(at) {
                 Some(machine) => machine.live(STEP, now_ms),
-                None => self.clients.live(STEP),
+                None if at == clients => self.clients.live(STEP),
+                None => self.outside.live(STEP),
             }
         }
         self.judge()

@@ -39,8 +39,8 @@ fn producers_are_learnt_from_the_log() {
 }
 
 #[test]
-fn a_failed_sync_is_the_last_one() {
-    is_missed(Guard::NoSyncAgain);
+fn a_seal_below_the_pointer_is_void() {
+    is_missed(Guard::SealAbovePointer);
 }
 
 #[test]

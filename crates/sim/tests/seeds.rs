@@ -3,7 +3,7 @@
 use runnel_sim::{STEPS, run};
 
 /// What has to come about in some of them: all that is simulated is also done.
-const DONE: [&str; 12] = [
+const DONE: [&str; 13] = [
     "loses its power in",
     "sleeps for",
     "has no store for",
@@ -14,6 +14,7 @@ const DONE: [&str; 12] = [
     "commits 9: Ok",
     "is told 9",
     "Some(Ok(Offset(",
+    "restored, era",
     "bucket Delete topics/topic=t/",
     "bucket Delete topics/topic=fleeting/",
 ];

@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             // With the tests: of the binary alone other features of its dependencies would be built, and those anew.
             process::run(workspace::cargo().args(["build", "--quiet", "--workspace", "--all-targets"]))
         })?;
+        step("simulation", || simulation(args.long))?;
         step("tarball", || dist::check(&debug_binary()?))?;
         step("black-box tests", || black_box(args.long))?;
     }
@@ -83,6 +84,15 @@ fn rust_tests(fast: bool) -> Result<()> {
 
 fn debug_binary() -> Result<PathBuf> {
     Ok(workspace::metadata()?.target_directory.join("debug/runnel"))
+}
+
+/// Seeds beyond those that the Rust tests take.
+fn simulation(long: bool) -> Result<()> {
+    let binary = workspace::metadata()?.target_directory.join("debug/runnel-sim");
+    let jobs = std::thread::available_parallelism()?.to_string();
+    let mut command = Command::new(binary);
+    command.args(["--seed", "11", "--jobs", &jobs]);
+    process::run(command.args(if long { ["--minutes", "5"] } else { ["--count", "200"] }))
 }
 
 /// The real binary with real clients.

@@ -79,6 +79,18 @@ async fn a_write_that_lands_late_is_recognised_or_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_is_held_lands_though_its_sender_is_gone() {
+    let (bucket, faults) = bucket();
+    let version = old(&bucket).await;
+    faults.once(Op::Replace, "", Fault::Held(Duration::from_secs(5)));
+    let sent = bucket.replace_register(&Key::ClusterId, &version, text("new"));
+    assert!(tokio::time::timeout(Duration::from_secs(1), sent).await.is_err(), "nobody waits that long");
+    assert_eq!(payload(&bucket).await, Some(text("old")));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(payload(&bucket).await, Some(text("new")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_answer_to_a_lost_race_is_a_conflict() {
     let (bucket, faults) = bucket();
     let version = old(&bucket).await;

@@ -32,7 +32,7 @@ async fn perform<T>(fault: Option<Fault>, op: Op, path: &Path, apply: impl Futur
             apply.await?;
             std::future::pending().await
         }
-        Some(Fault::Delay(time)) => {
+        Some(Fault::Delay(time) | Fault::Held(time)) => {
             tokio::time::sleep(time).await;
             apply.await
         }
@@ -86,13 +86,12 @@ impl ObjectStore for FaultStore {
         if fault == Some(Fault::IgnoreCondition) {
             opts.mode = PutMode::Overwrite;
         }
-        if let Some(Fault::ApplyLater(time)) = fault {
-            let (inner, location, payload, opts) =
-                (Arc::clone(&self.inner), location.clone(), payload.clone(), opts.clone());
-            drop(tokio::spawn(async move {
-                tokio::time::sleep(time).await;
-                drop(inner.put_opts(&location, payload, opts).await); // late, and refused or not: nobody hears of it
-            }));
+        if let Some(Fault::ApplyLater(time) | Fault::Held(time)) = fault {
+            let (inner, to, payload, opts) = (Arc::clone(&self.inner), location.clone(), payload.clone(), opts.clone());
+            let held = self.faults.carry(time, async move { inner.put_opts(&to, payload, opts).await });
+            if let Some(Fault::Held(_)) = fault {
+                return held.await.unwrap_or_else(|_| Err(injected(op)));
+            }
         }
         perform(fault, op, location, self.inner.put_opts(location, payload, opts)).await
     }
@@ -112,7 +111,14 @@ impl ObjectStore for FaultStore {
             .and_then(move |location| {
                 let (inner, faults) = (Arc::clone(&inner), faults.clone());
                 async move {
-                    faults.around(Op::Delete, &location, inner.delete(&location)).await?;
+                    let fault = faults.next(Op::Delete, location.as_ref());
+                    if let Some(Fault::Held(time)) = fault {
+                        let (inner, at) = (Arc::clone(&inner), location.clone());
+                        let held = faults.carry(time, async move { inner.delete(&at).await });
+                        held.await.unwrap_or_else(|_| Err(injected(Op::Delete)))?;
+                    } else {
+                        perform(fault, Op::Delete, &location, inner.delete(&location)).await?;
+                    }
                     Ok(location)
                 }
             })

@@ -90,7 +90,7 @@ impl Broker {
         }
         record.never_shipped = false;
         record.leader = record.leader.map(|leader| Leadership { is_open: true, ..leader });
-        self.replace_record_if(vec![self.own_session_is_active()?], tp, &found, &record).await?;
+        self.replace_record_if(self.own_session_is_active()?, tp, &found, &record).await?;
         self.pass("open.recorded")?;
         if here.is_empty() {
             if self.inherited.goes_beyond(tp, shipped) {
@@ -133,7 +133,9 @@ impl Broker {
             .await
             .map_err(|e| metadata_error(&e))?;
         record.tail.push(TailSession { session, durability: Durability::Local, from: shipped, to: None });
-        self.replace_record_if(vec![self.own_session_is_active()?, Compare::Present(key)], tp, found, record).await
+        let mut compare = self.own_session_is_active()?;
+        compare.push(Compare::Present(key));
+        self.replace_record_if(compare, tp, found, record).await
     }
 
     /// The record of a partition that this session leads.
@@ -149,15 +151,15 @@ impl Broker {
 
     /// That this session has not been ended: compared by whoever names it in a record, since the lanes of one that is over
     /// are deleted once no record names it.
-    pub(crate) fn own_session_is_active(&self) -> Result<Compare, Error> {
+    pub(crate) fn own_session_is_active(&self) -> Result<Vec<Compare>, Error> {
         let session = self.home.session;
         if !holds(Guard::SessionIsActive) {
-            return Ok(Compare::Present(sessions::key(session)));
+            return Ok(Vec::new());
         }
         let at = self.member.as_ref().and_then(|member| member.view().sessions.get(&session).cloned());
         match at {
             Some(at) if at.record.state == SessionState::Active => {
-                Ok(Compare::Revision(sessions::key(session), at.revision))
+                Ok(vec![Compare::Revision(sessions::key(session), at.revision)])
             }
             _ => Err(Error::new(ErrorKind::NotLeader, "this session was ended by another broker")),
         }

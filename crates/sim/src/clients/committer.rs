@@ -9,6 +9,7 @@ use runnel_record::LeaderEpoch;
 use runnel_runtime::simulation::Chance;
 
 use super::{AGAIN, Log, Shared, TOPIC};
+use crate::kinds::Operation;
 use crate::told::Place;
 
 const GROUP: &str = "group";
@@ -60,6 +61,7 @@ impl Committer {
         let Some((leader, epoch)) = self.shared.leader(&log, &mut self.chance).await else {
             // The first who looks for a coordinator makes the topic.
             let at = self.shared.directory.any(&mut self.chance)?;
+            self.shared.trace.count(Operation::Admin);
             let find = self.shared.directory.ask(at, |broker| async move { broker.find_coordinator(GROUP).await });
             drop(find.await);
             return None;
@@ -83,6 +85,7 @@ impl Committer {
         }];
         let member = Membership { generation: -1, member_id: String::new(), instance_id: None };
         let commit = CommitOffsets { group: GROUP.to_owned(), member, knows_epochs: false, retention: None, offsets };
+        self.shared.trace.count(Operation::Commit);
         let asked = self.shared.directory.ask(coordinator, |broker| async move { broker.commit_offsets(commit).await });
         let outcome = asked.await.map(|answer| answer.and_then(|each| each.into_iter().next().unwrap_or_else(none)));
         let outcome = match outcome {
@@ -103,6 +106,7 @@ impl Committer {
         let begin = self.shared.told.moment();
         let topics = Some(vec![(TOPIC.to_owned(), vec![self.place.partition])]);
         let fetch = FetchOffsets { group: GROUP.to_owned(), topics, member: None };
+        self.shared.trace.count(Operation::Committed);
         let asked = self.shared.directory.ask(coordinator, |broker| async move { broker.fetch_offsets(fetch).await });
         let found = match asked.await?.map(|found| found.into_iter().next()) {
             Ok(found) => found?.offset,

@@ -9,15 +9,17 @@ use runnel_runtime::simulation::Chance;
 use runnel_testkit::{BatchSpec, KeyValue, batch};
 
 use super::{AGAIN, Log, Shared};
+use crate::kinds::Operation;
 use crate::told::Place;
 
 /// How long it waits for one answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sends to all partitions of the lasting topic until the run ends. `number` tells producers apart.
-pub(crate) async fn produce(shared: Shared, number: u64, partitions: i32, mut chance: Chance) {
+pub(crate) async fn produce(shared: Shared, (number, batch): (u64, u64), partitions: i32, mut chance: Chance) {
     let name = format!("producer-{number}");
-    let Some(mut producer) = Producer::new(&shared, name, Chance::new(chance.next())).await else { return };
+    let producer = Producer::new(&shared, name, batch, Chance::new(chance.next()));
+    let Some(mut producer) = producer.await else { return };
     while !shared.is_ending() {
         let partition = i32::try_from(chance.below(u64::try_from(partitions).unwrap_or(1))).unwrap_or(0);
         if producer.send(&Log::lasting(partition)).await.is_none() {
@@ -30,6 +32,8 @@ pub(crate) async fn produce(shared: Shared, number: u64, partitions: i32, mut ch
 pub(super) struct Producer {
     shared: Shared,
     name: String,
+    /// Records that it sends at once, at most.
+    batch: u64,
     chance: Chance,
     identity: ProducerIdentity,
     sequences: BTreeMap<Place, i32>,
@@ -39,14 +43,15 @@ pub(super) struct Producer {
 
 impl Producer {
     /// `None` if the run ends before it has an identity.
-    pub(super) async fn new(shared: &Shared, name: String, mut chance: Chance) -> Option<Self> {
+    pub(super) async fn new(shared: &Shared, name: String, batch: u64, mut chance: Chance) -> Option<Self> {
         while !shared.is_ending() {
+            shared.trace.count(Operation::Admin);
             if let Some(at) = shared.directory.any(&mut chance)
                 && let Some(Ok(identity)) =
                     shared.directory.ask(at, |broker| async move { broker.init_producer_id(None).await }).await
             {
                 let (shared, sequences) = (shared.clone(), BTreeMap::new());
-                return Some(Self { shared, name, chance, identity, sequences, next: 0 });
+                return Some(Self { shared, name, batch, chance, identity, sequences, next: 0 });
             }
             tokio::time::sleep(AGAIN).await;
         }
@@ -56,11 +61,12 @@ impl Producer {
     /// Sends some values until they are acknowledged. `None` if they are refused for good, which is wrong.
     pub(super) async fn send(&mut self, log: &Log) -> Option<()> {
         let padding = "x".repeat(self.chance.pick(&[0, 50, 400]));
-        let numbers = self.next..self.next + 1 + self.chance.below(5);
+        let numbers = self.next..self.next + 1 + self.chance.below(self.batch);
         self.next = numbers.end;
         let values: Vec<String> = numbers.clone().map(|number| format!("{}:{number}:{padding}", self.name)).collect();
         let sequence = self.sequences.get(&log.place).copied().unwrap_or(0);
         let records = records(&values, self.identity, sequence);
+        self.shared.trace.count_many(Operation::Record, numbers.end - numbers.start);
         self.shared.told.send(&self.name, &log.place, numbers.clone());
         let base = loop {
             match self.attempt(log, records.clone()).await {
@@ -81,6 +87,7 @@ impl Producer {
 
     async fn attempt(&mut self, log: &Log, records: Bytes) -> Option<Result<Produced, Error>> {
         let (leader, _) = self.shared.leader(log, &mut self.chance).await?;
+        self.shared.trace.count(Operation::Produce);
         let (topic, partition) = (log.key.clone(), log.place.partition);
         let part = ProducePartition { topic, partition, records, expected_offset: None };
         let request = ProduceRequest { acks: Acks::All, timeout: TIMEOUT, partitions: vec![part] };

@@ -9,6 +9,7 @@ use runnel_record::{Batch, LeaderEpoch, Offset};
 use runnel_runtime::simulation::Chance;
 
 use super::{Log, Shared};
+use crate::kinds::Operation;
 use crate::told::{Polled, Read};
 
 /// Bytes of one fetch.
@@ -45,6 +46,7 @@ impl Reader {
         }
         self.epoch = epoch;
         let request = self.request(wait);
+        self.shared.trace.count(Operation::Fetch);
         let answers = self.shared.directory.ask(leader, |broker| async move { broker.fetch(request).await }).await?;
         let none = || Err(Error::new(ErrorKind::Internal, "no answer for the partition"));
         match answers.into_iter().next().map_or_else(none, |answer| answer.outcome) {
@@ -107,6 +109,7 @@ impl Reader {
     /// What is to be read is no longer there: goes on where the log starts.
     async fn go_to_start(&mut self, leader: usize) {
         let begin = self.shared.told.moment();
+        self.shared.trace.count_many(Operation::Offsets, 2);
         let (key, partition, epoch) = (self.log.key.clone(), self.log.place.partition, self.epoch);
         let asked = self.shared.directory.ask(leader, move |broker| async move {
             let ask =

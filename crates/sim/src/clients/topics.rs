@@ -9,6 +9,7 @@ use runnel_runtime::simulation::Chance;
 
 use super::producer::Producer;
 use super::{AGAIN, Log, Shared, audit};
+use crate::kinds::Operation;
 use crate::told::Place;
 
 const NAME: &str = "topics";
@@ -18,7 +19,9 @@ const TOPIC: &str = "fleeting";
 
 /// Creates the topic, uses it, and deletes it, again and again until the run ends.
 pub(crate) async fn come_and_go(shared: Shared, mut chance: Chance) {
-    let Some(mut producer) = Producer::new(&shared, NAME.to_owned(), Chance::new(chance.next())).await else { return };
+    let Some(mut producer) = Producer::new(&shared, NAME.to_owned(), 5, Chance::new(chance.next())).await else {
+        return;
+    };
     let mut gone = BTreeSet::new();
     for life in 0.. {
         if shared.is_ending() {
@@ -68,12 +71,14 @@ async fn try_create(shared: &Shared, chance: &mut Chance) -> Option<Result<Topic
         configs: vec![set("file.delete.delay.ms", "100")],
     };
     let at = shared.directory.any(chance)?;
+    shared.trace.count(Operation::Admin);
     let created = shared.directory.ask(at, |broker| async move { broker.create_topic(wanted, false).await });
     Some(created.await?.map(|created| created.id))
 }
 
 async fn existing(shared: &Shared, chance: &mut Chance) -> Option<Result<TopicId, Error>> {
     let (at, key) = (shared.directory.any(chance)?, TopicKey::Name(TOPIC.to_owned()));
+    shared.trace.count(Operation::Metadata);
     let found = shared.directory.ask(at, |broker| async move { broker.describe_topic(&key, false).await });
     Some(found.await?.map(|found| found.id))
 }
@@ -83,6 +88,7 @@ async fn delete(shared: &Shared, id: TopicId, chance: &mut Chance) {
     while shared.verdict().is_none() {
         if let Some(at) = shared.directory.any(chance) {
             let key = TopicKey::Id(id);
+            shared.trace.count(Operation::Admin);
             let deleted = shared.directory.ask(at, |broker| async move { broker.delete_topic(&key).await });
             match deleted.await {
                 Some(Ok(_)) => return,

@@ -7,6 +7,7 @@ use runnel_record::Offset;
 use runnel_runtime::simulation::Chance;
 
 use super::{Log, Shared};
+use crate::kinds::Operation;
 
 const NAME: &str = "trimmer";
 
@@ -22,6 +23,7 @@ pub(crate) async fn trim(shared: Shared, partitions: i32, mut chance: Chance) {
         let known = u64::try_from(shared.told.end(&log.place)).unwrap_or(0);
         let before = i64::try_from(chance.below(known / 2 + 1)).unwrap_or(0);
         shared.told.trim(NAME, &log.place, before);
+        shared.trace.count(Operation::Trim);
         let (key, partition) = (log.key.clone(), log.place.partition);
         let asked = shared.directory.ask(leader, move |broker| async move {
             broker.delete_records(&key, partition, Some(Offset(before)), WAIT).await

@@ -8,14 +8,25 @@ use runnel_blob::testing::{Fault, Op};
 use runnel_runtime::simulation::Chance;
 
 use super::Machine;
+use crate::kinds;
 use crate::swarm::Rates;
 
 impl Machine {
     /// Lets requests to the bucket take their time, and some of them fail.
     pub(super) fn disturb(&self, rates: Rates, mut chance: Chance) {
         let (name, trace, is_slow) = (self.name(), self.around.trace.clone(), Arc::clone(&self.is_slow));
+        let trap = self.trap.clone();
         self.faults.decide(move |op, path| {
-            let fault = fault(&mut chance, &rates, is_slow.load(Ordering::SeqCst), op);
+            let drawn = fault(&mut chance, &rates, is_slow.load(Ordering::SeqCst), op);
+            let fault = match trap.springs(trap.spot(op, path)) {
+                // What is only looked at has nowhere to be without who looks.
+                Some(held) if op == Op::List => Fault::Delay(held.min(LONGEST)),
+                Some(held) => Fault::Held(held),
+                None => {
+                    drawn.1.inspect(|kind| trace.count_fault(*kind));
+                    drawn.0
+                }
+            };
             trace.note(&name, format_args!("bucket {op:?} {path} {fault:?}"));
             Some(fault)
         });
@@ -55,6 +66,13 @@ impl Machine {
         self.access.slow(true);
     }
 
+    /// Nothing that it says of partitions comes to the store for so many steps.
+    pub(crate) fn obstruct(&mut self, steps: u64) {
+        self.around.trace.note(&self.name(), format_args!("can write no partition for {steps} steps"));
+        self.obstructed = steps;
+        self.access.obstruct(true);
+    }
+
     /// In so many steps its lease ends, and it stands still for so many.
     pub(crate) fn fall_asleep(&mut self, delay: u64, steps: u64) {
         self.nap = Some((delay, steps));
@@ -87,7 +105,7 @@ impl Machine {
     /// What is wrong for a while ends.
     pub(crate) fn relieve(&mut self) {
         (self.paused, self.outage, self.cut) = (0, 0, 0);
-        (self.slow_bucket, self.slow_store) = (0, 0);
+        (self.slow_bucket, self.slow_store, self.obstructed) = (0, 0, 0);
         (self.nap, self.doom) = (None, None);
         self.is_slow.store(false, Ordering::SeqCst);
         self.faults.outage(false);
@@ -101,6 +119,7 @@ impl Machine {
             self.kill(Some(seed));
         }
         self.faults.clear();
+        self.trap.clear();
         self.access.heal();
         FAIL_POINTS.iter().for_each(|point| self.fail.disarm(point));
         self.disturb(Rates::NONE, chance);
@@ -123,6 +142,10 @@ impl Machine {
         if self.slow_store > 0 {
             self.slow_store -= 1;
             self.access.slow(self.slow_store > 0);
+        }
+        if self.obstructed > 0 {
+            self.obstructed -= 1;
+            self.access.obstruct(self.obstructed > 0);
         }
         match self.nap.take() {
             Some((0, steps)) if self.is_up() => {
@@ -160,26 +183,38 @@ pub(crate) const FAIL_POINTS: [&str; 16] = [
     "wal.object.trim.deleted",
 ];
 
-/// What becomes of a request to the bucket.
-fn fault(chance: &mut Chance, rates: &Rates, is_slow: bool, op: Op) -> Fault {
+/// Steps of a restore that may be cut off.
+pub(crate) const FAIL_POINTS_OF_A_RESTORE: [&str; 5] =
+    ["restore.begun", "restore.era_raised", "restore.lanes_ended", "restore.roots_fenced", "restore.completed"];
+
+/// Longest time that a request is on its way before whoever waits for it gives up.
+const LONGEST: Duration = Duration::from_millis(780);
+
+/// What becomes of a request to the bucket, and what is wrong with that.
+pub(super) fn fault(chance: &mut Chance, rates: &Rates, is_slow: bool, op: Op) -> (Fault, Option<kinds::Fault>) {
+    use kinds::Fault as Kind;
     let is_write = matches!(op, Op::Put | Op::Create | Op::Replace);
     let is_conditional = matches!(op, Op::Create | Op::Replace);
     let time = Duration::from_millis(if is_slow { 20 + chance.below(680) } else { 1 + chance.below(15) });
     let mut left = chance.below(1000);
-    let mut is = |rate: u64, possible: bool| {
+    let mut is = |kind: Kind, possible: bool| {
+        let rate = rates.rate(kind);
         let hit = possible && left < rate;
         left = left.saturating_sub(rate);
-        hit
+        hit.then_some(kind)
     };
-    if is(rates.bucket_fails, true) {
-        Fault::FailBefore
-    } else if is(rates.bucket_unheard, is_write) {
-        Fault::LoseAnswer
-    } else if is(rates.bucket_later, is_write) {
-        Fault::ApplyLater(Duration::from_millis(20 * (1 + chance.below(15))))
-    } else if is(rates.bucket_conflict, is_conditional) {
-        Fault::Conflict
-    } else {
-        Fault::Delay(time)
-    }
+    let kind = is(Kind::BucketFails, true)
+        .or_else(|| is(Kind::BucketUnheard, is_write))
+        .or_else(|| is(Kind::BucketLater, is_write))
+        .or_else(|| is(Kind::BucketHeld, is_write || op == Op::Delete))
+        .or_else(|| is(Kind::BucketConflict, is_conditional));
+    let fault = match kind {
+        Some(Kind::BucketFails) => Fault::FailBefore,
+        Some(Kind::BucketUnheard) => Fault::LoseAnswer,
+        Some(Kind::BucketLater) => Fault::ApplyLater(Duration::from_millis(20 << chance.below(8))),
+        Some(Kind::BucketHeld) => Fault::Held(Duration::from_millis(40 << chance.below(8))),
+        Some(_) => Fault::Conflict,
+        None => Fault::Delay(time),
+    };
+    (fault, kind)
 }

@@ -8,7 +8,7 @@ use runnel_metastore::{Change, Changes, Compare, Error, Event, LeaseId, Op, Snap
 /// Changes that a compaction leaves.
 const KEPT: usize = 8;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct State {
     now_ms: u64,
     revision: u64,
@@ -18,6 +18,10 @@ pub(super) struct State {
     compacted: u64,
     leases: BTreeMap<LeaseId, Lease>,
     last_lease: u64,
+    /// How often it was lost.
+    losses: u64,
+    /// What it can be set back to.
+    kept: Option<Box<State>>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,7 +30,7 @@ struct Entry {
     lease: Option<LeaseId>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Lease {
     ttl: Duration,
     ends_ms: u64,
@@ -35,6 +39,22 @@ struct Lease {
 impl State {
     pub(super) const fn revision(&self) -> u64 {
         self.revision
+    }
+
+    pub(super) fn keep(&mut self) {
+        self.kept = None;
+        self.kept = Some(Box::new(self.clone()));
+    }
+
+    /// Goes back to nothing, or to what was kept. Leases are not given twice, as their numbers are random.
+    pub(super) fn lose(&mut self, all: bool) {
+        let (now_ms, last_lease, losses) = (self.now_ms, self.last_lease, self.losses + 1);
+        let before = self.kept.take().filter(|_| !all).map_or_else(Self::default, |kept| *kept);
+        *self = Self { now_ms, last_lease, losses, ..before };
+    }
+
+    pub(super) const fn losses(&self) -> u64 {
+        self.losses
     }
 
     pub(super) fn get(&self, key: &str) -> Option<Versioned> {
