@@ -178,7 +178,7 @@ def slots(cluster):
 def durable(directory, quick):
     """MB/s that are acknowledged in the bucket through one broker, with shipping held back and with it, beside those of a
     loop that puts as many objects of the same size; and the processor time of all that takes part."""
-    mib = 200 if quick else 1600
+    mib = 200 if quick else 800
     held = produced(directory, mib, True)
     shipped = produced(directory, mib, False)
     return held | {"held_ratio": held["held_mb"] / held["loop_mb"], "shipped_mb": shipped["held_mb"],
@@ -198,12 +198,14 @@ def produced(directory, mib, is_held):
         value = bytes(range(256)) * 4 * RECORD_KIB
         server = broker.Meter(broker.Process(cluster.s3.process.pid))
         ours = broker.Meter(broker.Process(cluster.brokers[0].process.pid))
+        os.sync()  # or what was written before would be while this is measured
         before, own, begun = slots(cluster), own_cpu(), time.monotonic()
         send(producer, value, mib * 1024 // RECORD_KIB)
         found = {"held_mb": mb / (time.monotonic() - begun),
                  "held_cpu": (server.cpu() + ours.cpu() + own_cpu() - own) / mb * 1e3}
         if is_held:
             objects = int(slots(cluster) - before)
+            os.sync()
             server, own = broker.Meter(broker.Process(cluster.s3.process.pid)), own_cpu()
             found["loop_mb"] = mb / puts_in_a_loop(cluster, objects, mib * (1 << 20) // objects)
             found["loop_cpu"] = (server.cpu() + own_cpu() - own) / mb * 1e3
