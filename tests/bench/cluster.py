@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """cluster.py PART DIRECTORY [--quick]: three brokers, etcd and an S3 server, as JSON; run by `cargo xtask bench`.
 
-PART is `failover`, `acks` or `forwarding`; each starts a cluster of its own in DIRECTORY, which is emptied.
+PART is `failover`, `acks`, `object` or `forwarding`; each starts a cluster of its own in DIRECTORY, which is emptied.
+`object` runs the program that PUTS_BIN names, the bare loop of `crates/blob/examples/puts.rs`.
 """
 import argparse
 import json
+import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
 import time
 import urllib.request
@@ -20,9 +23,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from harness.cluster import BUCKET, Cluster  # noqa: E402
 from harness.process import wait_until  # noqa: E402
+from harness.s3 import ACCESS, REGION, SECRET  # noqa: E402
 
 PATIENCE = 120
 INTERVAL_MS = 50
+# Objects that a broker has on their way to the bucket.
+IN_FLIGHT = 4
+# Large, so that Python is not what is measured.
+RECORD_KIB = 64
 
 
 def create(cluster, topic, partitions):
@@ -41,10 +49,11 @@ def leaders(cluster, topic):
 
 class Acks:
     """One record for each partition, and when it was acknowledged. The client is librdkafka as it comes: it asks again by
-    itself, for as long as it takes."""
+    itself, for as long as it takes. With idempotence it would have five requests of one partition each on their way to a
+    broker, and many partitions that answer at once would still hear of it five by five."""
 
     def __init__(self, cluster, topic, partitions):
-        settings = {"bootstrap.servers": cluster.bootstrap(), "enable.idempotence": True}
+        settings = {"bootstrap.servers": cluster.bootstrap()}
         self.producer, self.topic, self.left, self.at = Producer(settings), topic, set(partitions), {}
         for partition in partitions:
             self.send(partition)
@@ -166,6 +175,72 @@ def slots(cluster):
     return sum(one.metric("runnel_wal_slots_total") or 0 for one in cluster.brokers)
 
 
+def durable(directory, quick):
+    """MB/s that are acknowledged in the bucket through one broker, with shipping held back and with it, beside those of a
+    loop that puts as many objects of the same size; and the processor time of all that takes part."""
+    mib = 200 if quick else 800
+    held = produced(directory, mib, True)
+    shipped = produced(directory, mib, False)
+    return held | {"held_ratio": held["held_mb"] / held["loop_mb"], "shipped_mb": shipped["held_mb"],
+                   "shipped_ratio": shipped["held_mb"] / held["loop_mb"]}
+
+
+def produced(directory, mib, is_held):
+    """Of a cluster of one broker; with shipping held back also the loop, which has the S3 server for itself then."""
+    shutil.rmtree(directory, ignore_errors=True)
+    held_back = {"SEGMENT__MAX_AGE": "1h", "SEGMENT__MAX_BYTES": "1GiB", "WAL__MAX_UNSHIPPED": "8GiB"}
+    cluster = Cluster(directory, brokers=1, settings=held_back if is_held else {}).start_all()
+    mb = mib * 1.048576
+    try:
+        create(cluster, "t", 12)
+        producer = Producer({"bootstrap.servers": cluster.bootstrap(), "linger.ms": 20, "batch.size": 1 << 20,
+                             "queue.buffering.max.kbytes": 1 << 17})
+        value = bytes(range(256)) * 4 * RECORD_KIB
+        server = broker.Meter(broker.Process(cluster.s3.process.pid))
+        ours = broker.Meter(broker.Process(cluster.brokers[0].process.pid))
+        os.sync()  # or what was written before would be while this is measured
+        before, own, begun = slots(cluster), own_cpu(), time.monotonic()
+        send(producer, value, mib * 1024 // RECORD_KIB)
+        found = {"held_mb": mb / (time.monotonic() - begun),
+                 "held_cpu": (server.cpu() + ours.cpu() + own_cpu() - own) / mb * 1e3}
+        if is_held:
+            objects = int(slots(cluster) - before)
+            os.sync()
+            server, own = broker.Meter(broker.Process(cluster.s3.process.pid)), own_cpu()
+            found["loop_mb"] = mb / puts_in_a_loop(cluster, objects, mib * (1 << 20) // objects)
+            found["loop_cpu"] = (server.cpu() + own_cpu() - own) / mb * 1e3
+        return found
+    finally:
+        cluster.close()
+
+
+def own_cpu():
+    """Processor seconds of this process, and of those that it has run to their end."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def puts_in_a_loop(cluster, objects, size):
+    """Seconds that `object_store` by itself takes, with as many requests on their way as a broker has."""
+    s3 = {"ENDPOINT": cluster.s3.endpoint, "REGION": REGION, "ACCESS_KEY_ID": ACCESS, "SECRET_ACCESS_KEY": SECRET,
+          "ALLOW_HTTP": "true"}
+    environment = os.environ | {f"AWS_{key}": value for key, value in s3.items()}
+    args = [os.environ["PUTS_BIN"], BUCKET, "alone", str(objects), str(size), str(IN_FLIGHT)]
+    return float(subprocess.run(args, env=environment, capture_output=True, text=True, check=True).stdout)
+
+
+def send(producer, value, count):
+    """A value so many times to a topic of 12 partitions; returns when all are acknowledged."""
+    for number in range(count):
+        while True:
+            try:
+                producer.produce("t", value, partition=number % 12)
+                break
+            except BufferError:
+                producer.poll(0.05)
+    assert producer.flush(PATIENCE) == 0
+
+
 def forwarding(directory, quick):
     """Processor time of all brokers for the same bytes, shipping included: sent to the leaders, and to a broker that leads
     nothing."""
@@ -191,15 +266,7 @@ def processor_time(directory, mib, through):
         meters = [broker.Meter(broker.Process(one.process.pid)) for one in cluster.brokers]
         producer = Producer({"bootstrap.servers": entrance.address, "linger.ms": 20, "batch.size": 1 << 20,
                              "enable.idempotence": True, "queue.buffering.max.kbytes": 1 << 17})
-        value = bytes(range(256)) * 4
-        for number in range(mib * 1024):
-            while True:
-                try:
-                    producer.produce("t", value, partition=number % 12)
-                    break
-                except BufferError:
-                    producer.poll(0.05)
-        assert producer.flush(PATIENCE) == 0
+        send(producer, bytes(range(256)) * 4, mib * 1024)
         for one in cluster.brokers:
             one.cli("segment", "seal", "t", "--bootstrap", one.grpc_address)
         return sum(meter.cpu() for meter in meters) / (mib / 1024 * 1.073741824)
@@ -207,16 +274,18 @@ def processor_time(directory, mib, through):
         cluster.close()
 
 
+PARTS = {"failover": failover, "acks": acks, "object": durable, "forwarding": forwarding}
+
+
 def main():
     """One of the parts."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("part", choices=["failover", "acks", "forwarding"])
+    options.add_argument("part", choices=list(PARTS))
     options.add_argument("directory", type=pathlib.Path)
     options.add_argument("--quick", action="store_true")
     args = options.parse_args()
     shutil.rmtree(args.directory, ignore_errors=True)
-    part = {"failover": failover, "acks": acks, "forwarding": forwarding}[args.part]
-    print(json.dumps(part(args.directory, args.quick)))
+    print(json.dumps(PARTS[args.part](args.directory, args.quick)))
 
 
 if __name__ == "__main__":

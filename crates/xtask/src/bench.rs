@@ -76,6 +76,8 @@ struct Bench {
     binary: PathBuf,
     /// The benchmarks of the hot paths.
     micro: PathBuf,
+    /// A loop that puts objects.
+    puts: PathBuf,
     /// Where brokers keep their data; emptied by each.
     dir: PathBuf,
 }
@@ -98,10 +100,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if cases.is_empty() {
         cases = Case::value_variants().to_vec();
     }
-    let (binary, micro) = build(args.binary.as_ref(), cases.contains(&Case::Micro))?;
+    let built = build(args.binary.is_none(), &cases)?;
     let dir = workspace::cache()?.join("bench");
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let bench = Bench { quick: args.quick, pairs: args.pairs, jars, binary, micro, dir };
+    let bench = Bench {
+        quick: args.quick,
+        pairs: args.pairs,
+        jars,
+        binary: args.binary.clone().unwrap_or_else(|| built.join("runnel")),
+        micro: built.join("runnel-bench"),
+        puts: built.join("examples/puts"),
+        dir,
+    };
     let started = Instant::now();
     let mut sections = vec![("machine", machine::describe(&bench.dir, args.binary.as_deref())?)];
     for case in cases {
@@ -123,22 +133,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.quick { Ok(()) } else { page::write(&sections) }
 }
 
-/// Builds what is needed; returns the paths of runnel and of the benchmarks of its hot paths.
-fn build(binary: Option<&PathBuf>, with_micro: bool) -> Result<(PathBuf, PathBuf)> {
-    let release = workspace::metadata()?.target_directory.join("optimized");
-    let mut bins = Vec::new();
-    if binary.is_none() {
-        bins.extend(["--bin", "runnel"]);
-    }
-    if with_micro {
-        bins.extend(["--bin", "runnel-bench"]);
-    }
-    if !bins.is_empty() {
-        println!("building the release binaries");
+/// Builds what is needed; returns the folder of it.
+fn build(with_runnel: bool, cases: &[Case]) -> Result<PathBuf> {
+    let needed = [
+        (with_runnel, ["--bin", "runnel"]),
+        (cases.contains(&Case::Micro), ["--bin", "runnel-bench"]),
+        (cases.contains(&Case::Cluster), ["--example", "puts"]),
+    ];
+    let targets: Vec<&str> =
+        needed.into_iter().filter(|(is_needed, _)| *is_needed).flat_map(|(_, args)| args).collect();
+    if !targets.is_empty() {
+        println!("building what is measured");
         // Of the whole workspace, whose crates are built with the same features whichever of them is wanted.
         process::run(
-            workspace::cargo().args(["build", "--quiet", "--profile", "optimized", "--workspace"]).args(bins),
+            workspace::cargo().args(["build", "--quiet", "--profile", "optimized", "--workspace"]).args(targets),
         )?;
     }
-    Ok((binary.cloned().unwrap_or_else(|| release.join("runnel")), release.join("runnel-bench")))
+    Ok(workspace::metadata()?.target_directory.join("optimized"))
 }

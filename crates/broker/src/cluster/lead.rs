@@ -127,10 +127,12 @@ impl Broker {
         }
     }
 
-    /// Looks for what crashes left in the bucket, a few partitions at a time: a broker may have got many at once.
+    /// Looks for what crashes left in the bucket, a few partitions at a time, and behind those that wait to be opened: a
+    /// broker may have got many at once, and clients wait for them.
     async fn sweep_in_turn(&self, partition: &Arc<Partition>) {
         let Some(member) = &self.member else { return };
         if let Ok(_turn) = member.sweeps.acquire().await
+            && member.opens.acquire().await.is_ok()
             && !partition.is_closed()
         {
             self.sweep(partition).await;

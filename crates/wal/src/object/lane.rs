@@ -60,7 +60,7 @@ pub(crate) struct Lane {
     acknowledged: u64,
     /// Slots put whose outcome is not known.
     unresolved: usize,
-    /// When the last slot was made.
+    /// When the last slot was due.
     flushed_at: Option<Instant>,
     next_seq: u64,
     /// Bytes accepted and not yet durable.
@@ -149,8 +149,12 @@ impl Lane {
             Input::Trim(Trimmed::Lost(reason)) => self.end(State::Closed(reason)),
             Input::Deleted(upto) => self.trim.deleted(upto),
         }
-        while self.flush_at().is_some_and(|due| due <= now) {
-            effects.push(Effect::Put(self.flush(now)));
+        while let Some(due) = self.flush_at().filter(|due| *due <= now) {
+            // From when it was due, or what each alarm is late by would be added to every interval; but a slot that had to
+            // wait is not followed by another at once.
+            let late = now.saturating_duration_since(due).min(self.options.interval / GATHER);
+            self.flushed_at = Some(now - late);
+            effects.push(Effect::Put(self.flush()));
         }
         self.move_trim(now, effects);
         if !self.failed.is_empty() {
@@ -177,8 +181,7 @@ impl Lane {
     }
 
     /// Makes the next slot of what waits.
-    fn flush(&mut self, now: Instant) -> Draft {
-        self.flushed_at = Some(now);
+    fn flush(&mut self) -> Draft {
         let slot = self.acknowledged + self.flights.len() as u64;
         let checkpoint = (slot.is_multiple_of(CHECKPOINT_EVERY) && self.index.len() <= MAX_CHECKPOINT_RUNS)
             .then(|| self.index.iter().copied().collect());

@@ -13,8 +13,8 @@ pub(crate) const WINDOW: usize = 16;
 pub struct ObjectOptions {
     /// Bytes after which a slot is written; a batch larger than this is a slot of its own.
     pub max_bytes: u64,
-    /// Least time between two slots that are not full, so that a batch waits half of it on average. The first batch after a
-    /// pause waits for a tenth of it, for others that come with it.
+    /// Time between two slots that are not full, at least and apart from a tenth, so that a batch waits half of it on average.
+    /// The first batch after a pause waits for a tenth of it, for others that come with it.
     pub interval: Duration,
     /// Slots whose outcome is not known yet, at most.
     pub in_flight: usize,

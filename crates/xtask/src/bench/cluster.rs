@@ -8,11 +8,11 @@ use super::Bench;
 use super::script::{self, Figures, Row};
 
 /// Each is a cluster of its own.
-const PARTS: [&str; 3] = ["failover", "acks", "forwarding"];
+const PARTS: [&str; 4] = ["failover", "acks", "object", "forwarding"];
 
 const HEAD: &str = "| | | runnel |\n|---|---|---|\n";
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 22] = [
     ("failover_first_s", "1,000 partitions, kill -9 of a broker: first of its partitions acknowledges", "s", 2),
     ("failover_p99_s", "99 % of them do", "s", 2),
     ("failover_last_s", "all of them do", "s", 2),
@@ -25,6 +25,13 @@ const ROWS: [Row; 15] = [
     ("put_p99_ms", "p99", "ms", 1),
     ("puts", "objects put for it, 12 partitions", "1/s", 1),
     ("puts_wide", "600 partitions", "1/s", 1),
+    ("loop_mb", "`object_store` by itself, four puts on their way, objects as large as a broker's", "MB/s", 0),
+    ("loop_cpu", "loop and S3 server", "CPU s/GB", 2),
+    ("held_mb", "produce, acknowledged in the bucket, one broker, shipping held back", "MB/s", 0),
+    ("held_ratio", "ratio", "", 2),
+    ("held_cpu", "client, broker and S3 server", "CPU s/GB", 2),
+    ("shipped_mb", "and shipped meanwhile", "MB/s", 0),
+    ("shipped_ratio", "ratio", "", 2),
     ("direct_cpu", "produce to the leaders, shipped: all brokers", "CPU s/GB", 2),
     ("forwarded_cpu", "to a broker that forwards everything", "CPU s/GB", 2),
     ("forwarded_ratio", "ratio", "", 2),
@@ -37,7 +44,8 @@ pub(super) fn run(bench: &Bench) -> Result<String> {
         for part in PARTS {
             let dir = bench.dir.join("cluster").display().to_string();
             let args = [part, &dir, "--quick"];
-            ours.push(script::run_with_servers("cluster", &args[..if bench.quick { 3 } else { 2 }], &bench.binary)?);
+            let args = &args[..if bench.quick { 3 } else { 2 }];
+            ours.push(script::run_with_servers("cluster", args, bench)?);
         }
     }
     Ok(HEAD.to_owned() + &script::own_rows(&ROWS, &ours))

@@ -1,12 +1,12 @@
 //! Clients in Python: the scripts of `tests/bench`, which print what they found as JSON.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 
+use super::Bench;
 use super::stats::{Series, row};
 use crate::{install, process, workspace};
 
@@ -16,9 +16,10 @@ pub(super) fn run<T: DeserializeOwned>(name: &str, args: &[&str]) -> Result<T> {
 }
 
 /// Runs a script that starts brokers and what they need by itself.
-pub(super) fn run_with_servers<T: DeserializeOwned>(name: &str, args: &[&str], binary: &Path) -> Result<T> {
+pub(super) fn run_with_servers<T: DeserializeOwned>(name: &str, args: &[&str], bench: &Bench) -> Result<T> {
     let mut command = command(name, args)?;
-    command.env("RUNNEL_BIN", binary).env("VERSITYGW_BIN", install::versitygw()?).env("ETCD_BIN", install::etcd()?);
+    command.env("RUNNEL_BIN", &bench.binary).env("PUTS_BIN", &bench.puts);
+    command.env("VERSITYGW_BIN", install::versitygw()?).env("ETCD_BIN", install::etcd()?);
     output(name, command)
 }
 

@@ -112,6 +112,26 @@ async fn a_slot_is_due_when_it_is_full_or_an_interval_after_the_last() {
 }
 
 #[tokio::test]
+async fn what_an_alarm_is_late_by_is_not_added_to_every_interval() {
+    let mut rig = Rig::new(ObjectOptions::default());
+    let (start, mut dues) = (rig.now, Vec::new());
+    for base in 0..4 {
+        rig.append(0, base).unwrap();
+        let due = rig.lane.wake_at().unwrap();
+        dues.push(due - start);
+        rig.after(due + 2 * MS - rig.now);
+        rig.ours(base.unsigned_abs());
+    }
+    assert_eq!(rig.slots(), [0, 1, 2, 3]);
+    assert_eq!(dues, [10 * MS, 110 * MS, 210 * MS, 310 * MS]);
+    // One that was very late is not followed by another at once.
+    rig.append(0, 4).unwrap();
+    rig.after(500 * MS);
+    rig.append(0, 5).unwrap();
+    assert_eq!((rig.slots().len(), rig.lane.wake_at()), (5, Some(rig.now + 90 * MS)));
+}
+
+#[tokio::test]
 async fn no_more_than_a_few_slots_are_in_flight() {
     let mut rig = Rig::new(each());
     for base in 0..10 {
