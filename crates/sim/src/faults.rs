@@ -15,7 +15,7 @@ use crate::world::World;
 type Strike = fn(&mut World) -> bool;
 
 /// Everything that can go wrong with a step.
-const FAULTS: [(Fault, Strike); 18] = [
+const FAULTS: [(Fault, Strike); 17] = [
     (Fault::Kill, kill),
     (Fault::Stop, stop),
     (Fault::Pause, pause),
@@ -33,7 +33,6 @@ const FAULTS: [(Fault, Strike); 18] = [
     (Fault::FailPoint, fail_point),
     (Fault::Disk, disk),
     (Fault::Tear, tear),
-    (Fault::Restore, restore),
 ];
 
 /// Lets go wrong what the seed says.
@@ -43,6 +42,10 @@ pub(crate) fn strike(world: &mut World) {
         if world.chance.permille(world.swarm.rates.rate(kind)) && fault(world) {
             world.trace().count_fault(kind);
         }
+    }
+    let rate = world.swarm.rates.rate(Fault::Restore);
+    if world.swarm.restores && world.chance.permille(rate) && restore(world) {
+        world.trace().count_fault(Fault::Restore);
     }
 }
 
@@ -256,5 +259,5 @@ fn tear(world: &mut World) -> bool {
 /// can, and makes the cluster again.
 fn restore(world: &mut World) -> bool {
     let all = world.chance.permille(500);
-    world.swarm.restores && world.restore(all)
+    world.restore(all)
 }

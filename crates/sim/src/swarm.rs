@@ -18,7 +18,7 @@ impl Rates {
     /// Half of the faults are off, the others between rare and frequent; off is what is not to happen.
     fn of(chance: &mut Chance, is_hasty: bool, off: &[Fault]) -> Self {
         let mut rates = Self::NONE;
-        for fault in Fault::ALL {
+        for fault in Fault::ALL.iter().filter(|fault| **fault != Fault::Restore) {
             let is_race = matches!(fault, Fault::Ambush | Fault::Usurp);
             let rare = if chance.permille(500) { 0 } else { 1 + chance.below(fault.most()) };
             let rate = match is_hasty {
@@ -85,7 +85,8 @@ impl Swarm {
             trims: chance.permille(300),
             topics: chance.permille(400),
             commits: chance.permille(500),
-            restores: chance.permille(150) && !off.contains(&Fault::Restore),
+            // Of a copy, so that all other seeds are what they would be without restores.
+            restores: chance.clone().permille(150) && !off.contains(&Fault::Restore),
         };
         let swarm = if is_hasty { swarm.hasten() } else { swarm };
         if swarm.restores { swarm.in_bucket() } else { swarm }

@@ -39,8 +39,8 @@ fn producers_are_learnt_from_the_log() {
 }
 
 #[test]
-fn a_seal_below_the_pointer_is_void() {
-    is_missed(Guard::SealAbovePointer);
+fn slots_are_written_where_there_is_none() {
+    is_missed(Guard::SlotIfAbsent);
 }
 
 #[test]
