@@ -16,6 +16,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// The same beside another program: what it prints to stdout is shown at the end, and its stderr is not.
+pub(crate) fn run_aside(command: &mut Command) -> Result<()> {
+    let shown = show(command);
+    let quiet = command.stdin(Stdio::null()).stderr(Stdio::null());
+    let out = quiet.output().with_context(|| format!("cannot start `{shown}`"))?;
+    println!("\n{}", String::from_utf8_lossy(&out.stdout));
+    if !out.status.success() {
+        bail!("`{shown}` failed ({})", out.status);
+    }
+    Ok(())
+}
+
 /// Runs to the end and returns its stdout; an error unless it exits with 0.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = show(command);
