@@ -329,6 +329,10 @@ fn a_broker_that_was_replaced_acknowledges_nothing() {
 #[test]
 fn a_replication_factor_is_reported_and_moves_nothing() {
     let cluster = Cluster::start(2);
+    eventually("the first one knows the second", || {
+        let (node, asked) = (cluster.node(0), cluster.node(0).broker());
+        (node.run(async move { asked.describe_cluster().await }).nodes.len() == 2).then_some(())
+    });
     let create = |factor| {
         let wanted = CreateTopic {
             name: format!("t{factor}"),
