@@ -21,6 +21,7 @@ mod dispatch;
 mod error;
 mod frame;
 mod guard;
+mod handover;
 mod header;
 mod metrics;
 mod options;
