@@ -1,9 +1,10 @@
 //! The clients: Kafka's own ProducerPerformance, and kcat.
 //!
-//! Kafka's ConsumerPerformance joins a consumer group, which runnel does not serve yet, so both brokers are read by
-//! kcat, which assigns itself all partitions and reads to their end.
+//! Both brokers are read by kcat, which assigns itself all partitions and reads to their end: Kafka's ConsumerPerformance
+//! joins a group first, and costs several times more.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -87,14 +88,21 @@ pub(super) fn consume(server: &Server, topic: &str, records: u64, passes: u64) -
     Ok(Load { mb_per_s: gb * 1e3 / elapsed, cpu_s_per_gb: cpu / gb })
 }
 
-/// Drops what the page cache holds of the files below `dir`.
+/// Drops what the page cache holds of the files below `dir`. A broker that runs may delete some of them meanwhile.
 pub(super) fn forget_pages(dir: &Path) -> Result<()> {
-    for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| format!("cannot list {}", dir.display()))?,
+    };
+    for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
             forget_pages(&path)?;
         } else {
-            let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+            let file = match File::open(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                file => file.with_context(|| format!("cannot open {}", path.display()))?,
+            };
             // Only clean pages can be dropped.
             file.sync_all()?;
             fadvise(&file, 0, None, Advice::DontNeed)?;
