@@ -80,6 +80,15 @@ pub(crate) struct Member {
     followed: AtomicU64,
     /// When the last look for topics that are not known here began. Locked while one is under way.
     caught_up: tokio::sync::Mutex<Option<Instant>>,
+    /// The last look whether the own lane is sealed. Locked while one is under way.
+    last_look: tokio::sync::Mutex<Option<Look>>,
+}
+
+/// A look at the own lane in the bucket.
+struct Look {
+    began: Instant,
+    /// `None` if the bucket did not answer.
+    is_sealed: Option<bool>,
 }
 
 impl Member {
@@ -101,6 +110,7 @@ impl Member {
             leaving: AtomicBool::new(false),
             followed: AtomicU64::new(revision),
             caught_up: tokio::sync::Mutex::default(),
+            last_look: tokio::sync::Mutex::default(),
         }
     }
 
@@ -209,16 +219,27 @@ impl Broker {
     /// That nobody has led since what this broker leads, which its lease does not prove: another may have ended its session
     /// early, or the process may have stood still. Asked before a client is told for good that it is wrong, about its
     /// offset or its sequence numbers, say: whoever leads now may see that differently.
+    ///
+    /// One look at the bucket at a time serves all who wait, so that clients that are wrong all the time cost no more.
     pub(crate) async fn confirm_session(&self) -> Result<(), Error> {
         self.check_lease()?;
-        if self.is_alone() {
-            return Ok(());
-        }
-        let Some(lane) = self.log.object_lane() else { return Ok(()) };
-        match tokio::time::timeout(BUCKET_PATIENCE, object::is_sealed(&self.bucket, lane)).await {
-            Ok(Ok(false)) => Ok(()),
-            Ok(Ok(true)) => Err(Error::new(ErrorKind::NotLeader, "this broker was replaced: retry")),
-            Ok(Err(_)) | Err(_) => {
+        let (Some(member), Some(lane)) = (&self.member, self.log.object_lane()) else { return Ok(()) };
+        let asked = Instant::now();
+        let mut last = member.last_look.lock().await;
+        let is_sealed = match &*last {
+            Some(look) if look.began >= asked => look.is_sealed,
+            _ => {
+                let began = Instant::now();
+                let looked = tokio::time::timeout(BUCKET_PATIENCE, object::is_sealed(&self.bucket, lane)).await;
+                let is_sealed = looked.ok().and_then(Result::ok);
+                *last = Some(Look { began, is_sealed });
+                is_sealed
+            }
+        };
+        match is_sealed {
+            Some(false) => Ok(()),
+            Some(true) => Err(Error::new(ErrorKind::NotLeader, "this broker was replaced: retry")),
+            None => {
                 let why = "the bucket does not show whether this broker was replaced: retry";
                 Err(Error::new(ErrorKind::NotLeader, why))
             }

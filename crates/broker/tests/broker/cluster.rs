@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use runnel_api::{Admin as _, Cluster as _, CreateTopic, Durability, ErrorKind, ProducerIdentity, TopicKey};
 use runnel_blob::Key;
+use runnel_blob::testing::{Fault, Op::Get as GET};
 use runnel_format::meta::{SessionRecord, SessionState};
 use runnel_metastore::{MetaStore as _, Op};
 use runnel_record::ProducerId;
@@ -288,6 +289,30 @@ fn a_broker_that_was_replaced_refuses_nobody_for_good() {
     assert_eq!(new.fetch_at("t", 0, 7).unwrap_err().kind, ErrorKind::OffsetOutOfRange);
     cluster.machines[old].faults.clear();
     cluster.machines[old].store.set(Way::Open);
+    cluster.stop_all();
+}
+
+/// A client that is wrong all the time makes the broker ask the bucket, but not once for each of its requests.
+#[test]
+fn those_who_are_refused_together_cost_few_looks_at_the_lane() {
+    let cluster = Cluster::start(1);
+    cluster.create("t", 1, &[]);
+    let identity = ProducerIdentity { id: ProducerId(7), epoch: 0 };
+    cluster.append("t", 0, &idempotent(&values("a", 3, 10), identity, 0));
+    let faults = &cluster.machines[0].faults;
+    let looks = || faults.requests().iter().filter(|(op, path)| *op == GET && path.ends_with("/hdr")).count();
+    faults.always(GET, "/hdr", Fault::Delay(Duration::from_millis(50)));
+    let (before, broker) = (looks(), cluster.node(0).broker());
+    let wrong = (0..30).map(|number| {
+        let records = idempotent(&values("b", 3, 10), identity, 100 + number);
+        produce(&broker, name("t"), 0, records, PATIENCE)
+    });
+    for refused in cluster.node(0).run(futures::future::join_all(wrong)) {
+        assert_eq!(refused.unwrap_err().kind, ErrorKind::OutOfOrderSequence);
+    }
+    let looks = looks() - before;
+    assert!((1..30).contains(&looks), "{looks} looks for 30 refusals");
+    drop(broker);
     cluster.stop_all();
 }
 

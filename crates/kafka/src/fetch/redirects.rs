@@ -16,24 +16,35 @@ const STAY: Duration = Duration::from_secs(30);
 
 /// When which partitions' consumers were sent away.
 #[derive(Debug, Default)]
-pub(crate) struct Redirects(Mutex<BTreeMap<(TopicKey, i32), Instant>>);
+pub(crate) struct Redirects(Mutex<Sent>);
+
+#[derive(Debug, Default)]
+struct Sent {
+    at: BTreeMap<(TopicKey, i32), Instant>,
+    /// When what is over was last dropped: not with each note, of which there may be one for each of many partitions.
+    swept: Option<Instant>,
+}
 
 impl Redirects {
     /// Whether a consumer may be sent away.
     pub(crate) fn allow(&self, topic: &TopicKey, partition: i32) -> bool {
         let sent = self.sent();
         // Most connections never get here.
-        sent.is_empty() || sent.get(&(topic.clone(), partition)).is_none_or(|at| at.elapsed() >= STAY)
+        sent.at.is_empty() || sent.at.get(&(topic.clone(), partition)).is_none_or(|at| at.elapsed() >= STAY)
     }
 
     /// A consumer is sent away.
     pub(crate) fn note(&self, topic: &TopicKey, partition: i32) {
+        let now = Instant::now();
         let mut sent = self.sent();
-        sent.retain(|_, at| at.elapsed() < STAY);
-        sent.insert((topic.clone(), partition), Instant::now());
+        if sent.swept.is_none_or(|swept| now - swept >= STAY) {
+            sent.at.retain(|_, at| now - *at < STAY);
+            sent.swept = Some(now);
+        }
+        sent.at.insert((topic.clone(), partition), now);
     }
 
-    fn sent(&self) -> MutexGuard<'_, BTreeMap<(TopicKey, i32), Instant>> {
+    fn sent(&self) -> MutexGuard<'_, Sent> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -53,6 +64,6 @@ mod tests {
         tokio::time::advance(STAY / 2).await;
         assert!(redirects.allow(&t, 0));
         redirects.note(&t, 1);
-        assert_eq!(redirects.sent().len(), 1, "what is over is forgotten");
+        assert_eq!(redirects.sent().at.len(), 1, "what is over is forgotten");
     }
 }

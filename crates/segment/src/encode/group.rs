@@ -16,6 +16,8 @@ use crate::schema::{leaf, schema};
 
 /// A row group is closed after the run that makes it this large, encoded.
 const GROUP_BYTES: u64 = 8 << 20;
+/// Memory for the values of a row group is taken at once up to this: the last run may go past [`GROUP_BYTES`].
+const VALUE_BYTES: usize = 9 << 20;
 /// Bytes of plain values that a page is filled with; a larger value is a page of its own.
 const PAGE_BYTES: usize = 64 << 10;
 /// Most rows of a page.
@@ -34,7 +36,11 @@ pub(super) struct Group {
 /// Encodes runs until the row group is large enough; none when all batches are taken.
 pub(super) fn encode(stager: &mut Stager<'_>, properties: &Arc<WriterProperties>) -> Result<Option<Group>, Error> {
     let schema = schema();
-    let mut sinks: Vec<_> = (0..leaf::COUNT).map(|_| TrackedWrite::new(Vec::new())).collect();
+    // Values take most of what is written: growing step by step would copy them as often.
+    let values = stager.bytes_ahead(VALUE_BYTES);
+    let capacity = |leaf| if leaf == leaf::VALUE { values } else { 0 };
+    let mut sinks: Vec<_> =
+        (0..leaf::COUNT).map(|leaf| TrackedWrite::new(Vec::with_capacity(capacity(leaf)))).collect();
     let mut writers: Vec<ColumnWriter<'_>> = (schema.columns().iter().zip(&mut sinks))
         .map(|(column, sink)| {
             get_column_writer(column.clone(), properties.clone(), Box::new(SerializedPageWriter::new(sink)))

@@ -86,6 +86,18 @@ impl<'a> Stager<'a> {
         &self.columns
     }
 
+    /// Bytes of the batches that were not taken yet, counted up to `most`.
+    pub(super) fn bytes_ahead(&self, most: usize) -> usize {
+        let mut bytes = 0;
+        for source in &self.batches[self.taken..] {
+            if bytes >= most {
+                break;
+            }
+            bytes += source.batch.len();
+        }
+        bytes.min(most)
+    }
+
     /// How many batches were taken, and the summary with them.
     pub(super) fn finish(self) -> (usize, Summary) {
         (self.taken, self.summary)

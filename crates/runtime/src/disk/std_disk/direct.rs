@@ -13,8 +13,10 @@ use std::path::Path;
 /// Positions, lengths and memory must be multiples of this; no disk in use asks for more.
 const ALIGN: usize = 4096;
 
-/// What goes to the disk at once, and the buffer that a thread keeps for it.
-const BUFFER_BYTES: usize = 1 << 20;
+/// What goes to the disk at once, and the buffer that a thread keeps for it. Each write waits for the disk, so a block of the
+/// log is to be one; what nobody waits for is not worth the memory.
+const MAX_WRITE: usize = 4 << 20;
+const MAX_OTHER: usize = 1 << 20;
 
 /// Files shorter than this are not worth a second descriptor.
 const MIN_FILE_BYTES: u64 = 64 << 10;
@@ -43,7 +45,7 @@ impl Direct {
         if !is_aligned(position) || !is_aligned(len as u64) {
             return Ok(false);
         }
-        with_buffer(|buffer| {
+        with_buffer(len.min(MAX_WRITE), |buffer| {
             let (mut at, mut filled) = (position, 0);
             for part in parts {
                 let mut left = &part[..];
@@ -68,7 +70,7 @@ impl Direct {
         if !is_aligned(len) {
             return Ok(false);
         }
-        with_buffer(|buffer| {
+        with_buffer(MAX_OTHER, |buffer| {
             buffer.fill(0);
             let mut at = 0;
             while at < len {
@@ -97,7 +99,7 @@ impl Direct {
             return Ok(None);
         }
         let skip = usize::try_from(position % ALIGN as u64).unwrap_or(0);
-        with_buffer(|buffer| {
+        with_buffer(MAX_OTHER, |buffer| {
             let wanted = (skip + out.len()).next_multiple_of(ALIGN).min(buffer.len());
             let read = match self.0.read_at(&mut buffer[..wanted], position - skip as u64) {
                 Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(None),
@@ -114,12 +116,14 @@ const fn is_aligned(number: u64) -> bool {
     number.is_multiple_of(ALIGN as u64)
 }
 
-/// The thread's buffer, its start aligned.
-fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
+/// So much of the thread's buffer, its start aligned.
+fn with_buffer<T>(bytes: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
     BUFFER.with_borrow_mut(|buffer| {
-        buffer.resize(BUFFER_BYTES + ALIGN, 0);
+        if buffer.len() < bytes + ALIGN {
+            buffer.resize(bytes + ALIGN, 0);
+        }
         let start = buffer.as_ptr().align_offset(ALIGN).min(ALIGN);
-        work(&mut buffer[start..start + BUFFER_BYTES])
+        work(&mut buffer[start..start + bytes])
     })
 }
 
