@@ -10,7 +10,8 @@ use runnel_blob::{Bucket, Key};
 use runnel_cache::{BlockCache, BlockKey, Class};
 use runnel_format::manifest::SegmentRef;
 use runnel_record::{Batch, Offset};
-use runnel_segment::{Run, Segment, decode_run, encode_run};
+use runnel_segment::{Fetched, Run, Segment, decode_run, encode_run};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::error::{cache_error, lane_error, segment_error};
@@ -63,6 +64,20 @@ impl SegmentHandles {
             let oldest = handles.by_id.iter().min_by_key(|(_, (used, _))| *used).map(|(id, _)| *id);
             oldest.map(|id| handles.by_id.remove(&id));
         }
+    }
+}
+
+/// Runs that are fetched together, by the first of them that is not in the cache.
+struct Window {
+    /// Behind the last of them.
+    end: u32,
+    fetched: OnceCell<Fetched>,
+}
+
+impl Window {
+    /// Whatever is asked for, up to and with `last`.
+    fn upto(last: u32) -> Self {
+        Self { end: last.saturating_add(1), fetched: OnceCell::new() }
     }
 }
 
@@ -205,7 +220,7 @@ impl ColdReader {
         let run = segment.run_for(offset).cloned().ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("segment {} does not hold offset {offset}", reference.id))
         })?;
-        let bytes = self.run_bytes(archive, reference, &segment, run.index).await?;
+        let bytes = self.run_bytes(archive, reference, &segment, run.index, &Window::upto(run.index)).await?;
         let batches = decode_run(&bytes).map_err(|e| segment_error(&e))?.into_iter().map(|s| s.batch).collect();
         Ok((segment, run, batches))
     }
@@ -226,6 +241,7 @@ impl ColdReader {
         reference: &SegmentRef,
         segment: &Segment,
         run: u32,
+        window: &Window,
     ) -> Result<Bytes, Error> {
         // The newest segment is what a reader that just fell behind the tail wants; everything older is replay, and
         // must not push that out.
@@ -233,7 +249,8 @@ impl ColdReader {
         let key = BlockKey { segment: reference.id, run };
         let segment = segment.clone();
         let load = move || async move {
-            let batches = segment.read_run(run).await?;
+            let fetched = window.fetched.get_or_try_init(|| segment.fetch(run..window.end)).await?;
+            let batches = segment.decode(run, fetched).await?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(encode_run(&batches))
         };
         self.cache.get_or_load(key, class, load).await.map_err(|e| cache_error(&e))
@@ -250,9 +267,11 @@ impl ColdReader {
         }
         let (reader, archive) = (Arc::clone(self), Arc::clone(archive));
         tokio::spawn(async move {
-            for index in segment.runs()[next].iter().map(|run| run.index) {
+            let runs = &segment.runs()[next];
+            let Some(window) = runs.last().map(|last| Window::upto(last.index)) else { return };
+            for index in runs.iter().map(|run| run.index) {
                 // A failure shows when the reader gets there; reading ahead only warms the cache.
-                if reader.run_bytes(&archive, &reference, &segment, index).await.is_err() {
+                if reader.run_bytes(&archive, &reference, &segment, index, &window).await.is_err() {
                     return;
                 }
             }

@@ -16,7 +16,7 @@ const MOST_READERS: usize = 1_024;
 const IDLE_ROUNDS: u64 = 8;
 
 /// Follows the reads of segments. For one partition the window doubles with each run read in sequence and closes on a
-/// jump. What was read ahead for all of them and not asked for yet stays within a budget: a run that the cache drops
+/// jump. It is filled again when half of it was read, so that several runs are fetched with the requests of one. What was read ahead for all of them and not asked for yet stays within a budget: a run that the cache drops
 /// before its reader comes was fetched and unpacked for nothing.
 #[derive(Debug)]
 pub(crate) struct Readahead {
@@ -65,6 +65,9 @@ impl Readahead {
             self.taken -= reader.ahead.pop_front().map_or(0, |(_, bytes)| bytes);
         }
         let first = index + 1 + reader.ahead.len();
+        if reader.ahead.len() * 2 > reader.window {
+            return first..first;
+        }
         let upto = (index + 1 + reader.window).min(runs.len());
         let mut end = first;
         for run in runs.get(first..upto).unwrap_or_default() {

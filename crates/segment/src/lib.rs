@@ -40,6 +40,6 @@ pub use merge::{Merge, MergePolicy, Readback, replaced_chunks};
 pub use options::{EncodeOptions, ParquetCodec};
 pub use retention::{Policy, find_retired, retired_chunks};
 pub use run::{SourceBatch, decode_run, encode_run};
-pub use segment::Segment;
+pub use segment::{Fetched, Segment};
 pub use sweep::{Orphans, find_orphans, sweep_orphans};
 pub use verify::verify;

@@ -18,7 +18,8 @@ use crate::{Error, SourceBatch};
 use pages::{Pages, Unpacker};
 
 /// Checks and decodes a run; `pieces` hold its ranges (see [`Footer::ranges`]).
-pub(crate) fn read_run(footer: &Footer, run: u32, pieces: Pieces) -> Result<Vec<SourceBatch>, Error> {
+pub(crate) fn read_run(footer: &Footer, run: u32, pieces: impl Into<Arc<Pieces>>) -> Result<Vec<SourceBatch>, Error> {
+    let pieces = pieces.into();
     let ranges = footer.ranges(run)?;
     check_crc(footer, run, &ranges, &pieces)?;
     decode(footer, run, ranges, pieces)
@@ -29,10 +30,10 @@ pub(crate) fn decode(
     footer: &Footer,
     run: u32,
     ranges: Vec<Range<u64>>,
-    pieces: Pieces,
+    pieces: impl Into<Arc<Pieces>>,
 ) -> Result<Vec<SourceBatch>, Error> {
     let (found, group, _) = footer.run(run)?;
-    let (rows, pieces) = (found.records as usize, Arc::new(pieces));
+    let (rows, pieces) = (found.records as usize, pieces.into());
     let decoder = Decoder { footer, group, rows, ranges, pieces, unpacker: Unpacker::default() };
     rebuild::batches(&decoder.columns()?, found, &footer.exceptions)
 }

@@ -1,5 +1,6 @@
 //! A segment in the bucket.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use runnel_blob::{Bucket, Key};
@@ -22,6 +23,10 @@ struct Inner {
     key: Key,
     footer: Footer,
 }
+
+/// Encoded bytes of runs. Cheap to clone; all of them stay in memory as long as a clone does.
+#[derive(Debug, Clone)]
+pub struct Fetched(Arc<Pieces>);
 
 impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -78,22 +83,43 @@ impl Segment {
         Ok(self.0.footer.ranges(run)?.iter().map(|range| range.end - range.start).sum())
     }
 
-    /// Fetches a run, checks its CRC and rebuilds its batches: uncompressed, with the codec bits cleared (a batch of
-    /// more than 8 MiB with its old codec), otherwise as they were appended.
+    /// Fetches the encoded bytes of neighbouring runs, with as few requests as they allow: the pages of a column lie side
+    /// by side, so several runs take hardly more requests than one.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for damage, [`Error::NoSuchRun`], [`Error::Fetch`].
-    pub async fn read_run(&self, run: u32) -> Result<Vec<SourceBatch>, Error> {
-        let ranges = self.0.footer.ranges(run)?;
+    /// [`Error::NoSuchRun`], [`Error::Fetch`].
+    pub async fn fetch(&self, runs: Range<u32>) -> Result<Fetched, Error> {
+        let mut ranges = Vec::new();
+        for run in runs {
+            ranges.extend(self.0.footer.ranges(run)?);
+        }
         // The bucket joins ranges that lie close together.
         let parts = self.0.bucket.get_ranges(&self.0.key, &ranges).await.map_err(Error::Fetch)?;
         let mut pieces = Pieces::default();
         for (range, part) in ranges.into_iter().zip(parts) {
             pieces.push(range.start, part);
         }
-        let inner = self.0.clone();
+        Ok(Fetched(Arc::new(pieces)))
+    }
+
+    /// Checks the CRC of a run that was fetched and rebuilds its batches: uncompressed, with the codec bits cleared (a
+    /// batch of more than 8 MiB with its old codec), otherwise as they were appended.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for damage, or if the run is not among those fetched; [`Error::NoSuchRun`].
+    pub async fn decode(&self, run: u32, fetched: &Fetched) -> Result<Vec<SourceBatch>, Error> {
+        let (inner, pieces) = (Arc::clone(&self.0), Arc::clone(&fetched.0));
         let decode = move || read::read_run(&inner.footer, run, pieces);
         blocking(decode).await.map_err(Error::Interrupted)?
+    }
+
+    /// Fetches one run and rebuilds its batches.
+    ///
+    /// # Errors
+    /// Those of [`Segment::fetch`] and [`Segment::decode`].
+    pub async fn read_run(&self, run: u32) -> Result<Vec<SourceBatch>, Error> {
+        let fetched = self.fetch(run..run.saturating_add(1)).await?;
+        self.decode(run, &fetched).await
     }
 }
 

@@ -23,8 +23,15 @@ fn runs(count: i64) -> Vec<Run> {
 fn the_window_grows_in_sequence_and_closes_on_a_jump() {
     let (runs, mut ahead) = (runs(40), Readahead::new(100 * MIB));
     let loaded = [5, 5, 6, 7, 7, 8, 9, 10, 2, 3].map(|run| ahead.read(tp(0), &runs, run));
-    let expected = [6..6, 0..0, 7..8, 8..10, 0..0, 10..13, 13..18, 18..19, 3..3, 4..5];
+    let expected = [6..6, 0..0, 7..8, 8..10, 0..0, 10..13, 13..18, 18..18, 3..3, 4..5];
     assert_eq!(loaded, expected);
+}
+
+#[test]
+fn the_window_is_filled_again_when_half_of_it_was_read() {
+    let (runs, mut ahead) = (runs(40), Readahead::new(100 * MIB));
+    let loaded: Vec<_> = (0..20).map(|run| ahead.read(tp(0), &runs, run)).filter(|runs| !runs.is_empty()).collect();
+    assert_eq!(loaded, [2..3, 3..5, 5..8, 8..13, 13..17, 17..21, 21..25]);
 }
 
 #[test]
@@ -50,7 +57,7 @@ fn what_is_ahead_of_all_readers_stays_within_the_budget() {
 #[test]
 fn a_reader_that_stays_away_gives_its_share_back() {
     let (runs, mut ahead) = (runs(200), Readahead::new(8 * MIB));
-    for run in 0..6 {
+    for run in 0..5 {
         ahead.read(tp(0), &runs, run);
     }
     assert_eq!(ahead.taken, 8 * MIB, "the first reader has it all");

@@ -61,6 +61,27 @@ async fn runs_are_read_from_the_bucket_in_few_requests() {
 }
 
 #[tokio::test]
+async fn neighbouring_runs_are_fetched_like_one() {
+    let (batches, encoded) = example();
+    let key = key(&encoded);
+    let (bucket, faults) = bucket_with(&key, &encoded).await;
+    let gets = || faults.requests().iter().filter(|(op, _)| *op == Op::Get).count();
+    let segment = Segment::open(&bucket, &key, encoded.len).await.unwrap();
+    let before = gets();
+    let fetched = segment.fetch(0..3).await.unwrap();
+    assert!(gets() - before <= 2, "{} requests", gets() - before);
+    let mut found = Vec::new();
+    for run in 0..3 {
+        found.extend(segment.decode(run, &fetched).await.unwrap());
+    }
+    assert_eq!(seen(&found), seen(&batches));
+    // What was not fetched is not made up.
+    let last = segment.fetch(2..3).await.unwrap();
+    assert_eq!(segment.decode(1, &last).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert!(matches!(segment.fetch(2..4).await, Err(Error::NoSuchRun { run: 3 })));
+}
+
+#[tokio::test]
 async fn every_offset_has_its_run() {
     let (_, encoded) = example();
     let key = key(&encoded);
