@@ -15,7 +15,7 @@ const RECORDS: u64 = 300_000;
 const WARM_UP_RECORDS: u64 = 100_000;
 
 /// Kafka takes most of a minute to make the partitions, once.
-const MOST_ROUNDS: u32 = 5;
+const MOST_ROUNDS: u32 = 3;
 
 #[derive(Default)]
 struct Side {
