@@ -10,12 +10,12 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import time
 import urllib.request
 
 import broker
+import store
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -23,7 +23,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from harness.cluster import BUCKET, Cluster  # noqa: E402
 from harness.process import wait_until  # noqa: E402
-from harness.s3 import ACCESS, REGION, SECRET  # noqa: E402
 
 PATIENCE = 120
 INTERVAL_MS = 50
@@ -199,34 +198,24 @@ def produced(directory, mib, is_held):
         server = broker.Meter(broker.Process(cluster.s3.process.pid))
         ours = broker.Meter(broker.Process(cluster.brokers[0].process.pid))
         os.sync()  # or what was written before would be while this is measured
-        before, own, begun = slots(cluster), own_cpu(), time.monotonic()
+        before, own, begun = slots(cluster), broker.own_cpu(), time.monotonic()
         send(producer, value, mib * 1024 // RECORD_KIB)
         found = {"held_mb": mb / (time.monotonic() - begun),
-                 "held_cpu": (server.cpu() + ours.cpu() + own_cpu() - own) / mb * 1e3}
+                 "held_cpu": (server.cpu() + ours.cpu() + broker.own_cpu() - own) / mb * 1e3}
         if is_held:
             objects = int(slots(cluster) - before)
             os.sync()
-            server, own = broker.Meter(broker.Process(cluster.s3.process.pid)), own_cpu()
+            server, own = broker.Meter(broker.Process(cluster.s3.process.pid)), broker.own_cpu()
             found["loop_mb"] = mb / puts_in_a_loop(cluster, objects, mib * (1 << 20) // objects)
-            found["loop_cpu"] = (server.cpu() + own_cpu() - own) / mb * 1e3
+            found["loop_cpu"] = (server.cpu() + broker.own_cpu() - own) / mb * 1e3
         return found
     finally:
         cluster.close()
 
 
-def own_cpu():
-    """Processor seconds of this process, and of those that it has run to their end."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
-
-
 def puts_in_a_loop(cluster, objects, size):
     """Seconds that `object_store` by itself takes, with as many requests on their way as a broker has."""
-    s3 = {"ENDPOINT": cluster.s3.endpoint, "REGION": REGION, "ACCESS_KEY_ID": ACCESS, "SECRET_ACCESS_KEY": SECRET,
-          "ALLOW_HTTP": "true"}
-    environment = os.environ | {f"AWS_{key}": value for key, value in s3.items()}
-    args = [os.environ["PUTS_BIN"], BUCKET, "alone", str(objects), str(size), str(IN_FLIGHT)]
-    return float(subprocess.run(args, env=environment, capture_output=True, text=True, check=True).stdout)
+    return float(store.run(cluster.s3, os.environ["PUTS_BIN"], BUCKET, "alone", objects, size, IN_FLIGHT))
 
 
 def send(producer, value, count):

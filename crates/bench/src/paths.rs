@@ -16,6 +16,9 @@ use crate::data;
 pub(crate) const BATCHES: usize = 512;
 const RECORDS: i32 = 62;
 
+/// Batches whose instructions are counted: 2 MiB, since counting takes fifty times as long.
+pub(crate) const COUNTED_BATCHES: usize = 32;
+
 /// A path, ready to be run again and again.
 pub(crate) struct Path {
     pub(crate) name: &'static str,

@@ -5,6 +5,9 @@
 //! both alike. The tables in `docs/performance.md` are written from the results; the text around them is not touched.
 
 mod cluster;
+mod cold;
+mod cost;
+mod fanout;
 mod groups;
 mod kafka;
 mod latency;
@@ -14,12 +17,14 @@ mod micro;
 mod page;
 mod partitions;
 mod probe;
+mod records;
 mod runnel;
 mod script;
 mod server;
 mod startup;
 mod stats;
 mod throughput;
+mod wide;
 
 use std::fs;
 use std::path::PathBuf;
@@ -56,14 +61,24 @@ enum Case {
     Startup,
     /// Produce, consume from memory, consume from the bucket or the disk
     Throughput,
+    /// Produce other sizes of records, compressed ones, and to one partition
+    Records,
+    /// Five consumers of the same records at once
+    Fanout,
     /// 1,000 records a second from producer to consumer
     Latency,
     /// Commits, rebalances, and a group of a thousand members
     Groups,
     /// 10,000 partitions: made, idle, and after a kill
     Partitions,
+    /// Produce to 10,000 partitions, and to 12
+    Wide,
+    /// Read from the bucket of an S3 server, and follow a tail meanwhile
+    Cold,
     /// Three brokers: failover, acknowledgements from the bucket, forwarding
     Cluster,
+    /// Requests to the bucket, and what they cost
+    Cost,
 }
 
 /// What all cases share.
@@ -78,6 +93,8 @@ struct Bench {
     micro: PathBuf,
     /// A loop that puts objects.
     puts: PathBuf,
+    /// A loop that gets objects.
+    gets: PathBuf,
     /// Where brokers keep their data; emptied by each.
     dir: PathBuf,
 }
@@ -110,6 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         binary: args.binary.clone().unwrap_or_else(|| built.join("runnel")),
         micro: built.join("runnel-bench"),
         puts: built.join("examples/puts"),
+        gets: built.join("examples/gets"),
         dir,
     };
     let started = Instant::now();
@@ -119,10 +137,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Case::Micro => ("micro", micro::run(&bench)?),
             Case::Startup => ("startup", startup::run(&bench)?),
             Case::Throughput => ("throughput", throughput::run(&bench)?),
+            Case::Records => ("records", records::run(&bench)?),
+            Case::Fanout => ("fanout", fanout::run(&bench)?),
             Case::Latency => ("latency", latency::run(&bench)?),
             Case::Groups => ("groups", groups::run(&bench)?),
             Case::Partitions => ("partitions", partitions::run(&bench)?),
+            Case::Wide => ("wide", wide::run(&bench)?),
+            Case::Cold => ("cold", cold::run(&bench)?),
             Case::Cluster => ("cluster", cluster::run(&bench)?),
+            Case::Cost => ("cost", cost::run(&bench)?),
         });
     }
     fs::remove_dir_all(&bench.dir).with_context(|| format!("cannot remove {}", bench.dir.display()))?;
@@ -135,10 +158,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Builds what is needed; returns the folder of it.
 fn build(with_runnel: bool, cases: &[Case]) -> Result<PathBuf> {
+    let has = |case| cases.contains(&case);
     let needed = [
         (with_runnel, ["--bin", "runnel"]),
-        (cases.contains(&Case::Micro), ["--bin", "runnel-bench"]),
-        (cases.contains(&Case::Cluster), ["--example", "puts"]),
+        (has(Case::Micro) || has(Case::Cold), ["--bin", "runnel-bench"]),
+        (has(Case::Cluster), ["--example", "puts"]),
+        (has(Case::Cold), ["--example", "gets"]),
     ];
     let targets: Vec<&str> =
         needed.into_iter().filter(|(is_needed, _)| *is_needed).flat_map(|(_, args)| args).collect();

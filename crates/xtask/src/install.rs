@@ -54,6 +54,11 @@ pub(crate) fn for_cluster() -> Result<()> {
     etcd::install()
 }
 
+/// What counts instructions.
+pub(crate) fn for_instructions() -> Result<()> {
+    system::install(&system::INSTRUCTIONS)
+}
+
 /// What the benchmarks need; returns the folder of Apache Kafka's jars.
 pub(crate) fn for_bench() -> Result<PathBuf> {
     system::install(&system::TESTS)?;

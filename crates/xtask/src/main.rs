@@ -2,7 +2,7 @@
 //!
 //! Owns: what the tests and the demo need on a machine (`install`), the whole test run (`test`), the rules that the
 //! compiler does not know (`tidy`), the main job on real data (`demo`), a cluster to try (`cluster`), the comparison with
-//! Apache Kafka (`bench`) and the tarball of a release (`dist`). Not part of the product.
+//! Apache Kafka (`bench`), how many instructions the hot paths take (`instructions`) and the tarball of a release (`dist`). Not part of the product.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods)] // a command-line tool: it prints, and measures real time
 
@@ -11,6 +11,7 @@ mod cluster;
 mod demo;
 mod dist;
 mod install;
+mod instructions;
 mod process;
 mod test;
 mod tidy;
@@ -41,6 +42,8 @@ enum Verb {
     Cluster(cluster::Args),
     /// Make the tarball that is published: binary, completions, settings, systemd unit
     Dist(dist::Args),
+    /// Count the instructions of the hot paths and compare them with those before
+    Instructions(instructions::Args),
     /// Measure runnel beside Apache Kafka and write docs/performance.md
     Bench(bench::Args),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
         Verb::Cluster(args) => cluster::run(&args),
         Verb::Dist(args) => dist::run(&args),
+        Verb::Instructions(args) => instructions::run(&args),
         Verb::Bench(args) => bench::run(&args),
     };
     match result {

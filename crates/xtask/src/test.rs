@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::{dist, install, process, tidy, workspace};
+use crate::{dist, install, instructions, process, tidy, workspace};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             // With the tests: of the binary alone other features of its dependencies would be built, and those anew.
             process::run(workspace::cargo().args(["build", "--quiet", "--workspace", "--all-targets"]))
         })?;
+        step("instructions of the hot paths", || instructions::run(&instructions::Args::default()))?;
         step("tarball", || dist::check(&debug_binary()?))?;
         step("black-box tests, and beside them the simulation", || {
             // Half of the time black-box tests wait for something.

@@ -5,12 +5,10 @@
 use anyhow::Result;
 
 use super::Bench;
-use super::script::{self, Figures, Row};
+use super::script::{self, Figures, OWN_HEAD, Row};
 
 /// Each is a cluster of its own.
 const PARTS: [&str; 4] = ["failover", "acks", "object", "forwarding"];
-
-const HEAD: &str = "| | | runnel |\n|---|---|---|\n";
 
 const ROWS: [Row; 22] = [
     ("failover_first_s", "1,000 partitions, kill -9 of a broker: first of its partitions acknowledges", "s", 2),
@@ -48,5 +46,5 @@ pub(super) fn run(bench: &Bench) -> Result<String> {
             ours.push(script::run_with_servers("cluster", args, bench)?);
         }
     }
-    Ok(HEAD.to_owned() + &script::own_rows(&ROWS, &ours))
+    Ok(OWN_HEAD.to_owned() + &script::own_rows(&ROWS, &ours))
 }

@@ -34,7 +34,7 @@ struct Side {
 
 pub(super) fn run(bench: &Bench) -> Result<String> {
     let kafka = kafka::start(bench, &[])?;
-    load::create_topic(bench, &kafka.address, "latency")?;
+    load::create_topic(&kafka, "latency")?;
     println!("latency: warming up Apache Kafka");
     measure(bench, &kafka, 3 * SECONDS)?;
     let (mut ours, mut theirs, mut sync) = (Side::default(), Side::default(), Series::default());
@@ -44,7 +44,7 @@ pub(super) fn run(bench: &Bench) -> Result<String> {
             theirs.measure(bench, &kafka)?;
         }
         let runnel = runnel::start(bench, &[])?.server;
-        load::create_topic(bench, &runnel.address, "latency")?;
+        load::create_topic(&runnel, "latency")?;
         measure(bench, &runnel, WARM_UP_SECONDS)?;
         ours.measure(bench, &runnel)?;
         drop(runnel);

@@ -5,22 +5,36 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Advice, fadvise};
 
 use super::server::Server;
-use super::{Bench, kafka};
+use super::{Bench, kafka, script};
 use crate::process;
 
-/// Partitions of every topic.
-const PARTITIONS: &str = "12";
+/// Partitions of a topic where nothing else is said.
+const PARTITIONS: u32 = 12;
 
-/// Bytes of a record.
+/// Bytes of a record where nothing else is said.
 const RECORD_BYTES: u64 = 1024;
+
+/// What a producer sends.
+#[derive(Clone, Copy)]
+pub(super) struct Kind<'a> {
+    pub(super) record_bytes: u64,
+    pub(super) codec: &'a str,
+    /// Records to choose from, a line each; random letters if there are none.
+    pub(super) payload: Option<&'a Path>,
+}
+
+/// Random letters, not compressed.
+const PLAIN: Kind<'_> = Kind { record_bytes: RECORD_BYTES, codec: "none", payload: None };
 
 /// What one client run came to.
 pub(super) struct Load {
@@ -29,23 +43,18 @@ pub(super) struct Load {
     pub(super) cpu_s_per_gb: f64,
 }
 
-/// A Java program of Kafka's tools.
-fn tool(bench: &Bench, class: &str) -> Command {
-    let mut command = kafka::java(bench);
-    command.args(["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", class]);
-    command
+pub(super) fn create_topic(server: &Server, topic: &str) -> Result<()> {
+    create_topic_with(server, topic, PARTITIONS, &[])
 }
 
-pub(super) fn create_topic(bench: &Bench, address: &str, topic: &str) -> Result<()> {
-    let mut command = tool(bench, "org.apache.kafka.tools.TopicCommand");
-    command.args(["--bootstrap-server", address, "--create", "--topic", topic, "--partitions", PARTITIONS]);
-    process::output(&mut command).map(drop)
+/// With so many partitions, and settings `key=value`.
+pub(super) fn create_topic_with(server: &Server, topic: &str, partitions: u32, settings: &[&str]) -> Result<()> {
+    let partitions = partitions.to_string();
+    script::run("topics", &[&[&server.address, "create", topic, &partitions], settings].concat())
 }
 
-pub(super) fn delete_topic(bench: &Bench, address: &str, topic: &str) -> Result<()> {
-    let mut command = tool(bench, "org.apache.kafka.tools.TopicCommand");
-    command.args(["--bootstrap-server", address, "--delete", "--topic", topic]);
-    process::output(&mut command).map(drop)
+pub(super) fn delete_topic(server: &Server, topic: &str) -> Result<()> {
+    script::run("topics", &[&server.address, "delete", topic])
 }
 
 /// Sends `records` as fast as they go: batches of 64 KiB, linger 5 ms, acks=all. `settled` returns when the broker has
@@ -57,35 +66,69 @@ pub(super) fn produce(
     records: u64,
     settled: impl FnOnce() -> Result<()>,
 ) -> Result<Load> {
-    let mut command = tool(bench, "org.apache.kafka.tools.ProducerPerformance");
+    produce_kind(bench, server, topic, records, PLAIN, settled)
+}
+
+/// The same with records of another kind.
+pub(super) fn produce_kind(
+    bench: &Bench,
+    server: &Server,
+    topic: &str,
+    records: u64,
+    kind: Kind<'_>,
+    settled: impl FnOnce() -> Result<()>,
+) -> Result<Load> {
+    let mut command = kafka::java(bench);
+    command.args(["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]);
     command
+        .arg("org.apache.kafka.tools.ProducerPerformance")
         .args(["--bootstrap-server", &server.address, "--topic", topic, "--throughput", "-1"])
-        .args(["--record-size", &RECORD_BYTES.to_string(), "--num-records", &records.to_string()])
-        .args(["--command-property", "acks=all", "linger.ms=5", "batch.size=65536"]);
+        .args(["--num-records", &records.to_string()]);
+    match kind.payload {
+        Some(file) => command.arg("--payload-file").arg(file),
+        None => command.args(["--record-size", &kind.record_bytes.to_string()]),
+    };
+    command.args(["--command-property", "acks=all", "linger.ms=5", "batch.size=65536"]);
+    command.arg(format!("compression.type={}", kind.codec));
     let before = server.cpu()?;
     let said = process::output(&mut command)?;
     settled()?;
     let cpu = server.cpu()? - before;
     let per_s = records_per_second(&said, records).with_context(|| format!("the producer said:\n{said}"))?;
-    Ok(Load { mb_per_s: per_s * RECORD_BYTES as f64 / 1e6, cpu_s_per_gb: cpu / gb(records) })
+    let bytes = kind.record_bytes as f64;
+    Ok(Load { mb_per_s: per_s * bytes / 1e6, cpu_s_per_gb: cpu * 1e9 / (records as f64 * bytes) })
 }
 
 /// Reads all of `topic`, `passes` times over; it holds `records`.
 pub(super) fn consume(server: &Server, topic: &str, records: u64, passes: u64) -> Result<Load> {
+    consume_at_once(server, topic, records, passes, 1)
+}
+
+/// The same with so many consumers beside each other.
+pub(super) fn consume_at_once(server: &Server, topic: &str, records: u64, passes: u64, readers: u64) -> Result<Load> {
     let before = server.cpu()?;
     let started = Instant::now();
     for _ in 0..passes {
-        let mut command = Command::new("kcat");
-        command.args(["-C", "-q", "-e", "-o", "beginning", "-f", ".", "-b", &server.address, "-t", topic]);
-        let found = process::output(&mut command)?.len();
-        if found as u64 != records {
-            bail!("kcat read {found} of {records} records");
-        }
+        thread::scope(|scope| {
+            let reading: Vec<_> = (0..readers).map(|_| scope.spawn(|| read(server, topic, records))).collect();
+            reading.into_iter().try_for_each(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })?;
     }
     let elapsed = started.elapsed().as_secs_f64();
     let cpu = server.cpu()? - before;
-    let gb = gb(records * passes);
+    let gb = gb(records * passes * readers);
     Ok(Load { mb_per_s: gb * 1e3 / elapsed, cpu_s_per_gb: cpu / gb })
+}
+
+/// All of `topic` once.
+fn read(server: &Server, topic: &str, records: u64) -> Result<()> {
+    let mut command = Command::new("kcat");
+    command.args(["-C", "-q", "-e", "-o", "beginning", "-f", ".", "-b", &server.address, "-t", topic]);
+    let found = process::output(&mut command)?.len();
+    if found as u64 != records {
+        bail!("kcat read {found} of {records} records");
+    }
+    Ok(())
 }
 
 /// Drops what the page cache holds of the files below `dir`. A broker that runs may delete some of them meanwhile.

@@ -1,4 +1,4 @@
-//! The page that shows the results: everything between two marks is ours, the rest is written by people.
+//! The pages that show the results: everything between two marks is ours, the rest is written by people.
 
 use std::fs;
 
@@ -8,15 +8,27 @@ use crate::workspace;
 
 const PAGE: &str = "docs/performance.md";
 
-/// Replaces the sections of the page.
+/// The one that is about money.
+const COST_PAGE: &str = "docs/operations/cost.md";
+
+/// Replaces sections, each in the page that has it.
 pub(super) fn write(sections: &[(&str, String)]) -> Result<()> {
-    let path = workspace::root().join(PAGE);
-    let mut page = fs::read_to_string(&path).with_context(|| format!("cannot read {PAGE}"))?;
-    for (name, text) in sections {
-        page = replace(&page, name, text).with_context(|| format!("{PAGE} has no marks for `{name}`"))?;
+    let (cost, others): (Vec<_>, Vec<_>) = sections.iter().partition(|(name, _)| *name == "cost");
+    write_page(PAGE, &others)?;
+    write_page(COST_PAGE, &cost)
+}
+
+fn write_page(name: &str, sections: &[&(&str, String)]) -> Result<()> {
+    if sections.is_empty() {
+        return Ok(());
     }
-    fs::write(&path, page).with_context(|| format!("cannot write {PAGE}"))?;
-    println!("wrote {PAGE}");
+    let path = workspace::root().join(name);
+    let mut page = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
+    for (section, text) in sections {
+        page = replace(&page, section, text).with_context(|| format!("{name} has no marks for `{section}`"))?;
+    }
+    fs::write(&path, page).with_context(|| format!("cannot write {name}"))?;
+    println!("wrote {name}");
     Ok(())
 }
 

@@ -36,9 +36,19 @@ pub(super) fn start(bench: &Bench, settings: &[(&str, &str)]) -> Result<Runnel> 
     start_again(bench, settings)
 }
 
+/// Where it keeps what it has read from the bucket.
+pub(super) fn cache(bench: &Bench) -> PathBuf {
+    data(bench).join("cache")
+}
+
 /// Starts a broker on the data directory of the one before it, without what that one had cached.
 pub(super) fn start_again(bench: &Bench, settings: &[(&str, &str)]) -> Result<Runnel> {
-    fs::remove_dir_all(data(bench).join("cache")).ok(); // absent the first time
+    fs::remove_dir_all(cache(bench)).ok(); // absent the first time
+    start_cached(bench, settings)
+}
+
+/// The same with what the one before it had cached on the disk.
+pub(super) fn start_cached(bench: &Bench, settings: &[(&str, &str)]) -> Result<Runnel> {
     let (kafka, grpc, http) = (free_port()?, free_port()?, free_port()?);
     let at = |port: u16| format!("127.0.0.1:{port}");
     let mut command = Command::new(&bench.binary);

@@ -19,6 +19,7 @@ pub(super) fn run<T: DeserializeOwned>(name: &str, args: &[&str]) -> Result<T> {
 pub(super) fn run_with_servers<T: DeserializeOwned>(name: &str, args: &[&str], bench: &Bench) -> Result<T> {
     let mut command = command(name, args)?;
     command.env("RUNNEL_BIN", &bench.binary).env("PUTS_BIN", &bench.puts);
+    command.env("GETS_BIN", &bench.gets).env("MICRO_BIN", &bench.micro);
     command.env("VERSITYGW_BIN", install::versitygw()?).env("ETCD_BIN", install::etcd()?);
     output(name, command)
 }
@@ -60,7 +61,10 @@ pub(super) fn rows(rows: &[Row], ours: &Figures, theirs: &Figures) -> String {
         .collect()
 }
 
-/// The same of a table that has no peer.
+/// The head of a table that has no peer.
+pub(super) const OWN_HEAD: &str = "| | | runnel |\n|---|---|---|\n";
+
+/// The rows of one.
 pub(super) fn own_rows(rows: &[Row], ours: &Figures) -> String {
     let row =
         |(figure, name, unit, decimals): &Row| format!("| {name} | {unit} | {} |\n", ours.get(figure).show(*decimals));

@@ -2,7 +2,7 @@
 //!
 //! Each round: Kafka (one broker for all rounds, warmed up first); runnel with shipping held back; runnel with
 //! shipping to Parquet, whose processor time counts until the last byte is in the bucket, then stopped, and started
-//! again with empty caches to read it all from the bucket.
+//! again with empty caches to read it all from the bucket, and once more to read it from the cache on the disk.
 
 use anyhow::Result;
 
@@ -22,25 +22,26 @@ const RECORDS: u64 = 300_000;
 /// How often a cold Java broker does the same work before it counts.
 const WARM_UPS: usize = 3;
 
-const HELD_BACK: [(&str, &str); 2] = [("segment.max_bytes", "1GiB"), ("segment.max_age", "1h")];
+/// Nothing is shipped while it is measured.
+pub(super) const HELD_BACK: [(&str, &str); 2] = [("segment.max_bytes", "1GiB"), ("segment.max_age", "1h")];
 
 /// Segments smaller than the default, so that several of each partition are shipped in one run.
 const SHIPPING: [(&str, &str); 2] = [("segment.max_bytes", "16MiB"), ("segment.max_age", "3s")];
 
 /// One kind of work, run by run.
 #[derive(Default)]
-struct Work {
-    cpu: Series,
-    rate: Series,
+pub(super) struct Work {
+    pub(super) cpu: Series,
+    pub(super) rate: Series,
 }
 
 impl Work {
-    fn push(&mut self, load: &Load) {
+    pub(super) fn push(&mut self, load: &Load) {
         self.cpu.push(load.cpu_s_per_gb);
         self.rate.push(load.mb_per_s);
     }
 
-    fn rows(&self, name: &str, other: &Self) -> String {
+    pub(super) fn rows(&self, name: &str, other: &Self) -> String {
         row(name, "broker CPU s/GB", 2, &self.cpu, &other.cpu) + &row(name, "MB/s", 0, &self.rate, &other.rate)
     }
 }
@@ -51,6 +52,7 @@ struct Side {
     produce: Work,
     hot: Work,
     cold: Work,
+    cached: Work,
     peak: Series,
 }
 
@@ -79,6 +81,7 @@ pub(super) fn run(bench: &Bench) -> Result<String> {
     table += &shipped.produce.rows("produce, all shipped as Parquet", &theirs.produce);
     table += &held.hot.rows("consume from memory", &theirs.hot);
     table += &shipped.cold.rows("consume from the bucket, nothing cached", &theirs.cold);
+    table += &shipped.cached.rows("consume from the cache on the disk", &theirs.cold);
     table += &row("peak memory, shipping held back", "MiB", 0, &held.peak, &theirs.peak);
     table += &row("peak memory, with shipping", "MiB", 0, &shipped.peak, &theirs.peak);
     Ok(table)
@@ -90,7 +93,7 @@ fn kafka_round(bench: &Bench, kafka: &Server, topic: &str, side: &mut Side) -> R
     let all = bench.amount(HOT_RECORDS) + bench.amount(RECORDS);
     side.cold.push(&load::consume(kafka, topic, all, 1)?);
     side.peak.push(kafka.peak()?);
-    load::delete_topic(bench, &kafka.address, topic)
+    load::delete_topic(kafka, topic)
 }
 
 fn held_round(bench: &Bench, topic: &str, side: &mut Side) -> Result<()> {
@@ -110,6 +113,10 @@ fn shipped_round(bench: &Bench, topic: &str, side: &mut Side) -> Result<()> {
     let all = bench.amount(HOT_RECORDS) + bench.amount(RECORDS);
     side.cold.push(&load::consume(&runnel.server, topic, all, 1)?);
     side.peak.push(peak.max(runnel.server.peak()?));
+    runnel.server.stop()?;
+    load::forget_pages(&runnel::cache(bench))?;
+    let runnel = runnel::start_cached(bench, &SHIPPING)?;
+    side.cached.push(&load::consume(&runnel.server, topic, all, 1)?);
     runnel.server.stop()
 }
 
@@ -122,7 +129,7 @@ fn hot_and_produce(
     settled: impl Fn() -> Result<()>,
 ) -> Result<()> {
     server.forget_peak()?;
-    load::create_topic(bench, &server.address, topic)?;
+    load::create_topic(server, topic)?;
     let hot = bench.amount(HOT_RECORDS);
     load::produce(bench, server, topic, hot, &settled)?;
     side.hot.push(&load::consume(server, topic, hot, HOT_PASSES)?);

@@ -50,14 +50,20 @@ pub(crate) const RUST_CLIENTS: [Need; 1] = [Need { program: "make", probe: &["--
 pub(crate) const JAVA_CLIENTS: [Need; 1] =
     [Need { program: "javac", probe: &["-version"], package: "openjdk-17-jdk-headless" }];
 
+const VALGRIND: Need = Need { program: "valgrind", probe: &["--version"], package: "valgrind" };
+
+/// What counts instructions.
+pub(crate) const INSTRUCTIONS: [Need; 1] = [VALGRIND];
+
 /// What the test suites need.
-pub(crate) const TESTS: [Need; 6] = [
+pub(crate) const TESTS: [Need; 7] = [
     VENV,
     Need { program: "kcat", probe: &["-V"], package: "kcat" },
     Need { program: "java", probe: &["-version"], package: "openjdk-17-jdk-headless" },
     Need { program: "mvn", probe: &["-v"], package: "maven" },
     HAPROXY,
     Need { program: "faketime", probe: &["--version"], package: "faketime" },
+    VALGRIND,
 ];
 
 /// Installs the packages of those that do not run.
