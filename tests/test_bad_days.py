@@ -7,7 +7,6 @@ import urllib.request
 import pytest
 
 from harness.clock import Clock
-from harness.libraries import LIBRARIES
 from harness.link import Link
 from harness.process import wait_until
 from harness.under_load import go_on, under_load
@@ -106,39 +105,3 @@ def test_clocks_jump(make_cluster, tmp_path):
         cluster.start(0)
 
     under_load(cluster.bootstrap(), work)
-
-
-@pytest.mark.long
-def test_everything_at_once_for_minutes(bad_bucket):
-    """Kills and stalls of brokers, of etcd and of the bucket, while the bucket misbehaves, with clients of three libraries."""
-    cluster, bucket = bad_bucket
-    rng = random.Random(new_seed())
-
-    def stall(process):
-        process.pause()
-        time.sleep(rng.uniform(0.5, 6))
-        process.resume()
-
-    def kill(i):
-        cluster.kill(i)
-        time.sleep(rng.uniform(0, 5))
-        cluster.start(i)
-
-    def restart_etcd():
-        cluster.etcd.stop()
-        time.sleep(rng.uniform(0, 6))
-        cluster.etcd.start()
-
-    def work(_loads):
-        until = time.monotonic() + 240
-        while time.monotonic() < until:
-            bucket.bad(rng.choice([0, 0.05, 0.3]))
-            i = rng.randrange(3)
-            rng.choice([lambda: kill(i), lambda: stall(cluster.brokers[i]), lambda: stall(cluster.etcd), restart_etcd])()
-            time.sleep(rng.uniform(0, 5))
-        bucket.good()
-        for broker in cluster.brokers:
-            broker.wait_ready()
-
-    # At a pace at which groups that commit every time keep up.
-    under_load(cluster.bootstrap(), work, LIBRARIES, pause=0.05)

@@ -77,16 +77,17 @@ def end_of(client, topic, partition):
 
 
 def read_all(address, topic, start=0):
-    """Every record from `start` up to the present end of each partition: {partition: [Record]}."""
+    """Every record from `start`, or {partition: start}, up to the present end of each partition: {partition: [Record]}."""
     client = reader(address)
     try:
-        log, ends = {}, {}
+        log, ends, starts = {}, {}, {}
         for p in partitions_of(client, topic):
+            starts[p] = start[p] if isinstance(start, dict) else start
             ends[p] = end_of(client, topic, p)
             log[p] = []
-        client.assign([confluent_kafka.TopicPartition(topic, p, start) for p in ends if ends[p] > start])
-        open_parts = {p for p in ends if ends[p] > start}
-        left = sum(ends[p] - start for p in open_parts)
+        open_parts = {p for p in ends if ends[p] > starts[p]}
+        client.assign([confluent_kafka.TopicPartition(topic, p, starts[p]) for p in open_parts])
+        left = sum(ends[p] - starts[p] for p in open_parts)
         deadline = time.monotonic() + SECONDS
         while open_parts:
             assert time.monotonic() < deadline, f"partitions {open_parts} of {topic} were not read to their end"

@@ -105,9 +105,18 @@ fn simulation(long: bool) -> Result<()> {
 /// The real binary with real clients.
 fn black_box(long: bool) -> Result<()> {
     let mut command = Command::new(workspace::python()?);
-    command
+    surroundings(&mut command)?
         .args(["-m", "pytest", "-q", "--color=no", "--durations=8", "-p", "no:cacheprovider", "tests"])
-        .current_dir(workspace::root())
+        .current_dir(workspace::root());
+    if !long {
+        command.args(["-m", "not long"]);
+    }
+    process::run(&mut command)
+}
+
+/// Tells what runs real binaries where all that it needs is.
+pub(crate) fn surroundings(command: &mut Command) -> Result<&mut Command> {
+    Ok(command
         .env("RUNNEL_BIN", debug_binary()?)
         .env("VERSITYGW_BIN", install::versitygw()?)
         .env("ETCD_BIN", install::etcd()?)
@@ -117,9 +126,5 @@ fn black_box(long: bool) -> Result<()> {
         .env("KAFKA_LIBS", install::kafka_libs()?)
         .env("CLIENT_DRIVERS", install::client_drivers()?)
         .env("PREVIOUS_RUNNEL_BIN", install::previous()?.map_or_else(debug_binary, Ok)?)
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    if !long {
-        command.args(["-m", "not long"]);
-    }
-    process::run(&mut command)
+        .env("PYTHONDONTWRITEBYTECODE", "1"))
 }
