@@ -7,6 +7,8 @@ use std::time::Duration;
 use runnel_blob::testing::Op;
 use runnel_runtime::simulation::Chance;
 
+use crate::clients::TOPIC;
+
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spot {
@@ -20,6 +22,8 @@ pub(crate) enum Spot {
     Header,
     Segment,
     List,
+    /// A listing of the objects of a partition: whoever comes to lead it looks for what is left over.
+    Sweep,
     Delete,
     /// A change to the record of a partition.
     Record,
@@ -28,13 +32,14 @@ pub(crate) enum Spot {
 }
 
 impl Spot {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Root,
         Self::Slot,
         Self::Seal,
         Self::Header,
         Self::Segment,
         Self::List,
+        Self::Sweep,
         Self::Delete,
         Self::Record,
         Self::Session,
@@ -67,6 +72,8 @@ pub(crate) enum Then {
     Nothing,
     /// Its sender is taken for dead, and sleeps for so many steps; after that the store is slow for it.
     Sleeps(u64),
+    /// The same, and nothing is in the way of those who come to lead in its place.
+    IsSucceeded(u64),
     /// Its sender is taken for dead, and has no store for so many steps.
     CutOff(u64),
     /// Its sender dies.
@@ -76,6 +83,12 @@ pub(crate) enum Then {
 }
 
 impl Ambush {
+    /// That of somebody who has just come to lead, is succeeded while it looks for what is left over, and goes on then.
+    pub(crate) fn of_a_sweep(chance: &mut Chance) -> Self {
+        let (held, steps) = (Duration::from_millis(chance.pick(&[100, 300, 600])), chance.pick(&[400, 600]));
+        Self { spot: Spot::Sweep, pass: 0, held, then: Then::IsSucceeded(steps) }
+    }
+
     pub(crate) fn of(chance: &mut Chance) -> Self {
         let steps = chance.pick(&[40, 100, 200, 400]);
         let mut ambush = Self {
@@ -146,6 +159,7 @@ impl Trap {
     /// The kind of a request to the bucket.
     pub(crate) fn spot(&self, op: Op, path: &str) -> Option<Spot> {
         match op {
+            Op::List if path.starts_with(&format!("topics/topic={TOPIC}/")) => return Some(Spot::Sweep),
             Op::List => return Some(Spot::List),
             Op::Delete => return Some(Spot::Delete),
             Op::Put if path.ends_with(".parquet") => return Some(Spot::Segment),

@@ -15,7 +15,7 @@ use crate::world::World;
 type Strike = fn(&mut World) -> bool;
 
 /// Everything that can go wrong with a step.
-const FAULTS: [(Fault, Strike); 17] = [
+const FAULTS: [(Fault, Strike); 18] = [
     (Fault::Kill, kill),
     (Fault::Stop, stop),
     (Fault::Pause, pause),
@@ -26,6 +26,7 @@ const FAULTS: [(Fault, Strike); 17] = [
     (Fault::Zombie, zombie),
     (Fault::Ambush, ambush),
     (Fault::Usurp, usurp),
+    (Fault::Succeed, succeed),
     (Fault::Expire, expire),
     (Fault::Clock, clock),
     (Fault::Compact, compact),
@@ -55,14 +56,17 @@ fn spring(world: &mut World) {
         let Some(then) = world.machines[at].trap.take_sprung() else { continue };
         world.trace().note("ambush", format_args!("of {at}: {then:?}"));
         world.trace().count_fault(Fault::Ambush);
-        if world.chance.permille(500) {
+        if world.chance.permille(500) || matches!(then, Then::IsSucceeded(_)) {
             // Those who are to replace it are well.
             world.machines.iter_mut().for_each(Machine::relieve);
+        }
+        if let Then::IsSucceeded(_) = then {
+            world.machines.iter().for_each(|machine| machine.trap.clear());
         }
         let machine = &mut world.machines[at];
         match then {
             Then::Nothing => {}
-            Then::Sleeps(steps) => {
+            Then::Sleeps(steps) | Then::IsSucceeded(steps) => {
                 machine.access.expire();
                 machine.slow_store(steps + 200);
                 machine.pause(steps);
@@ -95,10 +99,24 @@ fn ambush(world: &mut World) -> bool {
     false
 }
 
+/// A broker is replaced; whoever comes to lead sleeps while it looks for what is left over, and is replaced in turn.
+fn succeed(world: &mut World) -> bool {
+    let (at, ambush) = (world.any(), Ambush::of_a_sweep(&mut world.chance));
+    if !world.machines.iter().all(Machine::is_well) {
+        return false;
+    }
+    world.machines.iter_mut().for_each(Machine::relieve);
+    for other in (0..world.machines.len()).filter(|other| *other != at) {
+        world.machines[other].trap.set(ambush);
+    }
+    world.machines[at].access.expire();
+    true
+}
+
 /// A broker is taken for dead, does not hear of it and goes on well; who comes to end its lane is slow to.
 fn usurp(world: &mut World) -> bool {
     let (at, steps) = (world.any(), world.chance.pick(&[200, 400]));
-    if !world.machines.iter().all(Machine::is_up) {
+    if !world.machines.iter().all(Machine::is_well) {
         return false;
     }
     world.machines.iter_mut().for_each(Machine::relieve);
@@ -169,7 +187,7 @@ fn zombie(world: &mut World) -> bool {
     let (at, sleeps, is_slow) = (world.any(), world.chance.permille(500), world.chance.permille(700));
     let (steps, nap) = (world.chance.pick(&[200, 400]), world.chance.pick(&[30, 60, 120, 300]));
     let (delay, doomed) = (world.chance.below(150), world.chance.permille(300));
-    if !world.machines.iter().all(Machine::is_up) {
+    if !world.machines.iter().all(Machine::is_well) {
         return false;
     }
     world.machines.iter_mut().for_each(Machine::relieve);

@@ -109,6 +109,8 @@ faults! {
     Ambush "ambush" 30,
     /// Whoever replaces a broker is slow to end its lane, and the broker is not.
     Usurp "usurp" 10,
+    /// Whoever comes to lead sleeps as it looks for what is left over, and is replaced in turn.
+    Succeed "succeed" 10,
     /// A lease ends although its owner lives.
     Expire "expire" 4,
     /// A wall clock jumps, back too.

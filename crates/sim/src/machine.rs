@@ -177,6 +177,11 @@ impl Machine {
         matches!(self.state, State::Up(..))
     }
 
+    /// Whether it serves, and does not sleep.
+    pub(crate) const fn is_well(&self) -> bool {
+        self.is_up() && self.paused == 0
+    }
+
     /// Begins to start a broker. It serves some steps later.
     pub(crate) fn start(&mut self) -> std::io::Result<()> {
         let host = Host::new()?;

@@ -19,7 +19,7 @@ impl Rates {
     fn of(chance: &mut Chance, is_hasty: bool, off: &[Fault]) -> Self {
         let mut rates = Self::NONE;
         for fault in Fault::ALL.iter().filter(|fault| **fault != Fault::Restore) {
-            let is_race = matches!(fault, Fault::Ambush | Fault::Usurp);
+            let is_race = matches!(fault, Fault::Ambush | Fault::Usurp | Fault::Succeed);
             let rare = if chance.permille(500) { 0 } else { 1 + chance.below(fault.most()) };
             let rate = match is_hasty {
                 true if is_race => fault.most(),

@@ -47,3 +47,8 @@ fn slots_are_written_where_there_is_none() {
 fn lanes_are_trimmed_after_the_root_is_there() {
     is_missed(Guard::TrimAfterRoot);
 }
+
+#[test]
+fn a_failed_sync_is_the_last_one() {
+    is_missed(Guard::NoSyncAgain);
+}

@@ -102,9 +102,12 @@ impl Machine {
         self.skew_ms += by_ms;
     }
 
-    /// What is wrong for a while ends.
+    /// What is wrong for a while ends. Whoever sleeps is left alone, and wakes up to what it fell asleep with.
     pub(crate) fn relieve(&mut self) {
-        (self.paused, self.outage, self.cut) = (0, 0, 0);
+        if self.paused > 0 {
+            return;
+        }
+        (self.outage, self.cut) = (0, 0);
         (self.slow_bucket, self.slow_store, self.obstructed) = (0, 0, 0);
         (self.nap, self.doom) = (None, None);
         self.is_slow.store(false, Ordering::SeqCst);
@@ -114,6 +117,7 @@ impl Machine {
 
     /// Everything works from here on.
     pub(crate) fn heal(&mut self, chance: Chance) {
+        self.paused = 0;
         self.relieve();
         if let Some(seed) = self.torn {
             self.kill(Some(seed));
