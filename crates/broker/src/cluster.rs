@@ -223,20 +223,8 @@ impl Broker {
     /// One look at the bucket at a time serves all who wait, so that clients that are wrong all the time cost no more.
     pub(crate) async fn confirm_session(&self) -> Result<(), Error> {
         self.check_lease()?;
-        let (Some(member), Some(lane)) = (&self.member, self.log.object_lane()) else { return Ok(()) };
-        let asked = Instant::now();
-        let mut last = member.last_look.lock().await;
-        let is_sealed = match &*last {
-            Some(look) if look.began >= asked => look.is_sealed,
-            _ => {
-                let began = Instant::now();
-                let looked = tokio::time::timeout(BUCKET_PATIENCE, object::is_sealed(&self.bucket, lane)).await;
-                let is_sealed = looked.ok().and_then(Result::ok);
-                *last = Some(Look { began, is_sealed });
-                is_sealed
-            }
-        };
-        match is_sealed {
+        let Some(member) = &self.member else { return Ok(()) };
+        match self.is_lane_sealed(member).await {
             Some(false) => Ok(()),
             Some(true) => Err(Error::new(ErrorKind::NotLeader, "this broker was replaced: retry")),
             None => {
@@ -244,5 +232,21 @@ impl Broker {
                 Err(Error::new(ErrorKind::NotLeader, why))
             }
         }
+    }
+
+    /// Whether the lane of this broker was sealed by others before this was asked; `None` if nothing shows that: the bucket does not
+    /// answer, or the lane, which is made as soon as it does, is not there yet.
+    async fn is_lane_sealed(&self, member: &Member) -> Option<bool> {
+        let lane = self.log.object_lane()?;
+        let asked = Instant::now();
+        let mut last = member.last_look.lock().await;
+        if let Some(look) = last.as_ref().filter(|look| look.began >= asked) {
+            return look.is_sealed;
+        }
+        let began = Instant::now();
+        let looked = tokio::time::timeout(BUCKET_PATIENCE, object::is_sealed(&self.bucket, lane)).await;
+        let is_sealed = looked.ok().and_then(Result::ok);
+        *last = Some(Look { began, is_sealed });
+        is_sealed
     }
 }

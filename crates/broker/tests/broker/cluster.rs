@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runnel_api::{Admin as _, Cluster as _, CreateTopic, Durability, ErrorKind, ProducerIdentity, TopicKey};
 use runnel_blob::Key;
-use runnel_blob::testing::{Fault, Op::Get as GET};
+use runnel_blob::testing::{Fault, Op as Request};
 use runnel_format::meta::{SessionRecord, SessionState};
 use runnel_metastore::{MetaStore as _, Op};
 use runnel_record::ProducerId;
@@ -292,6 +292,22 @@ fn a_broker_that_was_replaced_refuses_nobody_for_good() {
     cluster.stop_all();
 }
 
+/// It leads, and others may have ended its session: without a lane of its own it has nothing that shows it.
+#[test]
+fn a_broker_without_a_lane_refuses_nobody_for_good() {
+    let mut cluster = Cluster::without_brokers(1);
+    let faults = cluster.machines[0].faults.clone();
+    faults.always(Request::Create, "/hdr", Fault::FailBefore);
+    cluster.start_one(0);
+    cluster.create("t", 1, &[]);
+    let read = || cluster.node(0).fetch_at("t", 0, 6).unwrap_err();
+    let refused = eventually("it leads", || Some(read()).filter(|error| error.kind != ErrorKind::LeaderNotAvailable));
+    assert_eq!(refused.kind, ErrorKind::NotLeader, "{refused}");
+    faults.clear();
+    eventually("it has a lane", || (read().kind == ErrorKind::OffsetOutOfRange).then_some(()));
+    cluster.stop_all();
+}
+
 /// A client that is wrong all the time makes the broker ask the bucket, but not once for each of its requests.
 #[test]
 fn those_who_are_refused_together_cost_few_looks_at_the_lane() {
@@ -300,8 +316,8 @@ fn those_who_are_refused_together_cost_few_looks_at_the_lane() {
     let identity = ProducerIdentity { id: ProducerId(7), epoch: 0 };
     cluster.append("t", 0, &idempotent(&values("a", 3, 10), identity, 0));
     let faults = &cluster.machines[0].faults;
-    let looks = || faults.requests().iter().filter(|(op, path)| *op == GET && path.ends_with("/hdr")).count();
-    faults.always(GET, "/hdr", Fault::Delay(Duration::from_millis(50)));
+    let looks = || faults.requests().iter().filter(|(op, path)| *op == Request::Get && path.ends_with("/hdr")).count();
+    faults.always(Request::Get, "/hdr", Fault::Delay(Duration::from_millis(50)));
     let (before, broker) = (looks(), cluster.node(0).broker());
     let wrong = (0..30).map(|number| {
         let records = idempotent(&values("b", 3, 10), identity, 100 + number);
