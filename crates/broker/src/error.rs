@@ -120,6 +120,16 @@ pub(crate) fn lane_error(error: &runnel_wal::Error) -> Error {
     Error::new(kind, format!("the write-ahead log: {}", chain(error)))
 }
 
+/// A lane of an earlier session could not be taken over.
+pub(crate) fn take_over_error(error: &runnel_wal::Error) -> Error {
+    if error.kind() == runnel_wal::ErrorKind::NotFound {
+        // It is given back once nobody needs it: somebody else leads by now what it was wanted for.
+        let what = format!("a lane was given back while it was taken over: {}", chain(error));
+        return Error::new(ErrorKind::NotLeader, what);
+    }
+    lane_error(error)
+}
+
 /// The log did not take an append. Nothing was stored.
 pub(crate) fn refused_by_lane(error: &runnel_wal::Error) -> Error {
     use runnel_wal::ErrorKind as Kind;
@@ -179,4 +189,20 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use runnel_record::{Offset, TopicId, TopicPartition};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_lane_that_others_gave_back_is_no_damage() {
+        let tp = TopicPartition { topic: TopicId(Uuid::nil()), partition: 0 };
+        let gone = runnel_wal::Error::Absent { tp, offset: Offset(7) };
+        assert_eq!(take_over_error(&gone).kind, ErrorKind::NotLeader);
+        assert_eq!(take_over_error(&runnel_wal::Error::Unready).kind, lane_error(&runnel_wal::Error::Unready).kind);
+    }
 }

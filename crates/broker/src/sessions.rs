@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Broker;
-use crate::error::{damaged, lane_error, metadata_error};
+use crate::error::{damaged, lane_error, metadata_error, take_over_error};
 use crate::home::Agreement;
 use crate::lanes::Inherited;
 use crate::partition::Partition;
@@ -174,8 +174,8 @@ impl Broker {
         let lanes = self.end_session(session).await?;
         let mut sealed = Vec::new();
         for lane in lanes.iter().filter(|lane| lane.durability == Durability::Object) {
-            let lane = SealedLane::open(&self.bucket, lane.id).await.map_err(|e| lane_error(&e))?;
-            sealed.push(Inherited::new(session, lane).await.map_err(|e| lane_error(&e))?);
+            let lane = SealedLane::open(&self.bucket, lane.id).await.map_err(|e| take_over_error(&e))?;
+            sealed.push(Inherited::new(session, lane).await.map_err(|e| take_over_error(&e))?);
         }
         let had_any = !sealed.is_empty();
         for inherited in sealed {

@@ -25,8 +25,11 @@ pub(crate) fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
         anyhow::bail!("log.level = `{}`: expected {expected}", log.level);
     }
     if log.level == "info" {
-        // foyer tells of its own life at INFO; an operator has no use for it.
-        return Ok(EnvFilter::new("info,foyer=warn,foyer_storage=warn,foyer_memory=warn"));
+        // foyer tells of its own life at INFO; an operator has no use for it. What it cannot read it says at ERROR, also when
+        // that is only because the process ends; the cache tells of it.
+        return Ok(EnvFilter::new(
+            "info,foyer=warn,foyer_storage=warn,foyer_memory=warn,foyer_storage::engine::block::engine=off",
+        ));
     }
     EnvFilter::try_new(&log.level).with_context(|| format!("log.level = `{}`: expected {expected}", log.level))
 }
