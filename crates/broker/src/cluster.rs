@@ -234,8 +234,8 @@ impl Broker {
         }
     }
 
-    /// Whether the lane of this broker was sealed by others before this was asked; `None` if nothing shows that: the bucket does not
-    /// answer, or the lane, which is made as soon as it does, is not there yet.
+    /// Whether the lane of this broker was sealed by others before this was asked; `None` if nothing shows that: the
+    /// bucket does not answer, or the lane, which is made as soon as it does, is not there yet.
     async fn is_lane_sealed(&self, member: &Member) -> Option<bool> {
         let lane = self.log.object_lane()?;
         let asked = Instant::now();

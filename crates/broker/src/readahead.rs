@@ -16,8 +16,9 @@ const MOST_READERS: usize = 1_024;
 const IDLE_ROUNDS: u64 = 8;
 
 /// Follows the reads of segments. For one partition the window doubles with each run read in sequence and closes on a
-/// jump. It is filled again when half of it was read, so that several runs are fetched with the requests of one. What was read ahead for all of them and not asked for yet stays within a budget: a run that the cache drops
-/// before its reader comes was fetched and unpacked for nothing.
+/// jump. It is filled again when half of it was read, so that several runs are fetched with the requests of one. What was
+/// read ahead for all of them and not asked for yet stays within a budget: a run that the cache drops before its reader
+/// comes was fetched and unpacked for nothing.
 #[derive(Debug)]
 pub(crate) struct Readahead {
     /// Bytes of runs.

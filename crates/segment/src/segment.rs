@@ -24,8 +24,8 @@ struct Inner {
     footer: Footer,
 }
 
-/// Encoded bytes of runs. Cheap to clone; all of them stay in memory as long as a clone does.
-#[derive(Debug, Clone)]
+/// Encoded bytes of runs; all of them stay in memory as long as this does.
+#[derive(Debug)]
 pub struct Fetched(Arc<Pieces>);
 
 impl std::fmt::Debug for Segment {

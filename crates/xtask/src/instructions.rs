@@ -16,7 +16,8 @@ use crate::{install, process, workspace};
 
 const BASELINE: &str = "crates/bench/instructions.txt";
 
-/// More or fewer than this share of the baseline is a difference. The same build differs by less than a hundredth: hash tables are seeded anew.
+/// More or fewer than this share of the baseline is a difference. The same build differs by less than a hundredth: hash
+/// tables are seeded anew.
 const TOLERANCE: f64 = 0.03;
 
 const WRITE: &str = "cargo xtask instructions --write";
