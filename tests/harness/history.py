@@ -1,5 +1,6 @@
 """What clients see, written down (docs/formats/history.md), and judged by `runnel-judge`."""
 import itertools
+import json
 import os
 import pathlib
 import subprocess
@@ -25,6 +26,7 @@ class Recorder:
 
     def __init__(self, client, topic):
         self.client, self.topic = client, topic
+        self.bounds = {}  # of each partition, as told last
         self.folder.mkdir(exist_ok=True)
         self.path = self.folder / f"{next(self.numbers)}-{client}.jsonl"
         self.lines = self.path.open("w", buffering=1 << 16, encoding="ascii")
@@ -46,17 +48,31 @@ class Recorder:
         self.tell("poll", f'"partition":{partition},"records":[{shown}],"log_start":{null(watermarks[0])},'
                           f'"high_watermark":{null(watermarks[1])},"epoch":{null(epoch)}')
 
-    def polled(self, messages, watermarks):
-        """Messages of librdkafka, of any partitions and epochs; `watermarks` tells those of a partition."""
+    def polled(self, messages):
+        """Messages of librdkafka, of any partitions and epochs."""
         partitions = {}
         for message in messages:
             partitions.setdefault(message.partition(), []).append(message)
         for partition, here in partitions.items():
-            bounds = watermarks(partition)
             for epoch, some in itertools.groupby(here, confluent_kafka.Message.leader_epoch):
                 records = [(m.offset(), number_of(m.value()), content(m.timestamp()[1], m.key(), m.value(), m.headers()))
                            for m in some]
-                self.poll(partition, records, bounds, epoch)
+                self.poll(partition, records, epoch=epoch)
+
+    def watermarks(self):
+        """Settings with which a consumer of librdkafka tells log starts and high watermarks that it has heard of.
+
+        Its call for them waits for a lock of the library and keeps all other Python threads out meanwhile.
+        """
+        return {"statistics.interval.ms": 200, "stats_cb": self._heard}
+
+    def _heard(self, statistics):
+        topic = json.loads(statistics)["topics"].get(self.topic, {"partitions": {}})
+        for partition, of_it in topic["partitions"].items():
+            bounds = [offset if offset >= 0 else None for offset in (of_it["lo_offset"], of_it["hi_offset"])]
+            if int(partition) >= 0 and self.bounds.get(partition) != bounds:
+                self.bounds[partition] = bounds
+                self.poll(partition, [], bounds)
 
     def committed(self, address, group, partitions):
         """Asks for the committed offsets of a group."""
@@ -171,7 +187,8 @@ class Watcher(Background):
         self.history = Recorder("watcher", topic)
         self.client = confluent_kafka.Consumer({
             "bootstrap.servers": address, "group.id": "watcher", "enable.auto.commit": False,
-            "auto.offset.reset": "error", "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200})
+            "auto.offset.reset": "error", "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200,
+            **self.history.watermarks()})
         self.client.assign([confluent_kafka.TopicPartition(topic, p, 0) for p in range(partitions)])
         for p in range(partitions):
             self.history.seek(p, 0)
@@ -186,18 +203,12 @@ class Watcher(Background):
         while not self.ending.is_set():
             messages = self.client.consume(1000, timeout=0.1)
             read = [message for message in messages if message.error() is None]
-            self.history.polled(read, lambda p: watermarks(self.client, self.history.topic, p))
+            self.history.polled(read)
             self.seen += len(read)
             for error in (message.error() for message in messages if message.error() is not None):
                 if not error.retriable() and error.code() in (
                         confluent_kafka.KafkaError.OFFSET_OUT_OF_RANGE, confluent_kafka.KafkaError._AUTO_OFFSET_RESET):
                     self.failures.append(error)
-
-
-def watermarks(client, topic, partition):
-    """Log start and high watermark, as far as a consumer has heard of them from what it fetched."""
-    known = client.get_watermark_offsets(confluent_kafka.TopicPartition(topic, partition), cached=True)
-    return [offset if offset >= 0 else None for offset in known]
 
 
 class Committer(Background):
@@ -210,7 +221,8 @@ class Committer(Background):
         self.client = confluent_kafka.Consumer({
             "bootstrap.servers": address, "group.id": group, "enable.auto.commit": False,
             "auto.offset.reset": "earliest", "session.timeout.ms": 6000, "heartbeat.interval.ms": 500,
-            "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200})
+            "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200,
+            **self.history.watermarks()})
         self.client.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked)
         self.history.tell("subscribe", f'"group":"{group}"')
         super().__init__()
@@ -243,13 +255,12 @@ class Committer(Background):
             self.positions.pop(p, None)
 
     def _run(self):
-        topic = self.history.topic
         while not self.ending.is_set():
             # As many as come while a commit is under way, and more: or it falls behind, one partition after the other.
             read = [m for m in self.client.consume(2000, timeout=0.1) if m.error() is None]
             if not read:
                 continue
-            self.history.polled(read, lambda p: watermarks(self.client, topic, p))
+            self.history.polled(read)
             for message in read:
                 self.positions[message.partition()] = message.offset() + 1
             self._commit([confluent_kafka.TopicPartition(topic, p, offset) for p, offset in self.positions.items()])

@@ -122,16 +122,16 @@ impl Broker {
         first: bool,
         patience: Instant,
     ) -> Result<Fetched, Error> {
+        // Taken once: an answer with nothing in it and a watermark above the wanted offset would tell of a hole.
+        let high_watermark = partition.watermark.get();
         let fetched = |batches, room| {
-            let high_watermark = partition.watermark.get();
-            let (last_stable_offset, log_start) = (high_watermark, partition.log_start());
+            let (last_stable_offset, log_start) = (high_watermark, partition.log_start().min(high_watermark));
             let (diverging, reader) = (None, None);
             Fetched { batches, high_watermark, last_stable_offset, log_start, diverging, reader, room }
         };
         if let Some(diverging) = self.diverging(partition, wanted).await? {
             return Ok(Fetched { diverging: Some(diverging), ..fetched(Vec::new(), Room::default()) });
         }
-        let high_watermark = partition.watermark.get();
         check_range(&wanted.topic, wanted.offset, partition.log_start(), high_watermark)?;
         if let Some(reader) = self.reader_in(wanted.zone.as_deref(), partition.tp) {
             return Ok(Fetched { reader: Some(reader), ..fetched(Vec::new(), Room::default()) });
