@@ -263,7 +263,8 @@ class Committer(Background):
             self.history.polled(read)
             for message in read:
                 self.positions[message.partition()] = message.offset() + 1
-            self._commit([confluent_kafka.TopicPartition(topic, p, offset) for p, offset in self.positions.items()])
+            self._commit([confluent_kafka.TopicPartition(self.history.topic, p, offset)
+                          for p, offset in self.positions.items()])
 
     def _commit(self, offsets):
         begin = now()
