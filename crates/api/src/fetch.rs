@@ -101,6 +101,11 @@ impl Room {
     pub fn new(claim: impl Any + Send + Sync) -> Self {
         Self(Some(Arc::new(claim)))
     }
+
+    /// Whether it holds a claim: what it belongs to was read from somewhere, and not found in memory.
+    pub const fn is_taken(&self) -> bool {
+        self.0.is_some()
+    }
 }
 
 impl std::fmt::Debug for Room {

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use runnel_api::{Error, ErrorKind, Room};
 use runnel_blob::{Bucket, Key};
 use runnel_cache::{BlockCache, BlockKey, Class};
 use runnel_format::manifest::SegmentRef;
 use runnel_record::{Batch, Offset};
+use runnel_runtime::background;
+use runnel_runtime::simulation::blocking;
 use runnel_segment::{Fetched, Run, Segment, decode_run, encode_run};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -66,6 +69,13 @@ impl SegmentHandles {
         }
     }
 }
+
+/// Partitions whose next runs are loaded side by side for one reader.
+const BROUGHT_AT_ONCE: usize = 16;
+
+/// A reader among so many runs at the end of the log was with those who read the tail until something moved it or them.
+/// Whoever is further behind waits for a processor that nobody else wants.
+const AT_THE_END: usize = 8;
 
 /// Runs that are fetched together, by the first of them that is not in the cache.
 struct Window {
@@ -216,13 +226,41 @@ impl ColdReader {
         reference: &SegmentRef,
         offset: Offset,
     ) -> Result<(Segment, Run, Vec<Batch>), Error> {
+        let (segment, run, bytes) = self.load_run(archive, reference, offset).await?;
+        let batches = decode_run(&bytes).map_err(|e| segment_error(&e))?.into_iter().map(|s| s.batch).collect();
+        Ok((segment, run, batches))
+    }
+
+    async fn load_run(
+        &self,
+        archive: &Shipped,
+        reference: &SegmentRef,
+        offset: Offset,
+    ) -> Result<(Segment, Run, Bytes), Error> {
         let segment = self.segment(archive, reference).await?;
         let run = segment.run_for(offset).cloned().ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("segment {} does not hold offset {offset}", reference.id))
         })?;
         let bytes = self.run_bytes(archive, reference, &segment, run.index, &Window::upto(run.index)).await?;
-        let batches = decode_run(&bytes).map_err(|e| segment_error(&e))?.into_iter().map(|s| s.batch).collect();
-        Ok((segment, run, batches))
+        Ok((segment, run, bytes))
+    }
+
+    /// Begins to load what a reader of several partitions will want next, side by side: it asks for one after the other,
+    /// and each may take the bucket two answers.
+    pub(crate) fn bring(self: &Arc<Self>, wanted: Vec<(Arc<Partition>, Offset)>) {
+        let cold = Arc::clone(self);
+        tokio::spawn(stream::iter(wanted).for_each_concurrent(BROUGHT_AT_ONCE, move |(partition, offset)| {
+            let cold = Arc::clone(&cold);
+            async move {
+                // Without room the reader will wait for it, in its turn.
+                let Some(_room) = cold.bucket_room.take(0, false).await else { return };
+                let archive = &partition.archive;
+                if let Ok(reference) = cold.find(archive, offset).await {
+                    // A failure shows when the reader gets there.
+                    drop(cold.load_run(archive, &reference, offset).await);
+                }
+            }
+        }));
     }
 
     async fn segment(&self, archive: &Shipped, reference: &SegmentRef) -> Result<Segment, Error> {
@@ -246,12 +284,15 @@ impl ColdReader {
         // The newest segment is what a reader that just fell behind the tail wants; everything older is replay, and
         // must not push that out.
         let class = if reference.next == archive.end() { Class::Hot } else { Class::Backfill };
+        let urgent = class == Class::Hot && run as usize + AT_THE_END >= segment.runs().len();
         let key = BlockKey { segment: reference.id, run };
         let segment = segment.clone();
         let load = move || async move {
             let fetched = window.fetched.get_or_try_init(|| segment.fetch(run..window.end)).await?;
-            let batches = segment.decode(run, fetched).await?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(encode_run(&batches))
+            let fetched = fetched.clone();
+            let decode = move || segment.decode(run, &fetched).map(|batches| encode_run(&batches));
+            let decoded = if urgent { blocking(decode).await } else { background(decode).await };
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(decoded??)
         };
         self.cache.get_or_load(key, class, load).await.map_err(|e| cache_error(&e))
     }

@@ -74,7 +74,8 @@ impl Broker {
     async fn fetch_pass(&self, request: &FetchRequest) -> Pass {
         let mut pass = Pass { results: Vec::with_capacity(request.partitions.len()), bytes: 0, urgent: false };
         let patience = Instant::now() + PATIENCE;
-        for wanted in &request.partitions {
+        let mut brought = false;
+        for (index, wanted) in request.partitions.iter().enumerate() {
             let left = request.max_bytes.saturating_sub(pass.bytes);
             // Only the very first batch of a response may break its limit (KIP-74).
             let limit = if pass.bytes == 0 {
@@ -87,12 +88,33 @@ impl Broker {
                 Ok(fetched) => {
                     pass.bytes += fetched.batches.iter().map(Batch::len).sum::<usize>();
                     pass.urgent |= fetched.diverging.is_some() || fetched.reader.is_some();
+                    // Who is behind in one partition is so in others, most of the time.
+                    if fetched.room.is_taken() && !brought {
+                        brought = true;
+                        self.bring(&request.partitions[index + 1..], request.max_bytes.saturating_sub(pass.bytes));
+                    }
                 }
                 Err(_) => pass.urgent = true,
             }
             pass.results.push(FetchedPartition { topic: wanted.topic.clone(), partition: wanted.partition, outcome });
         }
         pass
+    }
+
+    /// Has the bucket asked for those of `next` that only it holds, as far as they fit into `bytes`.
+    fn bring(&self, next: &[FetchPartition], mut bytes: usize) {
+        let mut wanted = Vec::new();
+        for p in next {
+            if bytes == 0 {
+                break;
+            }
+            bytes = bytes.saturating_sub(p.max_bytes);
+            wanted.extend(self.topics.partition_if_open(&p.topic, p.partition).map(|partition| (partition, p.offset)));
+        }
+        wanted.retain(|(p, offset)| (p.log_start()..p.shipped()).contains(offset) && p.tail.is_past(*offset));
+        if !wanted.is_empty() {
+            self.cold.bring(wanted);
+        }
     }
 
     async fn fetch_one(

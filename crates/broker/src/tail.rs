@@ -64,6 +64,12 @@ impl Tail {
         TailRead::Found(found)
     }
 
+    /// Whether `offset` is older than what it holds.
+    pub(crate) fn is_past(&self, offset: Offset) -> bool {
+        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+        batches.front().is_none_or(|first| offset < first.batch.base_offset())
+    }
+
     /// Drops the batches up to the one at `base`. Evictions of several tasks may come out of order: the budget has
     /// given up everything below `base` too.
     fn evict(&self, base: Offset) {
@@ -164,6 +170,7 @@ mod tests {
         b.push(batch(0, 1, 39));
         a.push(batch(1, 1, 39));
         assert!(matches!(a.read(Offset(0), Offset(9), 1000), TailRead::Older));
+        assert!(a.is_past(Offset(0)) && !a.is_past(Offset(1)) && !b.is_past(Offset(0)));
         assert_eq!(bases(a.read(Offset(1), Offset(9), 1000)), [1]);
         assert_eq!(bases(b.read(Offset(0), Offset(9), 1000)), [0]);
         assert_eq!(budget.bytes(), 200);

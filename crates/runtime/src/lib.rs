@@ -2,9 +2,10 @@
 //!
 //! Everything that a test wants to bend is a value handed in from the top (`Arc<dyn Clock>`, `Arc<dyn Disk>`,
 //! `Arc<dyn Dial>`, [`FailPoints`], [`Shutdown`]); nothing above this crate reads the ambient ones. Each port has a fake that can
-//! crash. Random ids and blocking work are asked for in [`simulation`]. Deliberately absent: tasks and sockets, which
-//! are tokio's.
+//! crash. Random ids and blocking work are asked for in [`simulation`], work that may wait in [`mod@background`].
+//! Deliberately absent: tasks and sockets, which are tokio's.
 
+pub mod background;
 pub mod clock;
 pub mod dial;
 pub mod disk;
@@ -12,6 +13,7 @@ pub mod fail;
 pub mod shutdown;
 pub mod simulation;
 
+pub use background::background;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use dial::{Dial, Line, TcpDial};
 pub use disk::{Disk, DiskFile, SimDisk, StdDisk};

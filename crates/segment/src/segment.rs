@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use runnel_blob::{Bucket, Key};
 use runnel_record::Offset;
-use runnel_runtime::simulation::blocking;
+use runnel_runtime::background;
 
 use crate::footer::{Footer, Parsed, Run};
 use crate::pieces::Pieces;
@@ -25,7 +25,7 @@ struct Inner {
 }
 
 /// Encoded bytes of runs; all of them stay in memory as long as this does.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Fetched(Arc<Pieces>);
 
 impl std::fmt::Debug for Segment {
@@ -103,23 +103,23 @@ impl Segment {
     }
 
     /// Checks the CRC of a run that was fetched and rebuilds its batches: uncompressed, with the codec bits cleared (a
-    /// batch of more than 8 MiB with its old codec), otherwise as they were appended.
+    /// batch of more than 8 MiB with its old codec), otherwise as they were appended. CPU work of milliseconds: call it
+    /// where blocking is allowed.
     ///
     /// # Errors
     /// [`Error::Corrupt`] for damage, or if the run is not among those fetched; [`Error::NoSuchRun`].
-    pub async fn decode(&self, run: u32, fetched: &Fetched) -> Result<Vec<SourceBatch>, Error> {
-        let (inner, pieces) = (Arc::clone(&self.0), Arc::clone(&fetched.0));
-        let decode = move || read::read_run(&inner.footer, run, pieces);
-        blocking(decode).await.map_err(Error::Interrupted)?
+    pub fn decode(&self, run: u32, fetched: &Fetched) -> Result<Vec<SourceBatch>, Error> {
+        read::read_run(&self.0.footer, run, Arc::clone(&fetched.0))
     }
 
-    /// Fetches one run and rebuilds its batches.
+    /// Fetches one run and rebuilds its batches, for somebody who is in no hurry.
     ///
     /// # Errors
     /// Those of [`Segment::fetch`] and [`Segment::decode`].
     pub async fn read_run(&self, run: u32) -> Result<Vec<SourceBatch>, Error> {
         let fetched = self.fetch(run..run.saturating_add(1)).await?;
-        self.decode(run, &fetched).await
+        let segment = self.clone();
+        background(move || segment.decode(run, &fetched)).await.map_err(Error::Interrupted)?
     }
 }
 

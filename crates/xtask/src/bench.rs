@@ -4,6 +4,7 @@
 //! cores. Every case runs in pairs, the order within a pair alternating, so that a machine whose speed drifts treats
 //! both alike. The tables in `docs/performance.md` are written from the results; the text around them is not touched.
 
+mod catchup;
 mod cluster;
 mod cold;
 mod cost;
@@ -16,6 +17,7 @@ mod machine;
 mod micro;
 mod page;
 mod partitions;
+mod plot;
 mod probe;
 mod records;
 mod runnel;
@@ -23,6 +25,7 @@ mod script;
 mod server;
 mod startup;
 mod stats;
+mod storm;
 mod throughput;
 mod wide;
 
@@ -67,6 +70,10 @@ enum Case {
     Fanout,
     /// 1,000 records a second from producer to consumer
     Latency,
+    /// Read what has piled up while a producer goes on
+    CatchUp,
+    /// Thousands of connections at once
+    Storm,
     /// Commits, rebalances, and a group of a thousand members
     Groups,
     /// 10,000 partitions: made, idle, and after a kill
@@ -140,6 +147,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Case::Records => ("records", records::run(&bench)?),
             Case::Fanout => ("fanout", fanout::run(&bench)?),
             Case::Latency => ("latency", latency::run(&bench)?),
+            Case::CatchUp => ("catch-up", catchup::run(&bench)?),
+            Case::Storm => ("storm", storm::run(&bench)?),
             Case::Groups => ("groups", groups::run(&bench)?),
             Case::Partitions => ("partitions", partitions::run(&bench)?),
             Case::Wide => ("wide", wide::run(&bench)?),

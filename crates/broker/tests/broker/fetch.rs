@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use runnel_api::{ErrorKind, Fetch, FetchRequest, OffsetSpec, Produce, TopicKey};
-use runnel_blob::testing::Op;
+use runnel_blob::testing::{Fault, Op};
 use runnel_record::{Batch, LeaderEpoch, TopicId};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::support::client::{Record, fetch, name, records};
-use crate::support::{FetchFrom, Node, World, batch, eventually, values};
+use crate::support::{FetchFrom, Node, World, batch, eventually, tp, values};
 
 #[test]
 fn what_was_produced_is_read_in_order_at_stable_offsets() {
@@ -372,4 +372,40 @@ fn readers_of_the_bucket_take_turns_for_memory() {
     assert_eq!(records_read, READERS * 10);
     assert_eq!(records(&node.run(other).unwrap()[0].outcome.as_ref().unwrap().batches).len(), 10);
     node.stop();
+}
+
+#[test]
+fn what_several_partitions_need_of_the_bucket_is_asked_for_side_by_side() {
+    let mut world = World::new();
+    let node = world.start();
+    let id = node.create("t", 3, &[]);
+    for p in 0..3 {
+        node.append("t", p, batch(&values("v", 2, 100)));
+    }
+    world.age();
+    for p in 0..3 {
+        node.wait_shipped("t", p, 2);
+    }
+    world.kill(node);
+    let node = world.start();
+    for p in 0..3 {
+        assert_eq!(node.log_end("t", p), 2);
+    }
+    let paths: Vec<_> = (0..3).map(|p| world.segments(&node, tp(id, p))[0].path()).collect();
+    for path in &paths[1..] {
+        world.faults.always(Op::Get, path, Fault::HangAfter);
+    }
+    let before = world.faults.requests().len();
+    let asked_for = |path: &str| {
+        eventually(path, || world.faults.requests()[before..].iter().any(|(_, asked)| asked == path).then_some(()));
+    };
+    let from = |partition| FetchFrom { topic: "t", partition, offset: 0, max_bytes: 1 << 10 };
+    let request = FetchRequest { partitions: (0..3).map(|p| from(p).partition()).collect(), ..from(0).request() };
+    let broker = node.broker();
+    let reader = node.spawn(async move { broker.fetch(request).await });
+    asked_for(&paths[1]);
+    // While it waits for the second it cannot ask for the third, and then it does not.
+    reader.abort();
+    asked_for(&paths[2]);
+    world.kill(node);
 }

@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -32,6 +33,9 @@ pub(super) struct Kind<'a> {
     /// Records to choose from, a line each; random letters if there are none.
     pub(super) payload: Option<&'a Path>,
 }
+
+/// For which a producer goes on while another client catches up.
+const CATCH_UP_SECONDS: u64 = 15;
 
 /// Random letters, not compressed.
 const PLAIN: Kind<'_> = Kind { record_bytes: RECORD_BYTES, codec: "none", payload: None };
@@ -78,18 +82,7 @@ pub(super) fn produce_kind(
     kind: Kind<'_>,
     settled: impl FnOnce() -> Result<()>,
 ) -> Result<Load> {
-    let mut command = kafka::java(bench);
-    command.args(["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]);
-    command
-        .arg("org.apache.kafka.tools.ProducerPerformance")
-        .args(["--bootstrap-server", &server.address, "--topic", topic, "--throughput", "-1"])
-        .args(["--num-records", &records.to_string()]);
-    match kind.payload {
-        Some(file) => command.arg("--payload-file").arg(file),
-        None => command.args(["--record-size", &kind.record_bytes.to_string()]),
-    };
-    command.args(["--command-property", "acks=all", "linger.ms=5", "batch.size=65536"]);
-    command.arg(format!("compression.type={}", kind.codec));
+    let mut command = producer(bench, server, topic, records, -1, kind);
     let before = server.cpu()?;
     let said = process::output(&mut command)?;
     settled()?;
@@ -97,6 +90,58 @@ pub(super) fn produce_kind(
     let per_s = records_per_second(&said, records).with_context(|| format!("the producer said:\n{said}"))?;
     let bytes = kind.record_bytes as f64;
     Ok(Load { mb_per_s: per_s * bytes / 1e6, cpu_s_per_gb: cpu * 1e9 / (records as f64 * bytes) })
+}
+
+/// ProducerPerformance; at so many records a second, -1 for as fast as they go.
+fn producer(bench: &Bench, server: &Server, topic: &str, records: u64, rate: i64, kind: Kind<'_>) -> Command {
+    let mut command = kafka::java(bench);
+    command.args(["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]);
+    command
+        .arg("org.apache.kafka.tools.ProducerPerformance")
+        .args(["--bootstrap-server", &server.address, "--topic", topic, "--throughput", &rate.to_string()])
+        .args(["--num-records", &records.to_string()]);
+    match kind.payload {
+        Some(file) => command.arg("--payload-file").arg(file),
+        None => command.args(["--record-size", &kind.record_bytes.to_string()]),
+    };
+    command.args(["--command-property", "acks=all", "linger.ms=5", "batch.size=65536"]);
+    command.arg(format!("compression.type={}", kind.codec));
+    command
+}
+
+/// What a consumer that catches up, and the producer that goes on meanwhile, came to.
+pub(super) struct CatchUp {
+    pub(super) mb_per_s: f64,
+    /// Of the producer's acknowledgements.
+    pub(super) median_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) cpu_s: f64,
+}
+
+/// Sends `rate` records a second for some seconds and reads the first `backlog` records meanwhile, again and again.
+pub(super) fn catch_up(bench: &Bench, server: &Server, topic: &str, backlog: u64, rate: u64) -> Result<CatchUp> {
+    let records = bench.amount(rate * CATCH_UP_SECONDS);
+    let mut command = producer(bench, server, topic, records, i64::try_from(rate)?, PLAIN);
+    let before = server.cpu()?;
+    let done = AtomicBool::new(false);
+    let (said, mb_per_s) = thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let (started, mut read) = (Instant::now(), 0);
+            while read == 0 || !done.load(Ordering::Acquire) {
+                kcat(server, topic, &["-c", &backlog.to_string()], backlog)?;
+                read += backlog;
+            }
+            Ok(gb(read) * 1e3 / started.elapsed().as_secs_f64())
+        });
+        let said = process::output(&mut command);
+        done.store(true, Ordering::Release);
+        let read: Result<f64> = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok::<_, anyhow::Error>((said?, read?))
+    })?;
+    let cpu_s = server.cpu()? - before;
+    records_per_second(&said, records)?;
+    let latency = |name| latency_ms(&said, name).with_context(|| format!("the producer said:\n{said}"));
+    Ok(CatchUp { mb_per_s, median_ms: latency(" ms 50th")?, p99_ms: latency(" ms 99th")?, cpu_s })
 }
 
 /// Reads all of `topic`, `passes` times over; it holds `records`.
@@ -122,8 +167,13 @@ pub(super) fn consume_at_once(server: &Server, topic: &str, records: u64, passes
 
 /// All of `topic` once.
 fn read(server: &Server, topic: &str, records: u64) -> Result<()> {
+    kcat(server, topic, &["-e"], records)
+}
+
+/// From the beginning to where `until` says.
+fn kcat(server: &Server, topic: &str, until: &[&str], records: u64) -> Result<()> {
     let mut command = Command::new("kcat");
-    command.args(["-C", "-q", "-e", "-o", "beginning", "-f", ".", "-b", &server.address, "-t", topic]);
+    command.args(["-C", "-q", "-o", "beginning", "-f", ".", "-b", &server.address, "-t", topic]).args(until);
     let found = process::output(&mut command)?.len();
     if found as u64 != records {
         bail!("kcat read {found} of {records} records");
@@ -169,6 +219,12 @@ fn records_per_second(said: &str, records: u64) -> Result<f64> {
     rate.trim().parse().context("the rate is no number")
 }
 
+/// One of the percentiles in that line, by what stands behind it.
+fn latency_ms(said: &str, name: &str) -> Option<f64> {
+    let line = said.lines().rfind(|line| line.contains(name))?;
+    line.split_once(name)?.0.rsplit_once(' ')?.1.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +235,8 @@ mod tests {
                     300 records sent, 84321.5 records/sec (82.34 MB/sec), 58.0 ms avg latency, 240.00 ms max latency, \
                     58 ms 50th, 100 ms 95th, 200 ms 99th, 240 ms 99.9th.\n";
         assert_eq!(records_per_second(said, 300).ok(), Some(84321.5));
+        assert_eq!((latency_ms(said, " ms 50th"), latency_ms(said, " ms 99th")), (Some(58.0), Some(200.0)));
+        assert_eq!(latency_ms(said, " ms 75th"), None);
         assert!(records_per_second(said, 301).is_err());
         assert!(records_per_second("", 1).is_err());
     }

@@ -1,10 +1,15 @@
-//! The pages that show the results: everything between two marks is ours, the rest is written by people.
+//! The pages that show the results: everything between two marks is ours, the rest is written by people. Each
+//! table that compares is drawn too, for the page to show.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 
+use super::plot;
 use crate::workspace;
+
+/// Of the pictures, below that of the page.
+const PICTURES: &str = "docs/performance";
 
 const PAGE: &str = "docs/performance.md";
 
@@ -15,7 +20,8 @@ const COST_PAGE: &str = "docs/operations/cost.md";
 pub(super) fn write(sections: &[(&str, String)]) -> Result<()> {
     let (cost, others): (Vec<_>, Vec<_>) = sections.iter().partition(|(name, _)| *name == "cost");
     write_page(PAGE, &others)?;
-    write_page(COST_PAGE, &cost)
+    write_page(COST_PAGE, &cost)?;
+    draw_pictures(&fs::read_to_string(workspace::root().join(PAGE)).with_context(|| format!("cannot read {PAGE}"))?)
 }
 
 fn write_page(name: &str, sections: &[&(&str, String)]) -> Result<()> {
@@ -30,6 +36,27 @@ fn write_page(name: &str, sections: &[&(&str, String)]) -> Result<()> {
     fs::write(&path, page).with_context(|| format!("cannot write {name}"))?;
     println!("wrote {name}");
     Ok(())
+}
+
+/// A picture for each table that compares, measured now or earlier.
+fn draw_pictures(page: &str) -> Result<()> {
+    let folder = workspace::root().join(PICTURES);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {PICTURES}"))?;
+    for (section, text) in measured(page) {
+        if let Some(picture) = plot::draw(text) {
+            fs::write(folder.join(section).with_extension("svg"), picture)
+                .with_context(|| format!("cannot write the picture of {section}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is between marks, by name.
+fn measured(page: &str) -> impl Iterator<Item = (&str, &str)> {
+    page.split("<!-- measured: ").skip(1).filter_map(|rest| {
+        let (name, rest) = rest.split_once(" -->\n")?;
+        Some((name, rest.split_once("<!-- end of ")?.0))
+    })
 }
 
 fn replace(page: &str, name: &str, text: &str) -> Option<String> {
@@ -50,5 +77,6 @@ mod tests {
         assert_eq!(changed, "before\n<!-- measured: a -->\n| new |\n<!-- end of a -->\nafter\n");
         assert_eq!(replace(&changed, "a", "| new |"), Some(changed.clone()));
         assert_eq!(replace(page, "b", "x"), None);
+        assert_eq!(measured(&changed).collect::<Vec<_>>(), [("a", "| new |\n")]);
     }
 }

@@ -1,0 +1,71 @@
+//! Work that nobody waits for: threads of its own, as many as there are processors, which give way to all others.
+//!
+//! Decoding what somebody replays, or merging segments, keeps every processor busy for as long as it lasts. Beside the
+//! threads that acknowledge and serve what is new it would take its share of them by the scheduler's slices, which are
+//! milliseconds each; behind them it takes what is left. Threads cannot have their priority back once it is lowered
+//! (that takes a privilege), so they are not those of [`blocking`](crate::simulation::blocking).
+
+use std::num::NonZero;
+use std::sync::LazyLock;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinError;
+
+use crate::simulation::{blocking, is_simulated};
+
+/// Nice value of the threads: a tenth of the weight of others.
+const NICE: i32 = 10;
+
+/// Threads at least: a merge must not keep who reads waiting for one of its steps.
+const LEAST: usize = 2;
+
+/// Only its threads for blocking work are used. `None` if it cannot be had.
+static THREADS: LazyLock<Option<Runtime>> = LazyLock::new(|| {
+    let threads = std::thread::available_parallelism().map_or(LEAST, NonZero::get).max(LEAST);
+    let mut builder = Builder::new_current_thread();
+    builder.max_blocking_threads(threads).thread_name("background").on_thread_start(give_way);
+    builder.build().ok()
+});
+
+/// Does work that may wait. It goes on if the caller is dropped; what is asked for first is done first.
+///
+/// # Errors
+/// The work panicked.
+#[allow(clippy::disallowed_methods)] // the one place that may
+pub async fn background<T, F>(work: F) -> Result<T, JoinError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    match &*THREADS {
+        Some(threads) if !is_simulated() => threads.spawn_blocking(work).await,
+        _ => blocking(work).await,
+    }
+}
+
+/// A thread that cannot lower its priority does its work all the same.
+fn give_way() {
+    #[cfg(target_os = "linux")] // elsewhere a priority is that of the whole process
+    drop(rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn only_its_own_threads_give_way() {
+        let nice = || rustix::process::getpriority_process(Some(rustix::thread::gettid())).expect("it is there");
+        let own = nice();
+        assert_eq!(background(nice).await.expect("it does not panic"), NICE.max(own));
+        assert_eq!(blocking(nice).await.expect("it does not panic"), own);
+        assert_eq!(nice(), own);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_the_next_work_is_done() {
+        assert!(background(|| panic!("on purpose")).await.is_err());
+        assert_eq!(background(|| 7).await.expect("it does not panic"), 7);
+    }
+}
