@@ -46,7 +46,7 @@ where
 /// A thread that cannot lower its priority does its work all the same.
 fn give_way() {
     #[cfg(target_os = "linux")] // elsewhere a priority is that of the whole process
-    drop(rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE));
+    let _lowered = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
 }
 
 #[cfg(test)]

@@ -72,12 +72,12 @@ async fn neighbouring_runs_are_fetched_like_one() {
     assert!(gets() - before <= 2, "{} requests", gets() - before);
     let mut found = Vec::new();
     for run in 0..3 {
-        found.extend(segment.decode(run, &fetched).await.unwrap());
+        found.extend(segment.decode(run, &fetched).unwrap());
     }
     assert_eq!(seen(&found), seen(&batches));
     // What was not fetched is not made up.
     let last = segment.fetch(2..3).await.unwrap();
-    assert_eq!(segment.decode(1, &last).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(segment.decode(1, &last).unwrap_err().kind(), ErrorKind::Corrupt);
     assert!(matches!(segment.fetch(2..4).await, Err(Error::NoSuchRun { run: 3 })));
 }
 

@@ -114,9 +114,19 @@ mod tests {
         let picture = draw(&section).unwrap_or_default();
         let at = |ratio: f64| format!("{:.1}", place(ratio));
         let width = |from: f64, to: f64| format!("{:.1}", place(to) - place(from));
-        assert!(picture.contains(&format!("class=\"more\" x=\"{}\" y=\"34.0\" width=\"{}\"", at(1.0), width(1.0, 2.0))));
-        assert!(picture.contains(&format!("class=\"less\" x=\"{}\" y=\"56.0\" width=\"{}\"", at(0.25), width(0.25, 1.0))));
-        assert!(picture.contains("produce, MB/s") && picture.contains("produce, s/GB") && picture.contains("0.25 × Kafka"));
+        assert!(picture.contains(&format!(
+            "class=\"more\" x=\"{}\" y=\"34.0\" width=\"{}\"",
+            at(1.0),
+            width(1.0, 2.0)
+        )));
+        assert!(picture.contains(&format!(
+            "class=\"less\" x=\"{}\" y=\"56.0\" width=\"{}\"",
+            at(0.25),
+            width(0.25, 1.0)
+        )));
+        assert!(
+            picture.contains("produce, MB/s") && picture.contains("produce, s/GB") && picture.contains("0.25 × Kafka")
+        );
         assert_eq!(picture.matches("<rect").count(), 2, "a side without a figure is not drawn");
     }
 
