@@ -13,7 +13,7 @@ use runnel_format::manifest::SegmentRef;
 use runnel_record::{Batch, Offset};
 use runnel_runtime::background;
 use runnel_runtime::simulation::blocking;
-use runnel_segment::{Fetched, Run, Segment, decode_run, encode_run};
+use runnel_segment::{Fetched, Run, Segment, decode_run};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -290,7 +290,7 @@ impl ColdReader {
         let load = move || async move {
             let fetched = window.fetched.get_or_try_init(|| segment.fetch(run..window.end)).await?;
             let fetched = fetched.clone();
-            let decode = move || segment.decode(run, &fetched).map(|batches| encode_run(&batches));
+            let decode = move || segment.decode(run, &fetched);
             let decoded = if urgent { blocking(decode).await } else { background(decode).await };
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(decoded??)
         };

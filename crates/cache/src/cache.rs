@@ -5,7 +5,6 @@ mod tests;
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,6 +17,7 @@ use foyer::{
 
 use crate::error::Error;
 use crate::flight::{Flights, Landed};
+use crate::folder::{Folder, prepare};
 use crate::key::{BlockKey, KEY_BYTES, Run};
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -63,7 +63,7 @@ impl BlockCache {
         }
         let Some(disk) = &sizes.disk else { return Self::start(sizes, None).await };
         let opened = match prepare(&options.dir).await {
-            Ok(()) => Self::start(sizes.clone(), Some((disk, &options.dir))).await.map_err(|e| e.to_string()),
+            Ok(folder) => Self::start(sizes.clone(), Some((disk, &folder))).await.map_err(|e| e.to_string()),
             Err(e) => Err(e.to_string()),
         };
         match opened {
@@ -76,7 +76,7 @@ impl BlockCache {
         }
     }
 
-    async fn start(sizes: Sizes, disk: Option<(&DiskSizes, &Path)>) -> Result<Self, Error> {
+    async fn start(sizes: Sizes, disk: Option<(&DiskSizes, &Folder)>) -> Result<Self, Error> {
         // Written once, on insertion, and not again at the end: an evicted or kept entry is on the disk already.
         let builder = HybridCacheBuilder::new()
             .with_name("runnel")
@@ -89,9 +89,9 @@ impl BlockCache {
             .storage();
         let builder = match disk {
             None => builder,
-            Some((disk, dir)) => {
-                let device = FsDeviceBuilder::new(dir).with_capacity(disk.capacity).with_direct(false).build();
-                let engine = BlockEngineConfig::new(device.map_err(Error::Open)?)
+            Some((disk, folder)) => {
+                let device = FsDeviceBuilder::new(&folder.dir).with_capacity(disk.capacity).with_direct(folder.direct);
+                let engine = BlockEngineConfig::new(device.build().map_err(Error::Open)?)
                     .with_block_size(disk.block)
                     .with_buffer_pool_size(disk.buffer)
                     .with_submit_queue_size_threshold(disk.buffer);
@@ -256,14 +256,6 @@ impl Inner {
         self.metrics.hot_bytes.set(self.hot.memory().usage() as f64);
         self.metrics.backfill_bytes.set(self.backfill.usage() as f64);
     }
-}
-
-/// Checks that the folder can be made and written to. foyer panics where this would fail.
-async fn prepare(dir: &Path) -> std::io::Result<()> {
-    tokio::fs::create_dir_all(dir).await?;
-    let probe = dir.join("probe");
-    drop(tokio::fs::File::create(&probe).await?);
-    tokio::fs::remove_file(&probe).await
 }
 
 fn weight(_: &BlockKey, run: &Run) -> usize {

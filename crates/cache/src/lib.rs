@@ -11,6 +11,7 @@
 mod cache;
 mod error;
 mod flight;
+mod folder;
 mod key;
 mod metrics;
 pub mod options;

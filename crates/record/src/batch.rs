@@ -256,7 +256,7 @@ impl Batch {
     }
 
     fn computed_crc(&self) -> u32 {
-        crc32c::crc32c_append(crc32c::crc32c(&self.header[CRC_FROM..]), &self.body)
+        crc_of(&self.header, &self.body)
     }
 
     /// Compares the stored CRC with the bytes; reads the whole batch.
@@ -265,18 +265,22 @@ impl Batch {
         if stored == computed { Ok(()) } else { Err(Error::Crc { stored, computed }) }
     }
 
-    /// Stores the CRC of the bytes as they are; reads the whole batch. Only for a batch that was just put together:
-    /// on any other it would bless damage.
-    pub fn recompute_crc(&mut self) {
-        let crc = self.computed_crc();
-        self.header[CRC_AT..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
-    }
-
     /// Writes the batch as it stands on the wire (copies; the fetch path writes the two parts instead).
     pub fn write_to(&self, out: &mut impl BufMut) {
         out.put_slice(&self.header);
         out.put_slice(&self.body);
     }
+}
+
+/// The header with the CRC of itself and of `body`, which must have been put together just now: damage would be blessed.
+pub(crate) fn with_crc(mut header: [u8; HEADER_LEN], body: &[u8]) -> [u8; HEADER_LEN] {
+    let crc = crc_of(&header, body);
+    header[CRC_AT..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
+    header
+}
+
+fn crc_of(header: &[u8; HEADER_LEN], body: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&header[CRC_FROM..]), body)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::batch::{Batch, HEADER_LEN};
+use crate::batch::{Batch, HEADER_LEN, with_crc};
 use crate::compression::{Codec, compress};
 use crate::error::Error;
 use crate::ids::{LeaderEpoch, Offset, ProducerId, TimestampMs};
@@ -52,7 +52,12 @@ impl Default for BatchFields {
 #[derive(Debug)]
 pub struct BatchBuilder {
     fields: BatchFields,
+    /// Batches that were placed, what is left free in front of the next one, and its records.
     body: BytesMut,
+    /// Where its records begin.
+    start: usize,
+    /// Bytes left free in front of records.
+    room: usize,
     headers: Vec<u8>,
     count: i32,
     last_offset_delta: i32,
@@ -65,11 +70,21 @@ impl BatchBuilder {
         Self {
             fields,
             body: BytesMut::new(),
+            start: 0,
+            room: 0,
             headers: Vec::new(),
             count: 0,
             last_offset_delta: -1,
             max_timestamp: TimestampMs::NONE,
         }
+    }
+
+    /// Starts the first of several batches that are to lie one behind the other, `prefix` bytes in front of each: they
+    /// are closed by [`BatchBuilder::place`], not by [`BatchBuilder::build`].
+    pub fn placing(fields: BatchFields, prefix: usize) -> Self {
+        let mut builder = Self { room: prefix + HEADER_LEN, ..Self::new(fields) };
+        builder.make_room();
+        builder
     }
 
     /// Makes room for `bytes` of records, so that several batches are built without growing the buffer step by step;
@@ -81,7 +96,7 @@ impl BatchBuilder {
     /// Drops what was pushed and starts another batch.
     pub fn reset(&mut self, fields: BatchFields) {
         self.fields = fields;
-        self.body.clear();
+        self.body.truncate(self.start);
         self.count = 0;
         self.last_offset_delta = -1;
         self.max_timestamp = TimestampMs::NONE;
@@ -94,7 +109,7 @@ impl BatchBuilder {
 
     /// Bytes of the batch so far, uncompressed, header included.
     pub fn len(&self) -> usize {
-        HEADER_LEN + self.body.len()
+        HEADER_LEN + self.body.len() - self.start
     }
 
     /// Whether no record was pushed yet.
@@ -156,23 +171,57 @@ impl BatchBuilder {
 
     /// Closes the batch and starts an empty one with the same fields.
     pub fn build(&mut self, codec: Codec) -> Result<Batch, Error> {
+        debug_assert_eq!(self.room, 0, "batches that are placed stay together");
+        let header = self.close(codec)?;
+        let batch = Batch::from_parts(header, self.body.split().freeze());
+        self.reset(self.fields);
+        Ok(batch)
+    }
+
+    /// Closes the batch where it lies, behind the prefix that `prefix` makes for the bytes of its body, and starts an
+    /// empty one with the same fields.
+    pub fn place<const N: usize>(&mut self, codec: Codec, prefix: impl FnOnce(usize) -> [u8; N]) -> Result<(), Error> {
+        let header = self.close(codec)?;
+        let prefix = prefix(self.body.len() - self.start);
+        debug_assert_eq!(self.room, N + HEADER_LEN, "a prefix of the length that was announced");
+        let (front, body) = (self.start - self.room, self.start - HEADER_LEN);
+        self.body[front..body].copy_from_slice(&prefix);
+        self.body[body..self.start].copy_from_slice(&header);
+        self.make_room();
+        self.reset(self.fields);
+        Ok(())
+    }
+
+    /// The batches that were placed, with their prefixes.
+    pub fn into_placed(mut self) -> Bytes {
+        self.body.truncate(self.start - self.room);
+        self.body.freeze()
+    }
+
+    fn make_room(&mut self) {
+        self.body.resize(self.body.len() + self.room, 0);
+        self.start = self.body.len();
+    }
+
+    /// The header of the records, which are compressed by then. After an error they stand as before.
+    fn close(&mut self, codec: Codec) -> Result<[u8; HEADER_LEN], Error> {
         let last_offset_delta = self.fields.last_offset_delta.unwrap_or(self.last_offset_delta);
         if last_offset_delta < 0 || last_offset_delta < self.last_offset_delta {
             return Err(Error::Batch("the last offset delta lies before the last record"));
         }
-        let body = match codec {
-            Codec::None => self.body.split().freeze(),
-            codec => Bytes::from(compress(codec, &self.body)?),
+        let compressed = match codec {
+            Codec::None => None,
+            codec => Some(compress(codec, &self.body[self.start..])?),
         };
-        let bytes = HEADER_LEN + body.len();
+        let bytes = compressed.as_ref().map_or_else(|| self.len(), |records| HEADER_LEN + records.len());
         let Ok(length) = i32::try_from(bytes - 12) else {
             return Err(Error::TooLarge { bytes, max: i32::MAX as usize });
         };
-        let header = self.header(codec, length, last_offset_delta);
-        let mut batch = Batch::from_parts(header, body);
-        batch.recompute_crc();
-        self.reset(self.fields);
-        Ok(batch)
+        if let Some(records) = compressed {
+            self.body.truncate(self.start);
+            self.body.extend_from_slice(&records);
+        }
+        Ok(with_crc(self.header(codec, length, last_offset_delta), &self.body[self.start..]))
     }
 
     fn header(&self, codec: Codec, length: i32, last_offset_delta: i32) -> [u8; HEADER_LEN] {

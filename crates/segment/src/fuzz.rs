@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::footer::Footer;
 use crate::pieces::Pieces;
-use crate::{Error, SourceBatch, read};
+use crate::{Error, SourceBatch, decode_run, read};
 
 /// Every batch of the segment `file`, without a look at its checksums.
 ///
@@ -16,7 +16,7 @@ pub fn read_unchecked(file: &Bytes) -> Result<Vec<SourceBatch>, Error> {
     for run in footer.runs() {
         let mut pieces = Pieces::default();
         pieces.push(0, file.clone());
-        batches.extend(read::decode(&footer, run.index, footer.ranges(run.index)?, pieces)?);
+        batches.extend(decode_run(&read::decode(&footer, run.index, footer.ranges(run.index)?, pieces)?)?);
     }
     Ok(batches)
 }

@@ -1,4 +1,4 @@
-//! One run, from its encoded bytes back to batches.
+//! One run, from its encoded bytes back to batches, which lie one behind the other.
 
 mod pages;
 mod rebuild;
@@ -6,19 +6,21 @@ mod rebuild;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 
+use crate::Error;
 use crate::columns::{Columns, Leaf};
 use crate::footer::Footer;
 use crate::pieces::Pieces;
 use crate::schema::leaf;
-use crate::{Error, SourceBatch};
 use pages::{Pages, Unpacker};
 
-/// Checks and decodes a run; `pieces` hold its ranges (see [`Footer::ranges`]).
-pub(crate) fn read_run(footer: &Footer, run: u32, pieces: impl Into<Arc<Pieces>>) -> Result<Vec<SourceBatch>, Error> {
+/// Checks and decodes a run; `pieces` hold its ranges (see [`Footer::ranges`]). The result is in the form of
+/// [`encode_run`](crate::encode_run).
+pub(crate) fn read_run(footer: &Footer, run: u32, pieces: impl Into<Arc<Pieces>>) -> Result<Bytes, Error> {
     let pieces = pieces.into();
     let ranges = footer.ranges(run)?;
     check_crc(footer, run, &ranges, &pieces)?;
@@ -31,11 +33,11 @@ pub(crate) fn decode(
     run: u32,
     ranges: Vec<Range<u64>>,
     pieces: impl Into<Arc<Pieces>>,
-) -> Result<Vec<SourceBatch>, Error> {
+) -> Result<Bytes, Error> {
     let (found, group, _) = footer.run(run)?;
     let (rows, pieces) = (found.records as usize, pieces.into());
     let decoder = Decoder { footer, group, rows, ranges, pieces, unpacker: Unpacker::default() };
-    rebuild::batches(&decoder.columns()?, found, &footer.exceptions)
+    rebuild::run(&decoder.columns()?, found, &footer.exceptions)
 }
 
 /// Nothing is decoded before every encoded byte of the run is known to be as written.

@@ -16,17 +16,24 @@ pub struct SourceBatch {
 }
 
 /// Append time and length of the body, in front of each batch.
-const PREFIX: usize = 12;
+pub(crate) const PREFIX: usize = 12;
+
+/// What stands there.
+pub(crate) fn prefix(append_time: TimestampMs, body_len: usize) -> [u8; PREFIX] {
+    let mut prefix = [0; PREFIX];
+    prefix[..8].copy_from_slice(&append_time.0.to_le_bytes());
+    // A body is under 2 GiB: its length stands in an i32 on the wire.
+    prefix[8..].copy_from_slice(&u32::try_from(body_len).unwrap_or(u32::MAX).to_le_bytes());
+    prefix
+}
 
 /// One buffer for a run: per batch `append time (i64, little-endian) | length of the body (u32, little-endian) | batch
-/// header | body`. Not a stored format: a cache that outlives a release must not read the bytes of another.
+/// header | body`; a reader rebuilds a run in it. Not a stored format: a cache that outlives a release must not read the bytes of another.
 pub fn encode_run(batches: &[SourceBatch]) -> Bytes {
     let bytes = batches.iter().map(|b| PREFIX + b.batch.len()).sum();
     let mut out = BytesMut::with_capacity(bytes);
     for source in batches {
-        out.put_i64_le(source.append_time.0);
-        // A body is under 2 GiB: its length stands in an i32 on the wire.
-        out.put_u32_le(u32::try_from(source.batch.body().len()).unwrap_or(u32::MAX));
+        out.put_slice(&prefix(source.append_time, source.batch.body().len()));
         source.batch.write_to(&mut out);
     }
     out.freeze()

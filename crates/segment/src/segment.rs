@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use runnel_blob::{Bucket, Key};
 use runnel_record::Offset;
 use runnel_runtime::background;
 
 use crate::footer::{Footer, Parsed, Run};
 use crate::pieces::Pieces;
-use crate::{Error, SourceBatch, read};
+use crate::{Error, SourceBatch, decode_run, read};
 
 /// Bytes asked for at first to find the footer: enough for most segments.
 const FOOTER_HINT: u64 = 128 << 10;
@@ -103,12 +104,12 @@ impl Segment {
     }
 
     /// Checks the CRC of a run that was fetched and rebuilds its batches: uncompressed, with the codec bits cleared (a
-    /// batch of more than 8 MiB with its old codec), otherwise as they were appended. CPU work of milliseconds: call it
-    /// where blocking is allowed.
+    /// batch of more than 8 MiB with its old codec), otherwise as they were appended; in the form that [`decode_run`] reads.
+    /// CPU work of milliseconds: call it where blocking is allowed.
     ///
     /// # Errors
     /// [`Error::Corrupt`] for damage, or if the run is not among those fetched; [`Error::NoSuchRun`].
-    pub fn decode(&self, run: u32, fetched: &Fetched) -> Result<Vec<SourceBatch>, Error> {
+    pub fn decode(&self, run: u32, fetched: &Fetched) -> Result<Bytes, Error> {
         read::read_run(&self.0.footer, run, Arc::clone(&fetched.0))
     }
 
@@ -119,7 +120,8 @@ impl Segment {
     pub async fn read_run(&self, run: u32) -> Result<Vec<SourceBatch>, Error> {
         let fetched = self.fetch(run..run.saturating_add(1)).await?;
         let segment = self.clone();
-        background(move || segment.decode(run, &fetched)).await.map_err(Error::Interrupted)?
+        let decode = move || decode_run(&segment.decode(run, &fetched)?);
+        background(decode).await.map_err(Error::Interrupted)?
     }
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use runnel_record::{Batch, BatchBuilder, BatchFields, Codec, LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId};
 use uuid::Uuid;
 
-use crate::{EncodeOptions, Encoded, Error, ParquetCodec, SourceBatch, encode, read, verify};
+use crate::{EncodeOptions, Encoded, Error, ParquetCodec, SourceBatch, decode_run, encode, read, verify};
 
 /// 2026-11-23, noon.
 pub(crate) const NOON: i64 = 1_795_435_200_000;
@@ -81,7 +81,7 @@ pub(crate) fn read_all(encoded: &Encoded) -> Result<Vec<SourceBatch>, Error> {
     let footer = verify::parse(encoded)?;
     let mut all = Vec::new();
     for run in footer.runs() {
-        all.extend(read::read_run(&footer, run.index, verify::pieces(encoded))?);
+        all.extend(decode_run(&read::read_run(&footer, run.index, verify::pieces(encoded))?)?);
     }
     Ok(all)
 }

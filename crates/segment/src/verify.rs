@@ -4,7 +4,7 @@ use runnel_record::{Batch, Codec, Offset};
 
 use crate::footer::{Footer, Parsed};
 use crate::pieces::Pieces;
-use crate::{Encoded, Error, SourceBatch, read};
+use crate::{Encoded, Error, SourceBatch, decode_run, read};
 
 /// Bytes that a compared batch may inflate to; it was inflated for encoding already.
 const INFLATE_LIMIT: usize = i32::MAX as usize;
@@ -24,7 +24,7 @@ pub fn verify(encoded: &Encoded, batches: &[SourceBatch]) -> Result<(), Error> {
     let footer = parse(encoded)?;
     let mut expected = batches.iter();
     for run in footer.runs() {
-        for found in read::read_run(&footer, run.index, pieces(encoded))? {
+        for found in decode_run(&read::read_run(&footer, run.index, pieces(encoded))?)? {
             let source = expected.next().ok_or(Error::Differs { at: found.batch.base_offset(), what: "batches" })?;
             compare(source, &found)?;
         }

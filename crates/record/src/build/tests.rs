@@ -43,6 +43,40 @@ fn writes_what_the_java_client_writes() {
 }
 
 #[test]
+fn batches_that_are_placed_lie_one_behind_the_other() {
+    for codec in [Codec::None, Codec::Zstd] {
+        let mut builder = BatchBuilder::placing(java_fields(), 4);
+        let mut expected = Vec::new();
+        for n in 0..3_u8 {
+            // What was dropped leaves nothing behind.
+            push_java(&mut builder);
+            builder.reset(java_fields());
+            push_java(&mut builder);
+            assert_eq!((builder.record_count(), builder.len()), (3, java(Codec::None).len()));
+            let mut alone = BatchBuilder::new(java_fields());
+            push_java(&mut alone);
+            let batch = to_bytes(&alone.build(codec).unwrap());
+            builder.place(codec, |body| [n, 0xff, 0xff, u8::try_from(body).unwrap()]).unwrap();
+            expected.extend([n, 0xff, 0xff, u8::try_from(batch.len() - HEADER_LEN).unwrap()]);
+            expected.extend(batch);
+        }
+        // What was not closed is not there.
+        push_java(&mut builder);
+        assert_eq!(builder.into_placed(), expected);
+    }
+    assert!(BatchBuilder::placing(java_fields(), 4).into_placed().is_empty());
+}
+
+#[test]
+fn a_batch_that_cannot_be_closed_stays_open() {
+    let mut builder = BatchBuilder::placing(java_fields(), 1);
+    assert!(builder.place(Codec::None, |_| [1]).is_err(), "no record");
+    push_java(&mut builder);
+    builder.place(Codec::None, |_| [2]).unwrap();
+    assert_eq!(builder.into_placed(), [&[2][..], &java(Codec::None)].concat());
+}
+
+#[test]
 fn header_fields_as_given() {
     let mut builder = BatchBuilder::new(BatchFields {
         base_offset: Offset(40),

@@ -1,12 +1,16 @@
 //! Batches out of columns, with their old boundaries and header fields; uncompressed unless that makes them huge.
+//!
+//! They are built in the one buffer that the cache keeps: a record is copied once on its way out of its column.
 
+use bytes::Bytes;
 use parquet::data_type::ByteArray;
-use runnel_record::{BatchBuilder, BatchFields, Codec, LeaderEpoch, Offset, ProducerId, TimestampMs};
+use runnel_record::{BatchBuilder, BatchFields, Codec, HEADER_LEN, LeaderEpoch, Offset, ProducerId, TimestampMs};
 
+use crate::Error;
 use crate::columns::{Columns, Leaf};
 use crate::exceptions::Exceptions;
 use crate::footer::Run;
-use crate::{Error, SourceBatch};
+use crate::run::{PREFIX, prefix};
 
 /// Attribute bits that name the codec.
 const CODEC_BITS: i16 = 0b111;
@@ -20,23 +24,24 @@ const MAX_PLAIN_BYTES: usize = 8 << 20;
 /// Memory for the records of a run is taken at once up to this: what a run has unless a single batch is larger.
 const MAX_RESERVED: u64 = 4 << 20;
 
-/// Rebuilds the batches of a run.
-pub(super) fn batches(columns: &Columns, run: &Run, exceptions: &Exceptions) -> Result<Vec<SourceBatch>, Error> {
-    let mut rows = Rows::new(columns, exceptions);
-    rows.builder.reserve(usize::try_from(run.bytes.min(MAX_RESERVED)).unwrap_or(0));
+/// Rebuilds a run, in the form of [`encode_run`](crate::encode_run).
+pub(super) fn run(columns: &Columns, run: &Run, exceptions: &Exceptions) -> Result<Bytes, Error> {
     let bases = &columns.batch_base_offset.values;
-    let mut batches = Vec::new();
+    let batches = || bases.chunk_by(|a, b| a == b);
+    let mut rows = Rows::new(columns, exceptions);
+    let around = (batches().count() + 1) * PREFIX + HEADER_LEN;
+    rows.builder.reserve(usize::try_from(run.bytes.min(MAX_RESERVED)).unwrap_or(0) + around);
     let (mut first, mut base) = (0, run.base.0);
-    for chunk in bases.chunk_by(|a, b| a == b) {
+    for chunk in batches() {
         let end = first + chunk.len();
         let next = bases.get(end).copied().unwrap_or(run.next.0);
         if chunk[0] != base {
             return Err(Error::corrupt(format!("a batch at offset {} instead of {base}", chunk[0])));
         }
-        batches.push(rows.batch(first..end, base, next)?);
+        rows.batch(first..end, base, next)?;
         (first, base) = (end, next);
     }
-    Ok(batches)
+    Ok(rows.builder.into_placed())
 }
 
 /// Rows in order; columns with nulls advance by themselves.
@@ -67,7 +72,7 @@ impl<'a> Rows<'a> {
         Self {
             columns,
             exceptions,
-            builder: BatchBuilder::new(BatchFields::default()),
+            builder: BatchBuilder::placing(BatchFields::default(), PREFIX),
             keys: Optional::new(&columns.key),
             values: Optional::new(&columns.value),
             sequences: Optional::new(&columns.sequence),
@@ -85,7 +90,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn batch(&mut self, rows: std::ops::Range<usize>, base: i64, next: i64) -> Result<SourceBatch, Error> {
+    fn batch(&mut self, rows: std::ops::Range<usize>, base: i64, next: i64) -> Result<(), Error> {
         let columns = self.columns;
         let offsets = &columns.offset.values[rows.clone()];
         let timestamps = &columns.timestamp.values[rows.clone()];
@@ -129,7 +134,7 @@ impl<'a> Rows<'a> {
             0..=MAX_PLAIN_BYTES => Codec::None,
             _ => Codec::from_attributes(shared.attributes).map_err(rebuilding)?,
         };
-        Ok(SourceBatch { batch: self.builder.build(codec).map_err(rebuilding)?, append_time })
+        self.builder.place(codec, |body_len| prefix(append_time, body_len)).map_err(rebuilding)
     }
 
     fn shared(&mut self, rows: usize) -> Result<Shared, Error> {

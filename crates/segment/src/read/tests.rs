@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::footer::Parsed;
 use crate::testing::{Record, encoded, log, object, read_all};
-use crate::{Encoded, ErrorKind, ParquetCodec};
+use crate::{Encoded, ErrorKind, ParquetCodec, SourceBatch, decode_run, encode_run};
 
 /// Reads the object as [`Segment`](crate::Segment) does: the end first, then run by run.
 fn read_object(object: &[u8]) -> Result<Vec<SourceBatch>, Error> {
@@ -21,7 +21,7 @@ fn read_object(object: &[u8]) -> Result<Vec<SourceBatch>, Error> {
         for range in footer.ranges(run.index)? {
             pieces.push(range.start, whole.slice(&range)?);
         }
-        batches.extend(read_run(&footer, run.index, pieces)?);
+        batches.extend(decode_run(&read_run(&footer, run.index, pieces)?)?);
     }
     Ok(batches)
 }
@@ -53,6 +53,19 @@ fn a_flipped_bit_anywhere_is_reported_or_harmless() {
     }
     harmless.dedup();
     assert_eq!(harmless, [0, 1, 2, 3], "only the magic in front is never read");
+}
+
+#[test]
+fn a_run_is_rebuilt_in_the_form_that_the_cache_keeps() {
+    let records = |n: u8| vec![Record::of([n; 9]), Record { key: Some(vec![n]), ..Record::of("v") }];
+    let batches = log(7, &[records(1), records(2), records(3)]);
+    for codec in [ParquetCodec::None, ParquetCodec::Zstd(1)] {
+        let segment = encoded(&batches, codec);
+        let footer = crate::verify::parse(&segment).unwrap();
+        let run = read_run(&footer, 0, crate::verify::pieces(&segment)).unwrap();
+        assert_eq!(run, encode_run(&batches));
+        assert_eq!(decode_run(&run).unwrap(), batches);
+    }
 }
 
 #[test]

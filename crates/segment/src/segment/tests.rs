@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::testing::{Record, encoded, log, object, seen};
-use crate::{Encoded, ErrorKind, ParquetCodec};
+use crate::{Encoded, ErrorKind, ParquetCodec, decode_run};
 
 /// Three runs, keys included.
 fn example() -> (Vec<SourceBatch>, Encoded) {
@@ -72,7 +72,7 @@ async fn neighbouring_runs_are_fetched_like_one() {
     assert!(gets() - before <= 2, "{} requests", gets() - before);
     let mut found = Vec::new();
     for run in 0..3 {
-        found.extend(segment.decode(run, &fetched).unwrap());
+        found.extend(decode_run(&segment.decode(run, &fetched).unwrap()).unwrap());
     }
     assert_eq!(seen(&found), seen(&batches));
     // What was not fetched is not made up.
