@@ -9,7 +9,7 @@ const LEAST: f64 = 1.0 / 32.0;
 const MOST: f64 = 8.0;
 
 const ROW: f64 = 22.0;
-const TEXT: f64 = 380.0;
+const TEXT: f64 = 470.0;
 const PLOT: f64 = 400.0;
 const FIGURE: f64 = 120.0;
 const TOP: f64 = 30.0;
