@@ -310,7 +310,7 @@ fn options(number: usize, data_dir: PathBuf, swarm: &Swarm) -> Options {
             merge_after: Duration::ZERO,
         },
         cache: CacheOptions { memory: 64 << 20, disk: 0 },
-        groups: GroupOptions { offsets_partitions: 1, ..GroupOptions::default() },
+        groups: groups(),
         topics: TopicOptions {
             auto_create: false,
             default_partitions: 1,
@@ -320,4 +320,12 @@ fn options(number: usize, data_dir: PathBuf, swarm: &Swarm) -> Options {
         },
         shutdown_timeout: Duration::from_secs(3),
     }
+}
+
+/// Members are missed soon, so that they are within a run.
+fn groups() -> GroupOptions {
+    let mut groups = GroupOptions { offsets_partitions: 1, ..GroupOptions::default() };
+    groups.coordinator.initial_rebalance_delay = Duration::from_millis(100);
+    groups.coordinator.min_session_timeout = Duration::from_millis(100);
+    groups
 }

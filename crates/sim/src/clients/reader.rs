@@ -15,7 +15,7 @@ use crate::told::{Polled, Read};
 /// Bytes of one fetch.
 const BYTES: usize = 64 << 10;
 
-/// A client that reads a partition from its beginning on.
+/// A client that reads a partition.
 pub(super) struct Reader {
     shared: Shared,
     name: String,
@@ -24,13 +24,25 @@ pub(super) struct Reader {
     /// What it reads next.
     pub(super) offset: i64,
     /// The newest epoch that it has heard of: it does not go back to leaders of before (KIP-320).
-    epoch: LeaderEpoch,
+    pub(super) epoch: LeaderEpoch,
 }
 
 impl Reader {
+    /// From the beginning on.
     pub(super) fn new(shared: &Shared, name: String, log: Log, chance: Chance) -> Self {
-        shared.told.seek(&name, &log.place, 0);
-        Self { shared: shared.clone(), name, log, chance, offset: 0, epoch: LeaderEpoch(0) }
+        Self::at(shared, name, log, (0, LeaderEpoch(0)), chance)
+    }
+
+    /// From where somebody has come to, with the epoch that he had heard of.
+    pub(super) fn at(
+        shared: &Shared,
+        name: String,
+        log: Log,
+        (offset, epoch): (i64, LeaderEpoch),
+        chance: Chance,
+    ) -> Self {
+        shared.told.seek(&name, &log.place, offset);
+        Self { shared: shared.clone(), name, log, chance, offset, epoch }
     }
 
     /// Whether it has read all that is known to be there.
