@@ -1,5 +1,7 @@
 //! Clients, all in one process that never fails. What they are told the judge hears.
 
+mod asker;
+mod batches;
 mod committer;
 mod consumer;
 mod coordinator;
@@ -17,6 +19,7 @@ use runnel_api::{Cluster as _, Error, ErrorKind, TopicKey};
 use runnel_record::LeaderEpoch;
 use runnel_runtime::simulation::Chance;
 
+pub(crate) use asker::ask_for_times;
 pub(crate) use committer::{GROUP, commit, read_committed};
 pub(crate) use consumer::{audit, consume};
 pub(crate) use member::{MEMBERS, belong};

@@ -172,18 +172,20 @@ impl World {
         let set = |name: &str, value: String| (name.to_owned(), Some(value));
         let durability = self.swarm.is_local.then(|| set("runnel.durability", "local".to_owned()));
         let retention = self.swarm.retention_bytes.map(|bytes| set("retention.bytes", bytes.to_string()));
+        let times = self.swarm.append_time.then(|| set("message.timestamp.type", "LogAppendTime".to_owned()));
         let grace = set("file.delete.delay.ms", "500".to_owned());
         CreateTopic {
             name: TOPIC.to_owned(),
             partitions: Some(self.swarm.partitions),
             replication_factor: None,
             assignments: Vec::new(),
-            configs: durability.into_iter().chain(retention).chain([grace]).collect(),
+            configs: durability.into_iter().chain(retention).chain(times).chain([grace]).collect(),
         }
     }
 
     fn set_to_work(&mut self) {
-        let Swarm { producers, batch, partitions, retention_bytes, trims, topics, commits, members, .. } = self.swarm;
+        let Swarm { producers, batch, partitions, retention_bytes, trims, topics, commits, members, asks, .. } =
+            self.swarm;
         if retention_bytes.is_some() {
             self.shared.told.expires(TOPIC);
         }
@@ -201,6 +203,9 @@ impl World {
         }
         if commits {
             self.work(clients::commit);
+        }
+        if asks {
+            self.work(|shared, chance| clients::ask_for_times(shared, partitions, chance));
         }
         for number in 0..members {
             let member = self.client(|shared, chance| clients::belong(shared, number, partitions, chance));
