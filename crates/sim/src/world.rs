@@ -1,5 +1,7 @@
 //! The whole: machines, what lies between them, clients, and time.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use runnel_api::{Admin as _, CreateTopic};
@@ -68,7 +70,7 @@ impl World {
         let shared = Shared::new(directory.clone(), trace.clone());
         let (network, outside) = (Network::default(), Host::new()?);
         let (store, carrier) = (Store::new(), outside.handle());
-        let around = Surroundings { bucket, store, network, directory, trace, outside: carrier };
+        let around = Surroundings { bucket, store, network, directory, trace, outside: carrier, calm: Arc::default() };
         around.trace.note("world", format_args!("{swarm:?}"));
         let machine =
             |number: usize| Machine::new(number, &around, dir.path().join(format!("{number}")), &swarm, &mut chance);
@@ -248,6 +250,7 @@ impl World {
 
     /// Everything works again: all work must end well, and everything that was acknowledged be there.
     pub(crate) fn recover(&mut self) -> Result<(), Failure> {
+        self.around.calm.store(true, Ordering::SeqCst);
         for machine in &mut self.machines {
             machine.heal(Chance::new(self.chance.next()));
         }
