@@ -52,7 +52,7 @@ impl Producer {
                     shared.directory.ask(at, |broker| async move { broker.init_producer_id(None).await }).await
             {
                 let (shared, sequences) = (shared.clone(), BTreeMap::new());
-                let patience = Duration::from_millis(chance.pick(&[100, 500, 5_000]));
+                let patience = Duration::from_millis(chance.pick(&[400, 60_000, 60_000, 60_000]));
                 return Some(Self { shared, name, batch, chance, patience, identity, sequences, next: 0 });
             }
             tokio::time::sleep(AGAIN).await;
