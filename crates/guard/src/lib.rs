@@ -70,6 +70,10 @@ guards! {
     SyncBeforeAck "sync-before-ack",
     /// A failed sync is the last one of its lane (§4.2).
     NoSyncAgain "no-sync-again",
+    /// A coordinator of groups answers once the records of what it says are durable (T4).
+    AnswerAfterRecord "answer-after-record",
+    /// A group believes a member only in its current generation.
+    CurrentGeneration "current-generation",
 }
 
 impl fmt::Display for Guard {

@@ -1,7 +1,11 @@
 //! Clients, all in one process that never fails. What they are told the judge hears.
 
+mod asker;
+mod batches;
 mod committer;
 mod consumer;
+mod coordinator;
+mod member;
 mod producer;
 mod reader;
 mod topics;
@@ -15,11 +19,16 @@ use runnel_api::{Cluster as _, Error, ErrorKind, TopicKey};
 use runnel_record::LeaderEpoch;
 use runnel_runtime::simulation::Chance;
 
-pub(crate) use committer::{commit, read_committed};
+pub(crate) use asker::ask_for_times;
+pub(crate) use committer::{GROUP, commit, read_committed};
 pub(crate) use consumer::{audit, consume};
+pub(crate) use member::{MEMBERS, belong};
 pub(crate) use producer::produce;
 pub(crate) use topics::come_and_go;
 pub(crate) use trimmer::trim;
+
+use coordinator::Coordinator;
+use member::Ledger;
 
 use crate::directory::Directory;
 use crate::kinds::Operation;
@@ -52,17 +61,24 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) trace: Trace,
     pub(crate) told: Told,
+    /// Who coordinates groups, and what the one with members has said.
+    coordinator: Coordinator,
+    ledger: Arc<Mutex<Ledger>>,
     verdict: Arc<Mutex<Option<String>>>,
     ending: Arc<AtomicBool>,
+    dismissed: Arc<AtomicBool>,
 }
 
 impl Shared {
     pub(crate) fn new(directory: Directory, trace: Trace) -> Self {
         let told = Told::new(trace.clone());
-        Self { directory, trace, told, verdict: Arc::default(), ending: Arc::default() }
+        let (coordinator, ledger, verdict) = Default::default();
+        let (ending, dismissed) = Default::default();
+        Self { directory, trace, told, coordinator, ledger, verdict, ending, dismissed }
     }
 
-    /// Clients finish what they have begun, and end; consumers end once they have seen all.
+    /// Clients finish what they have begun, and end; consumers end once they have seen all. Members of a group stay, and are
+    /// well.
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::SeqCst);
     }
@@ -70,6 +86,22 @@ impl Shared {
     /// Whether nothing new is to be begun.
     fn is_ending(&self) -> bool {
         self.ending.load(Ordering::SeqCst) || self.verdict().is_some()
+    }
+
+    /// Members of the group leave it.
+    pub(crate) fn dismiss(&self) {
+        self.dismissed.store(true, Ordering::SeqCst);
+    }
+
+    fn is_dismissed(&self) -> bool {
+        self.dismissed.load(Ordering::SeqCst)
+    }
+
+    /// Whether the group has so many members, which share so many partitions of the lasting topic and have committed all that
+    /// is known to be there.
+    pub(crate) fn is_group_through(&self, members: u64, partitions: i32) -> bool {
+        let ends: Vec<i64> = (0..partitions).map(|partition| self.told.end(&Log::lasting(partition).place)).collect();
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).is_through(members, &ends)
     }
 
     /// What is wrong already, if something is. All else the judge finds in the end.

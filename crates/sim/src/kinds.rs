@@ -33,7 +33,15 @@ operations! {
     Offsets "question about offsets",
     /// A question about topics and who leads them.
     Metadata "question about leaders",
-    /// A commit of an offset.
+    /// Somebody asks to be a member of a group.
+    Join "join",
+    /// A member asks what it is assigned, or says what all are.
+    Sync "sync",
+    /// A sign of life of a member.
+    Heartbeat "heartbeat",
+    /// A member says that it goes.
+    Leave "departure",
+    /// A commit of offsets.
     Commit "commit",
     /// A question about what is committed.
     Committed "question about commits",

@@ -4,7 +4,7 @@ mod trouble;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use runnel_blob::Bucket;
@@ -42,6 +42,8 @@ pub(crate) struct Surroundings {
     pub(crate) trace: Trace,
     /// Where requests go on that outlive their sender.
     pub(crate) outside: Handle,
+    /// Nothing goes wrong any more.
+    pub(crate) calm: Arc<AtomicBool>,
 }
 
 impl Surroundings {
@@ -49,6 +51,7 @@ impl Surroundings {
     pub(crate) fn ways_of_an_operator(&self, rates: Rates, chance: &mut Chance) -> (Bucket, Access) {
         let (name, faults, mut luck) = ("operator".to_owned(), Faults::new(), Chance::new(chance.next()));
         let trace = self.trace.clone();
+        let rates = if self.calm.load(Ordering::SeqCst) { Rates::NONE } else { rates };
         faults.decide(move |op, path| {
             let (fault, _) = trouble::fault(&mut luck, &rates, false, op);
             trace.note("operator", format_args!("bucket {op:?} {path} {fault:?}"));
@@ -310,7 +313,7 @@ fn options(number: usize, data_dir: PathBuf, swarm: &Swarm) -> Options {
             merge_after: Duration::ZERO,
         },
         cache: CacheOptions { memory: 64 << 20, disk: 0 },
-        groups: GroupOptions { offsets_partitions: 1, ..GroupOptions::default() },
+        groups: groups(),
         topics: TopicOptions {
             auto_create: false,
             default_partitions: 1,
@@ -320,4 +323,12 @@ fn options(number: usize, data_dir: PathBuf, swarm: &Swarm) -> Options {
         },
         shutdown_timeout: Duration::from_secs(3),
     }
+}
+
+/// Members are missed soon, so that they are within a run.
+fn groups() -> GroupOptions {
+    let mut groups = GroupOptions { offsets_partitions: 1, ..GroupOptions::default() };
+    groups.coordinator.initial_rebalance_delay = Duration::from_millis(100);
+    groups.coordinator.min_session_timeout = Duration::from_millis(100);
+    groups
 }

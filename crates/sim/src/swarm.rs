@@ -60,6 +60,11 @@ pub(crate) struct Swarm {
     pub(crate) trims: bool,
     pub(crate) topics: bool,
     pub(crate) commits: bool,
+    /// Members of another group.
+    pub(crate) members: u64,
+    /// Somebody who looks for records by their time; whether that is the one at which they were appended.
+    pub(crate) asks: bool,
+    pub(crate) append_time: bool,
     /// Whether the store may be lost. What was on disks alone is lost then, so there is nothing.
     pub(crate) restores: bool,
 }
@@ -85,9 +90,17 @@ impl Swarm {
             trims: chance.permille(300),
             topics: chance.permille(400),
             commits: chance.permille(500),
-            // Of a copy, so that all other seeds are what they would be without restores.
-            restores: chance.clone().permille(150) && !off.contains(&Fault::Restore),
+            members: 0,
+            asks: false,
+            append_time: false,
+            restores: false,
         };
+        // Of a copy, so that all other seeds are what they would be without these.
+        let mut apart = chance.clone();
+        let restores = apart.permille(150) && !off.contains(&Fault::Restore);
+        let members = if apart.permille(400) { 1 + apart.below(4) } else { 0 };
+        let (asks, append_time) = (apart.permille(400), apart.permille(150));
+        let swarm = Self { restores, members, asks, append_time, ..swarm };
         let swarm = if is_hasty { swarm.hasten() } else { swarm };
         if swarm.restores { swarm.in_bucket() } else { swarm }
     }

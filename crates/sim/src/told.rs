@@ -139,15 +139,37 @@ impl Told {
         self.push(Event::Trim { at, client, topic: &place.topic, partition: place.partition, before });
     }
 
-    /// What became of a commit that was begun then.
-    pub(crate) fn commit(&self, group: &str, place: &Place, begin: u64, offset: i64, outcome: Outcome) {
-        let (at, client, topic, partition) = (self.moment(), group, place.topic.as_str(), place.partition);
+    /// A consumer becomes a member of a group.
+    pub(crate) fn subscribe(&self, client: &str, group: &str, topic: &str) {
+        self.push(Event::Subscribe { at: self.moment(), client, group, topic });
+    }
+
+    /// It is none any more.
+    pub(crate) fn close(&self, client: &str) {
+        self.push(Event::Close { at: self.moment(), client });
+    }
+
+    /// From that moment to now there was time for a group to get all that there was.
+    pub(crate) fn patience(&self, group: &str, since: u64) {
+        self.push(Event::Patience { since, at: self.moment(), client: group, group });
+    }
+
+    /// What became of a commit by a client for a group, which was begun then.
+    pub(crate) fn commit(
+        &self,
+        (client, group): (&str, &str),
+        place: &Place,
+        begin: u64,
+        offset: i64,
+        outcome: Outcome,
+    ) {
+        let (at, topic, partition) = (self.moment(), place.topic.as_str(), place.partition);
         self.push(Event::Commit { begin, at, client, group, topic, partition, offset, outcome });
     }
 
-    /// What was told to be committed, to who asked then.
-    pub(crate) fn committed(&self, group: &str, place: &Place, begin: u64, offset: Option<i64>) {
-        let (at, client, topic, partition) = (self.moment(), group, place.topic.as_str(), place.partition);
+    /// What a group was told to have committed, to a client who asked then.
+    pub(crate) fn committed(&self, (client, group): (&str, &str), place: &Place, begin: u64, offset: Option<i64>) {
+        let (at, topic, partition) = (self.moment(), place.topic.as_str(), place.partition);
         self.push(Event::Committed { begin, at, client, group, topic, partition, offset });
     }
 

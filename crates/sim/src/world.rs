@@ -1,5 +1,7 @@
 //! The whole: machines, what lies between them, clients, and time.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use runnel_api::{Admin as _, CreateTopic};
@@ -9,7 +11,7 @@ use runnel_runtime::FailPoints;
 use runnel_runtime::simulation::Chance;
 use tokio::task::JoinHandle;
 
-use crate::clients::{self, Log, Shared, TOPIC};
+use crate::clients::{self, GROUP, Log, MEMBERS, Shared, TOPIC};
 use crate::directory::Directory;
 use crate::faults;
 use crate::host::Host;
@@ -42,6 +44,8 @@ pub(crate) struct World {
     outside: Host,
     shared: Shared,
     working: Vec<JoinHandle<()>>,
+    /// Members of the group, who stay when others are through.
+    members: Vec<JoinHandle<()>>,
     /// A restore that is under way.
     restoring: Option<JoinHandle<()>>,
     /// How often everything was read.
@@ -66,12 +70,12 @@ impl World {
         let shared = Shared::new(directory.clone(), trace.clone());
         let (network, outside) = (Network::default(), Host::new()?);
         let (store, carrier) = (Store::new(), outside.handle());
-        let around = Surroundings { bucket, store, network, directory, trace, outside: carrier };
+        let around = Surroundings { bucket, store, network, directory, trace, outside: carrier, calm: Arc::default() };
         around.trace.note("world", format_args!("{swarm:?}"));
         let machine =
             |number: usize| Machine::new(number, &around, dir.path().join(format!("{number}")), &swarm, &mut chance);
         let machines = (0..swarm.brokers).map(machine).collect();
-        let (clients, working, restoring, audits) = (Host::new()?, Vec::new(), None, 0);
+        let (clients, working, members, restoring, audits) = (Host::new()?, Vec::new(), Vec::new(), None, 0);
         let (now_ms, suffered, restarts, _dir) = (0, 0, true, dir);
         Ok(Self {
             chance,
@@ -82,6 +86,7 @@ impl World {
             outside,
             shared,
             working,
+            members,
             restoring,
             audits,
             now_ms,
@@ -169,18 +174,20 @@ impl World {
         let set = |name: &str, value: String| (name.to_owned(), Some(value));
         let durability = self.swarm.is_local.then(|| set("runnel.durability", "local".to_owned()));
         let retention = self.swarm.retention_bytes.map(|bytes| set("retention.bytes", bytes.to_string()));
+        let times = self.swarm.append_time.then(|| set("message.timestamp.type", "LogAppendTime".to_owned()));
         let grace = set("file.delete.delay.ms", "500".to_owned());
         CreateTopic {
             name: TOPIC.to_owned(),
             partitions: Some(self.swarm.partitions),
             replication_factor: None,
             assignments: Vec::new(),
-            configs: durability.into_iter().chain(retention).chain([grace]).collect(),
+            configs: durability.into_iter().chain(retention).chain(times).chain([grace]).collect(),
         }
     }
 
     fn set_to_work(&mut self) {
-        let Swarm { producers, batch, partitions, retention_bytes, trims, topics, commits, .. } = self.swarm;
+        let Swarm { producers, batch, partitions, retention_bytes, trims, topics, commits, members, asks, .. } =
+            self.swarm;
         if retention_bytes.is_some() {
             self.shared.told.expires(TOPIC);
         }
@@ -199,14 +206,29 @@ impl World {
         if commits {
             self.work(clients::commit);
         }
+        if asks {
+            self.work(|shared, chance| clients::ask_for_times(shared, partitions, chance));
+        }
+        for number in 0..members {
+            let member = self.client(|shared, chance| clients::belong(shared, number, partitions, chance));
+            self.members.push(member);
+        }
     }
 
     fn work<F>(&mut self, client: impl FnOnce(Shared, Chance) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let work = self.client(client);
+        self.working.push(work);
+    }
+
+    fn client<F>(&mut self, client: impl FnOnce(Shared, Chance) -> F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let work = client(self.shared.clone(), Chance::new(self.chance.next()));
-        self.working.push(self.clients.handle().spawn(work));
+        self.clients.handle().spawn(work)
     }
 
     /// So many steps in which things go wrong.
@@ -228,15 +250,33 @@ impl World {
 
     /// Everything works again: all work must end well, and everything that was acknowledged be there.
     pub(crate) fn recover(&mut self) -> Result<(), Failure> {
+        self.around.calm.store(true, Ordering::SeqCst);
         for machine in &mut self.machines {
             machine.heal(Chance::new(self.chance.next()));
         }
         self.until("the end of a restore", |world| world.restoring.is_none())?;
         self.shared.end();
         self.until("the end of all that was begun", |world| world.working.iter().all(JoinHandle::is_finished))?;
+        self.see_group_through()?;
         self.check()?;
         let sessions = format!("the end of all sessions but those of {} brokers", self.machines.len());
         self.until(&sessions, |world| world.around.store.keys("s/").len() == world.machines.len())
+    }
+
+    /// A group gets all that was written, shared among all of its members, and commits it.
+    fn see_group_through(&mut self) -> Result<(), Failure> {
+        let Swarm { members, partitions, .. } = self.swarm;
+        if members == 0 {
+            return Ok(());
+        }
+        let since = self.shared.told.moment();
+        let through = self.until("a group that has read and committed all", |world| {
+            world.shared.is_group_through(members, partitions)
+        });
+        self.shared.told.patience(MEMBERS, since);
+        through?;
+        self.shared.dismiss();
+        self.until("the end of all members", |world| world.members.iter().all(JoinHandle::is_finished))
     }
 
     /// All die at once, and everything is there afterwards.
@@ -261,7 +301,12 @@ impl World {
             self.work(|shared, chance| clients::audit(shared, name, Log::lasting(partition), chance));
         }
         if self.swarm.commits {
-            self.work(clients::read_committed);
+            self.work(|shared, chance| clients::read_committed(shared, GROUP, 0, chance));
+        }
+        if self.swarm.members > 0 {
+            for partition in 0..self.swarm.partitions {
+                self.work(|shared, chance| clients::read_committed(shared, MEMBERS, partition, chance));
+            }
         }
         self.until("a read of everything", |world| world.working[first..].iter().all(JoinHandle::is_finished))
     }

@@ -52,3 +52,13 @@ fn lanes_are_trimmed_after_the_root_is_there() {
 fn a_failed_sync_is_the_last_one() {
     is_missed(Guard::NoSyncAgain);
 }
+
+#[test]
+fn coordinators_answer_once_it_is_durable() {
+    is_missed(Guard::AnswerAfterRecord);
+}
+
+#[test]
+fn members_of_a_generation_that_is_over_commit_nothing() {
+    is_missed(Guard::CurrentGeneration);
+}

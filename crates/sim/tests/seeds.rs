@@ -3,7 +3,7 @@
 use runnel_sim::{STEPS, run};
 
 /// What has to come about in some of them: all that is simulated is also done.
-const DONE: [&str; 13] = [
+const DONE: [&str; 16] = [
     "loses its power in",
     "sleeps for",
     "has no store for",
@@ -13,6 +13,9 @@ const DONE: [&str; 13] = [
     "fleeting-1 is",
     "commits 9: Ok",
     "is told 9",
+    "of generation 2",
+    "in generation 2: Ok",
+    "in generation 1: Refused",
     "Some(Ok(Offset(",
     "restored, era",
     "bucket Delete topics/topic=t/",

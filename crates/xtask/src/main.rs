@@ -1,15 +1,16 @@
 //! Development commands, run as `cargo xtask <verb>`.
 //!
 //! Owns: what the tests and the demo need on a machine (`install`), the whole test run (`test`), a cluster that has a bad time
-//! (`chaos`), the rules that the compiler does not know (`tidy`), the main job on real data (`demo`), a cluster to try
-//! (`cluster`), the comparison with Apache Kafka (`bench`), how many instructions the hot paths take (`instructions`) and the
-//! tarball of a release (`dist`). Not part of the product.
+//! (`chaos`), which lines the simulation runs (`coverage`), the rules that the compiler does not know (`tidy`), the main job on
+//! real data (`demo`), a cluster to try (`cluster`), the comparison with Apache Kafka (`bench`), how many instructions the hot
+//! paths take (`instructions`) and the tarball of a release (`dist`). Not part of the product.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods)] // a command-line tool: it prints, and measures real time
 
 mod bench;
 mod chaos;
 mod cluster;
+mod coverage;
 mod demo;
 mod dist;
 mod install;
@@ -38,6 +39,8 @@ enum Verb {
     Test(test::Args),
     /// Let a cluster of real processes have a bad time, and judge what its clients saw
     Chaos(chaos::Args),
+    /// Simulate seeds, and show which lines of the layers below the broker never ran
+    Coverage(coverage::Args),
     /// Check layers, file sizes and the record-path table
     Tidy,
     /// Run the main job on real data: produce, consume, stop, query the Parquet, start again
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Install => install::all(),
         Verb::Test(args) => test::run(&args),
         Verb::Chaos(args) => chaos::run(&args),
+        Verb::Coverage(args) => coverage::run(&args),
         Verb::Tidy => tidy::run(),
         Verb::Demo(args) => demo::run(&args),
         Verb::Cluster(args) => cluster::run(&args),

@@ -9,6 +9,7 @@ use runnel_api::Error;
 use runnel_format::groups::GroupKey;
 use runnel_format::meta::ClusterSettings;
 use runnel_group::{Effect, Now, Reply, Request, Shard, Token, Weight};
+use runnel_guard::{Guard, holds};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -178,7 +179,7 @@ impl Coordinator {
                 Effect::Reply { token, outcome } => {
                     let Some(Waiting { reply, urgent }) = self.waiting.remove(&token) else { continue };
                     let outcome = outcome.map_err(Error::from);
-                    if urgent || self.emitted == self.durable {
+                    if urgent || self.emitted == self.durable || !holds(Guard::AnswerAfterRecord) {
                         answer(reply, outcome);
                     } else {
                         if self.answers.len() >= MOST_ANSWERS {

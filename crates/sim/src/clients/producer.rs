@@ -6,9 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use runnel_api::{Acks, Error, ErrorKind, Produce as _, ProducePartition, ProduceRequest, Produced, ProducerIdentity};
 use runnel_runtime::simulation::Chance;
-use runnel_testkit::{BatchSpec, KeyValue, batch};
 
-use super::{AGAIN, Log, Shared};
+use super::{AGAIN, Log, Shared, batches};
 use crate::kinds::Operation;
 use crate::told::Place;
 
@@ -35,6 +34,8 @@ pub(super) struct Producer {
     /// Records that it sends at once, at most.
     batch: u64,
     chance: Chance,
+    /// How long it waits for an answer before it sends again, which may be while the batch is on its way to the log.
+    patience: Duration,
     identity: ProducerIdentity,
     sequences: BTreeMap<Place, i32>,
     /// The number of its next value.
@@ -51,7 +52,8 @@ impl Producer {
                     shared.directory.ask(at, |broker| async move { broker.init_producer_id(None).await }).await
             {
                 let (shared, sequences) = (shared.clone(), BTreeMap::new());
-                return Some(Self { shared, name, batch, chance, identity, sequences, next: 0 });
+                let patience = Duration::from_millis(chance.pick(&[400, 60_000, 60_000, 60_000]));
+                return Some(Self { shared, name, batch, chance, patience, identity, sequences, next: 0 });
             }
             tokio::time::sleep(AGAIN).await;
         }
@@ -65,11 +67,18 @@ impl Producer {
         self.next = numbers.end;
         let values: Vec<String> = numbers.clone().map(|number| format!("{}:{number}:{padding}", self.name)).collect();
         let sequence = self.sequences.get(&log.place).copied().unwrap_or(0);
-        let records = records(&values, self.identity, sequence);
+        let records = match batches::build(&values, self.identity, sequence, &mut self.chance) {
+            Ok(records) => records,
+            Err(error) => {
+                self.shared.condemn(&self.name, &format!("cannot make a batch: {error}"));
+                return None;
+            }
+        };
         self.shared.trace.count_many(Operation::Record, numbers.end - numbers.start);
         self.shared.told.send(&self.name, &log.place, numbers.clone());
         let base = loop {
-            match self.attempt(log, records.clone()).await {
+            let patience = self.patience;
+            match tokio::time::timeout(patience, self.attempt(log, records.clone())).await.ok().flatten() {
                 Some(Ok(produced)) => break produced.base_offset.0,
                 Some(Err(error)) if !self.shared.may_retry(&self.name, &error) => return None,
                 Some(Err(_)) | None => tokio::time::sleep(AGAIN).await,
@@ -95,10 +104,4 @@ impl Producer {
         let none = || Err(Error::new(ErrorKind::Internal, "no answer for the partition"));
         Some(answers.into_iter().next().map_or_else(none, |answer| answer.outcome))
     }
-}
-
-fn records(values: &[String], identity: ProducerIdentity, sequence: i32) -> Bytes {
-    let records: Vec<KeyValue<'_>> = values.iter().map(|value| (None, Some(value.as_bytes()))).collect();
-    let producer = (identity.id.0, identity.epoch, sequence);
-    batch(&BatchSpec { records: &records, producer, ..BatchSpec::default() })
 }

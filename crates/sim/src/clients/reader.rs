@@ -5,17 +5,18 @@ use std::time::Duration;
 use runnel_api::{
     Error, ErrorKind, Fetch as _, FetchPartition, FetchRequest, Fetched, Isolation, OffsetSpec, Offsets as _,
 };
-use runnel_record::{Batch, LeaderEpoch, Offset};
+use runnel_record::{LeaderEpoch, Offset};
 use runnel_runtime::simulation::Chance;
 
+use super::batches::records;
 use super::{Log, Shared};
 use crate::kinds::Operation;
-use crate::told::{Polled, Read};
+use crate::told::Polled;
 
 /// Bytes of one fetch.
 const BYTES: usize = 64 << 10;
 
-/// A client that reads a partition from its beginning on.
+/// A client that reads a partition.
 pub(super) struct Reader {
     shared: Shared,
     name: String,
@@ -24,13 +25,25 @@ pub(super) struct Reader {
     /// What it reads next.
     pub(super) offset: i64,
     /// The newest epoch that it has heard of: it does not go back to leaders of before (KIP-320).
-    epoch: LeaderEpoch,
+    pub(super) epoch: LeaderEpoch,
 }
 
 impl Reader {
+    /// From the beginning on.
     pub(super) fn new(shared: &Shared, name: String, log: Log, chance: Chance) -> Self {
-        shared.told.seek(&name, &log.place, 0);
-        Self { shared: shared.clone(), name, log, chance, offset: 0, epoch: LeaderEpoch(0) }
+        Self::at(shared, name, log, (0, LeaderEpoch(0)), chance)
+    }
+
+    /// From where somebody has come to, with the epoch that he had heard of.
+    pub(super) fn at(
+        shared: &Shared,
+        name: String,
+        log: Log,
+        (offset, epoch): (i64, LeaderEpoch),
+        chance: Chance,
+    ) -> Self {
+        shared.told.seek(&name, &log.place, offset);
+        Self { shared: shared.clone(), name, log, chance, offset, epoch }
     }
 
     /// Whether it has read all that is known to be there.
@@ -126,29 +139,4 @@ impl Reader {
         self.offset = start;
         self.shared.told.seek(&self.name, &self.log.place, start);
     }
-}
-
-/// The records of a batch from an offset on.
-fn records(batch: &Batch, from: i64) -> Result<Vec<Read>, runnel_record::Error> {
-    batch.verify_crc()?;
-    let body = batch.inflate(64 << 20)?;
-    let mut found = Vec::new();
-    for record in body.records() {
-        let record = record?;
-        let offset = batch.base_offset().0 + i64::from(record.offset_delta);
-        if offset >= from {
-            let value = record.value.unwrap_or_default();
-            let (producer, number) = writer(value);
-            found.push(Read { offset, producer, number, digest: crc32c::crc32c(value) });
-        }
-    }
-    Ok(found)
-}
-
-/// Who wrote a value, and its number. What nobody wrote so has a writer that nobody knows.
-fn writer(value: &[u8]) -> (String, u64) {
-    let text = String::from_utf8_lossy(value);
-    let mut parts = text.split(':');
-    let named = parts.next().zip(parts.next().and_then(|number| number.parse().ok()));
-    named.map_or_else(|| ("nobody".to_owned(), 0), |(producer, number)| (producer.to_owned(), number))
 }
