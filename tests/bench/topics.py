@@ -5,11 +5,9 @@ Kafka's own tool does the same and takes two seconds of processor time for it.
 """
 import sys
 
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic
 
 PATIENCE = 60
-# Kafka makes no more at once.
-STEP = 5000
 
 
 def main():
@@ -18,10 +16,7 @@ def main():
     client = AdminClient({"bootstrap.servers": address, "log_level": 4})
     if verb == "create":
         config = dict(setting.split("=") for setting in rest[1:])
-        partitions = int(rest[0])
-        client.create_topics([NewTopic(topic, min(partitions, STEP), 1, config=config)])[topic].result(PATIENCE)
-        for more in range(2 * STEP, partitions + STEP, STEP):
-            client.create_partitions([NewPartitions(topic, min(more, partitions))])[topic].result(PATIENCE)
+        client.create_topics([NewTopic(topic, int(rest[0]), 1, config=config)])[topic].result(PATIENCE)
     else:
         client.delete_topics([topic])[topic].result(PATIENCE)
     print("null")

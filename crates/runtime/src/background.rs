@@ -51,6 +51,8 @@ fn give_way() {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
+
     use super::*;
 
     #[cfg(target_os = "linux")]

@@ -1,7 +1,5 @@
 //! Pictures of the tables that compare: a bar for each ratio, from 1 to what it is, so that less is to the left.
 
-use std::fmt::Write as _;
-
 use super::stats::HEAD;
 
 /// Ratios beyond these are drawn up to the edge.
@@ -37,39 +35,36 @@ pub(super) fn draw(section: &str) -> Option<String> {
          .more {{ fill: #e9a03b }} .spread {{ stroke: #333 }}\n@media (prefers-color-scheme: dark) {{ text {{ fill: #ddd }} \
          .grid {{ stroke: #555 }} .spread {{ stroke: #ddd }} }}</style>\n"
     );
-    for mark in [0.0625, 0.25, 0.5, 1.0, 2.0, 4.0] {
-        let x = place(mark);
-        let _ = writeln!(
-            out,
-            "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{}\" y2=\"{height}\"/><text x=\"{x:.1}\" y=\"14\" \
-             text-anchor=\"middle\">{mark}</text>",
-            TOP - 10.0
-        );
-    }
-    for (index, bar) in bars.iter().enumerate() {
-        let (y, [median, least, greatest]) = (TOP + ROW * index as f64, bar.ratio);
-        let (from, to) = (place(median.min(1.0)), place(median.max(1.0)));
-        let class = if median <= 1.0 { "less" } else { "more" };
-        let middle = y + ROW / 2.0;
-        let _ = writeln!(
-            out,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}, {}</text><rect class=\"{class}\" x=\"{from:.1}\" y=\"{:.1}\" \
-             width=\"{:.1}\" height=\"14\"/><line class=\"spread\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle:.1}\" \
-             y2=\"{middle:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\">{median:.2} × Kafka</text>",
-            TEXT - 10.0,
-            middle + 4.0,
-            escaped(bar.name),
-            escaped(bar.unit),
-            y + 4.0,
-            (to - from).max(1.0),
-            place(least),
-            place(greatest),
-            TEXT + PLOT + 10.0,
-            middle + 4.0,
-        );
-    }
+    out.extend([0.0625, 0.25, 0.5, 1.0, 2.0, 4.0].map(|mark| grid(mark, height)));
+    out.extend(bars.iter().enumerate().map(|(index, bar)| drawn(bar, TOP + ROW * index as f64)));
     out += "</svg>\n";
     Some(out)
+}
+
+/// A line for a ratio.
+fn grid(mark: f64, height: f64) -> String {
+    let (x, from) = (place(mark), TOP - 10.0);
+    format!(
+        "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{from}\" y2=\"{height}\"/><text x=\"{x:.1}\" y=\"14\" \
+         text-anchor=\"middle\">{mark}</text>\n"
+    )
+}
+
+/// A bar, what it says, and its spread, from `y` on.
+fn drawn(bar: &Bar<'_>, y: f64) -> String {
+    let [median, least, greatest] = bar.ratio;
+    let (from, to) = (place(median.min(1.0)), place(median.max(1.0)));
+    let (spread_from, spread_to) = (place(least), place(greatest));
+    let class = if median <= 1.0 { "less" } else { "more" };
+    let (name, unit) = (escaped(bar.name), escaped(bar.unit));
+    let (name_end, figure_at) = (TEXT - 10.0, TEXT + PLOT + 10.0);
+    let (top, middle, base, width) = (y + 4.0, y + ROW / 2.0, y + ROW / 2.0 + 4.0, (to - from).max(1.0));
+    format!(
+        "<text x=\"{name_end:.1}\" y=\"{base:.1}\" text-anchor=\"end\">{name}, {unit}</text><rect class=\"{class}\" \
+         x=\"{from:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"14\"/><line class=\"spread\" x1=\"{spread_from:.1}\" \
+         x2=\"{spread_to:.1}\" y1=\"{middle:.1}\" y2=\"{middle:.1}\"/><text x=\"{figure_at:.1}\" y=\"{base:.1}\">{median:.2} \
+         × Kafka</text>\n"
+    )
 }
 
 /// A row as a bar, or as nothing if one side has no figure; `None` behind the table.
