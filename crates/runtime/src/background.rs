@@ -3,7 +3,7 @@
 //! Decoding what somebody replays, or merging segments, keeps every processor busy for as long as it lasts. Beside the
 //! threads that acknowledge and serve what is new it would take its share of them by the scheduler's slices, which are
 //! milliseconds each; behind them it takes what is left. Threads cannot have their priority back once it is lowered
-//! (that takes a privilege), so they are not those of [`blocking`](crate::simulation::blocking).
+//! (that takes a privilege), so they are not those of [`blocking`].
 
 use std::num::NonZero;
 use std::sync::LazyLock;
