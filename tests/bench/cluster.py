@@ -4,7 +4,6 @@
 PART is `failover`, `acks`, `object` or `forwarding`; each starts a cluster of its own in DIRECTORY, which is emptied.
 `object` runs the program that PUTS_BIN names, the bare loop of `crates/blob/examples/puts.rs`.
 """
-import argparse
 import json
 import os
 import pathlib
@@ -15,6 +14,7 @@ import time
 import urllib.request
 
 import broker
+import parts
 import store
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -266,16 +266,5 @@ def processor_time(directory, mib, through):
 PARTS = {"failover": failover, "acks": acks, "object": durable, "forwarding": forwarding}
 
 
-def main():
-    """One of the parts."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("part", choices=list(PARTS))
-    options.add_argument("directory", type=pathlib.Path)
-    options.add_argument("--quick", action="store_true")
-    args = options.parse_args()
-    shutil.rmtree(args.directory, ignore_errors=True)
-    print(json.dumps(PARTS[args.part](args.directory, args.quick)))
-
-
 if __name__ == "__main__":
-    main()
+    parts.main(PARTS, __doc__)

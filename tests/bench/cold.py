@@ -5,7 +5,6 @@ PART is `bucket`, what a topic that lies in the bucket alone is read at, beside 
 the rebuilding of batches on one core; or `replay`, what such reading does to the latency of a tail. DIRECTORY is emptied. The
 client is `runnel bench`; GETS_BIN names the loop of `crates/blob/examples/gets.rs`, MICRO_BIN the benchmark of the hot paths.
 """
-import argparse
 import json
 import os
 import pathlib
@@ -16,6 +15,7 @@ import sys
 import threading
 
 import broker
+import parts
 import store
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -189,17 +189,5 @@ def tail(site, seconds):
 PARTS = {"bucket": bucket, "replay": replay}
 
 
-def main():
-    """One of the parts."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("part", choices=list(PARTS))
-    options.add_argument("directory", type=pathlib.Path)
-    options.add_argument("--quick", action="store_true")
-    args = options.parse_args()
-    shutil.rmtree(args.directory, ignore_errors=True)
-    args.directory.mkdir(parents=True)
-    print(json.dumps(PARTS[args.part](args.directory, args.quick)))
-
-
 if __name__ == "__main__":
-    main()
+    parts.main(PARTS, __doc__)

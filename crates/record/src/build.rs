@@ -195,6 +195,10 @@ impl BatchBuilder {
     /// The batches that were placed, with their prefixes.
     pub fn into_placed(mut self) -> Bytes {
         self.body.truncate(self.start - self.room);
+        // A large batch that was compressed leaves most of its memory free, which would stay as long as the bytes do.
+        if self.body.capacity() / 2 > self.body.len() {
+            return Bytes::copy_from_slice(&self.body);
+        }
         self.body.freeze()
     }
 

@@ -68,6 +68,16 @@ fn batches_that_are_placed_lie_one_behind_the_other() {
 }
 
 #[test]
+fn what_compression_saves_is_given_back() {
+    let mut builder = BatchBuilder::placing(java_fields(), 1);
+    builder.push(0, 0, None, Some(&[7; 1 << 20]), NO_HEADERS).unwrap();
+    builder.place(Codec::Zstd, |_| [1]).unwrap();
+    let placed = builder.into_placed();
+    let len = placed.len();
+    assert!(placed.try_into_mut().unwrap().capacity() < 2 * len, "{len} bytes");
+}
+
+#[test]
 fn a_batch_that_cannot_be_closed_stays_open() {
     let mut builder = BatchBuilder::placing(java_fields(), 1);
     assert!(builder.place(Codec::None, |_| [1]).is_err(), "no record");
