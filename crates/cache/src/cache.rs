@@ -5,7 +5,7 @@ mod tests;
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::folder::{Folder, prepare};
 use crate::key::{BlockKey, KEY_BYTES, Run};
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::replay::Replayed;
 use crate::sizes::{DiskSizes, ENTRY_OVERHEAD, MIN_DISK, MIN_MEMORY_FOR_DISK, Sizes};
 
 /// How long a close may wait for the disk. What is not written by then is lost, which a cache may lose.
@@ -31,7 +32,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 pub enum Class {
     /// A reader near the tail: others will want the same run soon.
     Hot,
-    /// A reader far behind: its runs have a small budget of their own and are not written to the disk.
+    /// A reader far behind: its runs have a small budget of their own, and go to the disk if they are loaded again.
     Backfill,
 }
 
@@ -42,6 +43,7 @@ pub struct BlockCache(Arc<Inner>);
 struct Inner {
     hot: HybridCache<BlockKey, Run>,
     backfill: Cache<BlockKey, Run>,
+    replayed: Mutex<Replayed>,
     sizes: Sizes,
     flights: Flights,
     metrics: Metrics,
@@ -108,8 +110,9 @@ impl BlockCache {
             .with_eviction_config(LruConfig::default())
             .with_weighter(weight)
             .build();
+        let replayed = Mutex::new(Replayed::new(sizes.disk.as_ref().map_or(0, |disk| disk.capacity as u64)));
         let (flights, metrics, closed) = (Flights::default(), Metrics::new(), AtomicBool::new(false));
-        Ok(Self(Arc::new(Inner { hot, backfill, sizes, flights, metrics, closed })))
+        Ok(Self(Arc::new(Inner { hot, backfill, replayed, sizes, flights, metrics, closed })))
     }
 
     /// Whether entries are kept on disk too.
@@ -198,6 +201,9 @@ impl Inner {
         self.metrics.misses.increment(1);
         let bytes = load().await.map_err(|e| Error::Load(e.into()))?;
         self.keep(key, class, &bytes);
+        if class == Class::Backfill && self.goes_to_disk(&bytes) && self.is_replayed_again(key, &bytes) {
+            self.hot.storage_writer(key).force().insert(Run(bytes.clone()));
+        }
         Ok(bytes)
     }
 
@@ -237,6 +243,11 @@ impl Inner {
             Class::Hot => drop(self.hot.memory().insert(key, run)),
         }
         self.show_bytes();
+    }
+
+    fn is_replayed_again(&self, key: BlockKey, bytes: &Bytes) -> bool {
+        let mut replayed = self.replayed.lock().unwrap_or_else(PoisonError::into_inner);
+        replayed.is_back(key, bytes.len() as u64)
     }
 
     const fn fits(&self, class: Class, bytes: &Bytes) -> bool {

@@ -15,8 +15,13 @@ use crate::budget::{Budget, Lease};
 /// What is read, and held, before a client has shown more.
 const FIRST_READ: usize = 16 << 10;
 
-/// What is read, and held, at once after a frame of this length or more: a produce request of Kafka's own client.
-const MAX_FIRST_READ: usize = 1 << 20;
+/// What is read, and held, at once after a frame of this length or more: a produce request of Kafka's own client, which
+/// is 1 MiB of batches and a little.
+const MAX_FIRST_READ: usize = (1 << 20) + FIRST_READ;
+
+/// Which part of what a client has shown is forgotten with each frame. Requests of one client differ in length, and what
+/// a longer one has over the one before it would be copied.
+const FORGOTTEN: usize = 16;
 
 /// Smaller frames are copied out of the read buffer. A slice would keep the whole buffer alive for as long as the log
 /// keeps the few records in it.
@@ -100,7 +105,7 @@ pub(crate) struct Reader<R> {
     buffer: BytesMut,
     max_frame_bytes: usize,
     idle_timeout: Duration,
-    /// Length of the last frame that was complete, within bounds: what the next one gets at once.
+    /// How long frames have lately been, within bounds: what the next one gets at once.
     shown: usize,
 }
 
@@ -122,7 +127,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 budget.grow(&mut lease, more).await;
             }
             if have == length {
-                self.shown = length.clamp(FIRST_READ, MAX_FIRST_READ);
+                let faded = self.shown - self.shown / FORGOTTEN;
+                self.shown = length.max(faded).clamp(FIRST_READ, MAX_FIRST_READ);
                 return Ok(Frame { bytes: self.take(length), lease });
             }
             self.buffer.reserve(goal - have);

@@ -239,6 +239,27 @@ async fn a_backfill_writes_nothing_to_the_disk() {
 }
 
 #[tokio::test]
+async fn what_is_replayed_again_goes_to_the_disk_and_stays_out_of_the_hot_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = BlockCache::open(&on_disk(dir.path())).await.unwrap();
+    let source = Source::default();
+    for _ in 0..3 {
+        // 12 MiB, more than backfill has in memory and less than the disk.
+        for run in 0..192 {
+            source.read(&cache, run, Class::Backfill).await;
+            cache.settle().await;
+        }
+    }
+    assert_eq!(source.loads(), 2 * 192, "the third time all came from the disk");
+    assert_eq!(cache.0.hot.memory().usage(), 0);
+    cache.close().await;
+    let cache = BlockCache::open(&on_disk(dir.path())).await.unwrap();
+    source.read(&cache, 7, Class::Backfill).await;
+    assert_eq!(source.loads(), 2 * 192, "and after a restart");
+    cache.close().await;
+}
+
+#[tokio::test]
 async fn what_exceeds_its_budget_passes_through() {
     let cache = BlockCache::open(&in_memory(8 << 20)).await.unwrap();
     let source = Source::default();

@@ -88,6 +88,21 @@ async fn a_long_frame_is_trusted_to_be_followed_by_another_within_a_bound() {
 }
 
 #[tokio::test]
+async fn what_a_client_has_shown_fades() {
+    let (mut near, far) = tokio::io::duplex(16 << 20);
+    let mut reader = Reader::new(far, 100 << 20, IDLE);
+    let mut shown = Vec::new();
+    for length in std::iter::once(400_000).chain(std::iter::repeat_n(100_000, 99)) {
+        near.write_u32(length).await.unwrap();
+        near.write_all(&vec![0; length as usize]).await.unwrap();
+        reader.next(&budget(200 << 20), || false).await.unwrap();
+        shown.push(reader.shown);
+    }
+    assert!(shown[1] > 300_000, "one short frame between long ones: {}", shown[1]);
+    assert_eq!(shown[99], 100_000, "a client that sends short ones now");
+}
+
+#[tokio::test]
 async fn lengths_that_no_request_has_end_the_connection() {
     assert!(matches!(ended(&[]).await, Ended::Closed));
     assert!(matches!(ended(&[0, 0]).await, Ended::Cut));

@@ -1,11 +1,13 @@
 //! Appends on their way to one broker: all on one stream, because calls of their own could overtake each other.
 
+mod stream;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use runnel_api::{Error, ErrorKind, ProduceRequest, ProducedPartition};
-use runnel_proto::peer::v1::{self as pb, peer_service_client::PeerServiceClient};
+use runnel_proto::peer::v1 as pb;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -42,8 +44,7 @@ pub(super) struct Appends {
 impl Appends {
     pub(super) fn new(name: String, channel: Channel) -> Self {
         let (queue, queued) = mpsc::channel(WAITING);
-        let client = super::client(channel);
-        tokio::spawn(run(name.clone(), client, queued));
+        tokio::spawn(run(name.clone(), channel, queued));
         Self::on(queue, name)
     }
 
@@ -96,9 +97,9 @@ impl Appends {
 }
 
 /// Carries appends until nobody has any more. What is on a stream that breaks fails; what comes then begins another one.
-async fn run(name: String, mut client: PeerServiceClient<Channel>, mut queue: mpsc::Receiver<Append>) {
+async fn run(name: String, mut channel: Channel, mut queue: mpsc::Receiver<Append>) {
     while let Some(first) = next(&mut queue).await {
-        if let Err(status) = carry(&mut client, first, &mut queue).await {
+        if let Err(status) = carry(&mut channel, first, &mut queue).await {
             tracing::debug!(name, %status, "the stream of appends to another broker ended");
         }
     }
@@ -116,16 +117,16 @@ async fn next(queue: &mut mpsc::Receiver<Append>) -> Option<Append> {
 
 /// One stream, until it ends. Dropping what waits for an answer tells whoever asked.
 async fn carry(
-    client: &mut PeerServiceClient<Channel>,
+    channel: &mut Channel,
     first: Append,
     queue: &mut mpsc::Receiver<Append>,
 ) -> Result<(), tonic::Status> {
-    let (outgoing, stream) = mpsc::channel(UNDERWAY);
+    let (outgoing, requests) = mpsc::channel(UNDERWAY);
     let mut unanswered = Unanswered::default();
     if outgoing.send(unanswered.add(first)).await.is_err() {
         return Ok(());
     }
-    let mut answers = client.produce(ReceiverStream::new(stream)).await?.into_inner();
+    let mut answers = stream::begin(channel, ReceiverStream::new(requests)).await?;
     loop {
         let next = async {
             let room = outgoing.reserve().await.ok()?;
