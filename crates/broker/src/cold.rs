@@ -13,14 +13,13 @@ use runnel_format::manifest::SegmentRef;
 use runnel_record::{Batch, Offset};
 use runnel_runtime::background;
 use runnel_runtime::simulation::blocking;
-use runnel_segment::{Fetched, Run, Segment, decode_run};
-use tokio::sync::OnceCell;
+use runnel_segment::{Run, Segment, decode_run};
 use uuid::Uuid;
 
 use crate::error::{cache_error, lane_error, segment_error};
 use crate::lanes::Lanes;
 use crate::partition::Partition;
-use crate::readahead::Readahead;
+use crate::readahead::{Readahead, Window, Windows};
 use crate::room::{self, Rooms};
 use crate::shipped::Shipped;
 
@@ -77,20 +76,6 @@ const BROUGHT_AT_ONCE: usize = 16;
 /// Whoever is further behind waits for a processor that nobody else wants.
 const AT_THE_END: usize = 8;
 
-/// Runs that are fetched together, by the first of them that is not in the cache.
-struct Window {
-    /// Behind the last of them.
-    end: u32,
-    fetched: OnceCell<Fetched>,
-}
-
-impl Window {
-    /// Whatever is asked for, up to and with `last`.
-    fn upto(last: u32) -> Self {
-        Self { end: last.saturating_add(1), fetched: OnceCell::new() }
-    }
-}
-
 /// Reads the log and the segments of any partition.
 pub(crate) struct ColdReader {
     pub(crate) bucket: Bucket,
@@ -98,6 +83,7 @@ pub(crate) struct ColdReader {
     pub(crate) cache: BlockCache,
     pub(crate) segments: SegmentHandles,
     pub(crate) readahead: Mutex<Readahead>,
+    pub(crate) windows: Mutex<Windows>,
     /// Memory for reads of the log, and of the bucket.
     pub(crate) log_room: Rooms,
     pub(crate) bucket_room: Rooms,
@@ -241,7 +227,7 @@ impl ColdReader {
         let run = segment.run_for(offset).cloned().ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("segment {} does not hold offset {offset}", reference.id))
         })?;
-        let bytes = self.run_bytes(archive, reference, &segment, run.index, &Window::upto(run.index)).await?;
+        let bytes = self.run_bytes(archive, reference, &segment, run.index, None).await?;
         Ok((segment, run, bytes))
     }
 
@@ -273,28 +259,43 @@ impl ColdReader {
         Ok(segment)
     }
 
+    /// `ahead` ends the runs that are to be read after this one.
     async fn run_bytes(
         &self,
         archive: &Shipped,
         reference: &SegmentRef,
         segment: &Segment,
         run: u32,
-        window: &Window,
+        ahead: Option<u32>,
     ) -> Result<Bytes, Error> {
         // The newest segment is what a reader that just fell behind the tail wants; everything older is replay, and
         // must not push that out.
         let class = if reference.next == archive.end() { Class::Hot } else { Class::Backfill };
         let urgent = class == Class::Hot && run as usize + AT_THE_END >= segment.runs().len();
-        let key = BlockKey { segment: reference.id, run };
-        let segment = segment.clone();
-        let load = move || async move {
-            let fetched = window.fetched.get_or_try_init(|| segment.fetch(run..window.end)).await?;
-            let fetched = fetched.clone();
+        let load = || async move {
+            let window = self.window(reference.id, segment, run, ahead);
+            let fetched = window.fetched.get_or_try_init(|| segment.fetch(window.runs.clone())).await?.clone();
+            let segment = segment.clone();
             let decode = move || segment.decode(run, &fetched);
             let decoded = if urgent { blocking(decode).await } else { background(decode).await };
+            self.windows.lock().unwrap_or_else(PoisonError::into_inner).unpacked(reference.id, run);
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(decoded??)
         };
+        let key = BlockKey { segment: reference.id, run };
         self.cache.get_or_load(key, class, load).await.map_err(|e| cache_error(&e))
+    }
+
+    /// What is fetched along with a run.
+    fn window(&self, id: Uuid, segment: &Segment, run: u32, ahead: Option<u32>) -> Arc<Window> {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = |run| {
+            let is_here = self.cache.contains(&BlockKey { segment: id, run });
+            segment.stored_bytes(run).ok().filter(|_| !is_here)
+        };
+        match ahead {
+            Some(end) => windows.at(id, run..end, stored),
+            None => windows.find(id, run).unwrap_or_else(|| Window::new(run..run + 1)),
+        }
     }
 
     /// Loads the runs that a sequential reader will want next, in the background.
@@ -309,10 +310,10 @@ impl ColdReader {
         let (reader, archive) = (Arc::clone(self), Arc::clone(archive));
         tokio::spawn(async move {
             let runs = &segment.runs()[next];
-            let Some(window) = runs.last().map(|last| Window::upto(last.index)) else { return };
+            let Some(end) = runs.last().map(|last| last.index + 1) else { return };
             for index in runs.iter().map(|run| run.index) {
                 // A failure shows when the reader gets there; reading ahead only warms the cache.
-                if reader.run_bytes(&archive, &reference, &segment, index, &window).await.is_err() {
+                if reader.run_bytes(&archive, &reference, &segment, index, Some(end)).await.is_err() {
                     return;
                 }
             }

@@ -1,10 +1,14 @@
 //! What to read ahead: a pure decision on the runs that the readers of segments ask for.
 
+mod windows;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use runnel_record::{Offset, TopicPartition};
 use runnel_segment::Run;
+
+pub(crate) use windows::{Window, Windows};
 
 /// Runs read ahead at most for one partition.
 const MOST: usize = 8;

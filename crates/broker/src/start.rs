@@ -30,7 +30,7 @@ use crate::open::Inherited;
 use crate::options::Options;
 use crate::produce::MOST_APPENDS;
 use crate::producer_ids::ProducerIds;
-use crate::readahead::Readahead;
+use crate::readahead::{Readahead, Windows};
 use crate::room::Rooms;
 use crate::sessions;
 use crate::settings::Settings;
@@ -62,6 +62,9 @@ const OPEN_AT_ONCE: usize = 16;
 
 /// Memory of the tail and of the cache of rebuilt batches: half of `cache.memory` each.
 const TAIL_SHARE: u64 = 2;
+
+/// Of the half of the cache, what holds runs that are fetched and not rebuilt yet: a sixteenth.
+const WINDOW_SHARE: u64 = 16;
 
 /// Of the memory of the tail, what is for partitions that others lead in a broker that is in a zone: a quarter.
 const ZONE_SHARE: u64 = 4;
@@ -187,8 +190,10 @@ impl Broker {
         let log = Lanes::new(log);
         let tail_memory = options.cache.memory / TAIL_SHARE;
         let zone_memory = if member.is_some() && options.zone.is_some() { tail_memory / ZONE_SHARE } else { 0 };
+        let cache_memory = options.cache.memory - tail_memory;
+        let window_memory = cache_memory / WINDOW_SHARE;
         let cache = BlockCache::open(&runnel_cache::Options {
-            memory: options.cache.memory - tail_memory,
+            memory: cache_memory - window_memory,
             disk: options.cache.disk,
             dir: home.layout.cache(),
         })
@@ -201,6 +206,7 @@ impl Broker {
             cache,
             segments: SegmentHandles::default(),
             readahead: Mutex::new(readahead),
+            windows: Mutex::new(Windows::new(window_memory)),
             log_room: Rooms::default(),
             bucket_room: Rooms::default(),
         };

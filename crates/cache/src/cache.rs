@@ -5,8 +5,8 @@ mod tests;
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,8 +59,8 @@ impl BlockCache {
         let sizes = Sizes::of(options);
         if options.disk > 0 && sizes.disk.is_none() {
             tracing::warn!(
-                "the disk tier of the fetch cache is off: it needs cache.memory of {MIN_MEMORY_FOR_DISK} bytes and \
-                 cache.disk of {MIN_DISK} bytes at least"
+                "the disk tier of the fetch cache is off: it needs cache.disk of {MIN_DISK} bytes at least, and \
+                 {MIN_MEMORY_FOR_DISK} bytes of memory, of which it gets a little less than half of cache.memory"
             );
         }
         let Some(disk) = &sizes.disk else { return Self::start(sizes, None).await };

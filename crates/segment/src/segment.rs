@@ -80,7 +80,10 @@ impl Segment {
     }
 
     /// Bytes that a run takes in the object.
-    pub(crate) fn stored_bytes(&self, run: u32) -> Result<u64, Error> {
+    ///
+    /// # Errors
+    /// [`Error::NoSuchRun`].
+    pub fn stored_bytes(&self, run: u32) -> Result<u64, Error> {
         Ok(self.0.footer.ranges(run)?.iter().map(|range| range.end - range.start).sum())
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Each round: Kafka (one broker for all rounds, warmed up first); runnel with shipping held back; runnel with
 //! shipping to Parquet, whose processor time counts until the last byte is in the bucket, then stopped, and started
-//! again with empty caches to read it all from the bucket, and once more to read it from the cache on the disk.
+//! again with empty caches to read it all from the bucket, twice, since what is replayed again goes to the cache on the
+//! disk, and once more to read it from there.
 
 use anyhow::Result;
 
@@ -112,6 +113,7 @@ fn shipped_round(bench: &Bench, topic: &str, side: &mut Side) -> Result<()> {
     let runnel = runnel::start_again(bench, &SHIPPING)?;
     let all = bench.amount(HOT_RECORDS) + bench.amount(RECORDS);
     side.cold.push(&load::consume(&runnel.server, topic, all, 1)?);
+    load::consume(&runnel.server, topic, all, 1)?;
     side.peak.push(peak.max(runnel.server.peak()?));
     runnel.server.stop()?;
     load::forget_pages(&runnel::cache(bench))?;

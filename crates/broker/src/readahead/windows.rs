@@ -1,0 +1,171 @@
+//! Runs that are fetched with one request and unpacked one after the other.
+//!
+//! What is unpacked ahead of a reader takes several times the bytes of what it was fetched as, so that little of it can
+//! wait in memory. Requests to a bucket cost the same whatever they bring: more is fetched than is unpacked yet, and stays
+//! as it is until its turn comes.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use runnel_segment::Fetched;
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+/// Bytes to be fetched together, unless one run has more.
+const SIZE: u64 = 512 << 10;
+
+/// A window that was not used while every other one was, this many times, is not waited for any longer.
+const IDLE_ROUNDS: u64 = 8;
+
+/// Neighbouring runs of a segment, fetched by who needs the first of them.
+#[derive(Debug)]
+pub(crate) struct Window {
+    pub(crate) runs: Range<u32>,
+    pub(crate) fetched: OnceCell<Fetched>,
+}
+
+impl Window {
+    pub(crate) fn new(runs: Range<u32>) -> Arc<Self> {
+        Arc::new(Self { runs, fetched: OnceCell::new() })
+    }
+}
+
+/// The windows that readers have open, within a budget of bytes.
+#[derive(Debug)]
+pub(crate) struct Windows {
+    budget: u64,
+    taken: u64,
+    /// Counts uses.
+    clock: u64,
+    /// By segment and first run.
+    open: BTreeMap<(Uuid, u32), Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    window: Arc<Window>,
+    bytes: u64,
+    used_at: u64,
+}
+
+impl Windows {
+    pub(crate) const fn new(budget: u64) -> Self {
+        Self { budget, taken: 0, clock: 0, open: BTreeMap::new() }
+    }
+
+    /// The window to take `runs` from, the first of them at least. A new one holds them all, and as many of those behind
+    /// them as go with them; `stored` has the bytes that each run of the segment takes in its object. What there is no room
+    /// for is not kept.
+    pub(crate) fn at(&mut self, segment: Uuid, runs: Range<u32>, stored: impl Fn(u32) -> Option<u64>) -> Arc<Window> {
+        self.clock += 1;
+        if let Some(window) = self.find(segment, runs.start) {
+            return window;
+        }
+        let (mut end, mut bytes) = (runs.start, 0);
+        while let Some(more) = stored(end).filter(|more| end < runs.end || bytes + more <= SIZE) {
+            bytes += more;
+            end += 1;
+        }
+        if self.taken + bytes > self.budget {
+            self.drop_idle();
+        }
+        if self.taken + bytes > self.budget {
+            return Window::new(runs);
+        }
+        self.taken += bytes;
+        let window = Window::new(runs.start..end.max(runs.end));
+        let open = Open { window: Arc::clone(&window), bytes, used_at: self.clock };
+        self.open.insert((segment, runs.start), open);
+        window
+    }
+
+    /// An open window with a run.
+    pub(crate) fn find(&mut self, segment: Uuid, run: u32) -> Option<Arc<Window>> {
+        let (_, open) = self.open.range_mut((segment, 0)..=(segment, run)).next_back()?;
+        open.used_at = self.clock;
+        open.window.runs.contains(&run).then(|| Arc::clone(&open.window))
+    }
+
+    /// A run was unpacked. With its last run a window goes.
+    pub(crate) fn unpacked(&mut self, segment: Uuid, run: u32) {
+        let last = self.open.range((segment, 0)..=(segment, run)).next_back();
+        if let Some((key, _)) = last.filter(|(_, open)| open.window.runs.end == run + 1) {
+            self.remove(*key);
+        }
+    }
+
+    /// Drops the window that has been unused longest, if it may be dropped.
+    fn drop_idle(&mut self) {
+        let Some((key, used_at)) = self.open.iter().map(|(key, o)| (*key, o.used_at)).min_by_key(|(_, at)| *at) else {
+            return;
+        };
+        if self.clock - used_at > IDLE_ROUNDS * self.open.len() as u64 {
+            self.remove(key);
+        }
+    }
+
+    fn remove(&mut self, key: (Uuid, u32)) {
+        self.taken -= self.open.remove(&key).map_or(0, |open| open.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT: Uuid = Uuid::from_u128(7);
+    const KIB: u64 = 1 << 10;
+
+    /// A segment of so many runs of 100 KiB.
+    fn of(runs: u32) -> impl Fn(u32) -> Option<u64> {
+        move |run| (run < runs).then_some(100 * KIB)
+    }
+
+    fn at(windows: &mut Windows, runs: Range<u32>) -> Range<u32> {
+        windows.at(SEGMENT, runs, of(23)).runs.clone()
+    }
+
+    #[test]
+    fn a_window_serves_its_runs_and_goes_with_the_last() {
+        let mut windows = Windows::new(10_000 * KIB);
+        let mut fetched = Vec::new();
+        for run in 3..23 {
+            fetched.push(at(&mut windows, run..run + 1));
+            windows.unpacked(SEGMENT, run);
+        }
+        fetched.dedup();
+        assert_eq!(fetched, [3..8, 8..13, 13..18, 18..23]);
+        assert_eq!((windows.taken, windows.open.len()), (0, 0));
+        assert_eq!(at(&mut windows, 2..9), 2..9, "as many as are wanted, whatever they take");
+        assert_eq!(windows.taken, 700 * KIB);
+        assert!(windows.find(SEGMENT, 9).is_none() && windows.find(Uuid::nil(), 4).is_none());
+    }
+
+    #[test]
+    fn readers_of_one_segment_have_windows_of_their_own() {
+        let mut windows = Windows::new(10_000 * KIB);
+        assert_eq!([at(&mut windows, 0..1), at(&mut windows, 10..11), at(&mut windows, 3..4)], [0..5, 10..15, 0..5]);
+        assert_eq!(windows.find(SEGMENT, 12).map(|window| window.runs.clone()), Some(10..15));
+    }
+
+    #[test]
+    fn without_room_only_what_is_wanted_is_fetched_and_nothing_is_kept() {
+        let mut windows = Windows::new(1_000 * KIB);
+        assert_eq!([at(&mut windows, 0..1), at(&mut windows, 10..11)], [0..5, 10..15]);
+        assert_eq!(at(&mut windows, 20..22), 20..22);
+        assert_eq!(windows.taken, 1_000 * KIB);
+        // Whoever opened the first one does not come back.
+        for _ in 0..20 {
+            at(&mut windows, 12..13);
+        }
+        assert_eq!(at(&mut windows, 20..22), 20..23);
+        assert!(windows.find(SEGMENT, 3).is_none() && windows.taken == 800 * KIB);
+    }
+
+    #[test]
+    fn a_window_whose_runs_are_not_known_holds_what_is_wanted() {
+        let mut windows = Windows::new(1_000 * KIB);
+        assert_eq!(windows.at(SEGMENT, 4..6, |_| None).runs, 4..6);
+    }
+}
