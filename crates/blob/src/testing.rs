@@ -4,6 +4,7 @@
 //! that resolution. A rule fires once, on the first request that it matches.
 
 mod conformance;
+mod gate;
 mod store;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +15,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 pub use conformance::conformance;
+pub(crate) use gate::GateStore;
+pub use gate::{Act, Content, Gate, Request};
 pub(crate) use store::FaultStore;
 
 /// A kind of request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Whole object or range.
     Get,

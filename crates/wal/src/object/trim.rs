@@ -62,6 +62,11 @@ impl Trim {
         self.deleted = self.deleted.max(upto);
     }
 
+    #[cfg(test)]
+    pub(crate) const fn fingerprint(&self) -> (u64, u64, bool) {
+        (self.pointer, self.deleted, self.busy)
+    }
+
     /// Whether nothing is under way or left to delete.
     pub(crate) const fn is_idle(&self) -> bool {
         !self.busy && self.deleted == self.pointer

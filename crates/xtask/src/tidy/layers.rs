@@ -51,6 +51,7 @@ const TABLE: &[Row] = &[
     fenced(7, "client", &["proto", "record"]),
     row(8, "runnel", &[]),
     row(DEV, "bench", &[]),
+    fenced(DEV, "explore", &[]),
     row(DEV, "fuzz", &["testkit"]),
     fenced(DEV, "judge", &[]),
     row(DEV, "sim", &["judge", "testkit"]),
