@@ -5,6 +5,7 @@
 
 mod conformance;
 mod gate;
+mod stage;
 mod store;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 pub use conformance::conformance;
 pub(crate) use gate::GateStore;
 pub use gate::{Act, Content, Gate, Request};
+pub use stage::Stage;
 pub(crate) use store::FaultStore;
 
 /// A kind of request.

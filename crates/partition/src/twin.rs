@@ -481,8 +481,8 @@ const PLAIN: Bounds = Bounds { leaders: 2, batches: 2, attempts: 1, ships: true 
 #[test]
 fn the_protocol_holds_in_every_order() {
     let (often, three) = (Bounds { attempts: 2, ..PLAIN }, Bounds { leaders: 3, ..PLAIN });
-    let (quick, long) = (Bounds { batches: 1, ..three }, Bounds { batches: 3, ..PLAIN });
-    let chosen = if is_deep() { [Bounds { attempts: 2, ..long }, three] } else { [often, quick] };
+    let (short, long) = (Bounds { batches: 1, ..three }, Bounds { batches: 3, ..PLAIN });
+    let chosen = if is_deep() { [long, three] } else { [often, short] };
     for bounds in chosen {
         match run(bounds, None) {
             Ok(explored) => println!("{bounds:?}: {explored}"),

@@ -59,9 +59,11 @@ impl fmt::Display for Act {
             Self::Lose(request) => (request, ": lost"),
             Self::Arrive { request, .. } => (request, ", which was lost: arrives"),
         };
-        let name = if request.op == Op::List { "" } else { request.path.rsplit('/').next().unwrap_or_default() };
+        // What is listed has no name of its own, and zeros in front of a number say nothing.
+        let name = request.path.rsplit('/').next().filter(|_| request.op != Op::List).unwrap_or_default();
         let name = name.trim_start_matches("0000000000000000000");
-        write!(f, "{}: {:?} {name}{what}", request.client, request.op)
+        let gap = if name.is_empty() { "" } else { " " };
+        write!(f, "{}: {:?}{gap}{name}{what}", request.client, request.op)
     }
 }
 
