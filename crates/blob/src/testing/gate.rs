@@ -50,6 +50,8 @@ pub struct Request {
     pub op: Op,
     /// The object, or what is listed.
     pub path: String,
+    /// What is written.
+    pub content: Option<Content>,
 }
 
 impl fmt::Display for Act {
@@ -152,16 +154,17 @@ impl Gate {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What may happen next. Of the reads, listings and deletions of a client the oldest is answered first; writes come in
-    /// any order. With `faults` a write or a deletion may get lost.
+    /// What may happen next. Of the reads, listings and deletions of a client the oldest is answered first, of one who
+    /// forgets the oldest of each object; writes come in any order. With `faults` a write or a deletion may get lost.
     pub fn acts(&self, faults: bool) -> Vec<Act> {
         let state = self.state();
         let mut acts = Vec::new();
         let is_write = |request: &Request| matches!(request.op, Op::Put | Op::Create | Op::Replace);
         for (place, Waiting { request, .. }) in state.waiting.iter().enumerate() {
             let is_first = || {
-                let same = |other: &Waiting| other.request.client == request.client && !is_write(&other.request);
-                !state.waiting[..place].iter().any(same)
+                let anywhere = !state.forgetful.contains(request.client);
+                let same = |other: &Request| other.client == request.client && (anywhere || other.path == request.path);
+                !state.waiting[..place].iter().any(|other| same(&other.request) && !is_write(&other.request))
             };
             if is_write(request) || is_first() {
                 acts.push(Act::Answer(request.clone()));
@@ -256,13 +259,13 @@ impl Gate {
         hash(&(&state.objects, &state.told, waiting, late))
     }
 
-    async fn ask(&self, client: &'static str, op: Op, path: &Path) -> (Request, bool) {
+    async fn ask(&self, client: &'static str, op: Op, path: &Path, content: Option<Content>) -> (Request, bool) {
         let (go_on, answer) = oneshot::channel();
         let request = {
             let mut state = self.state();
             let told = state.of(client, path.as_ref());
             told.requests += 1;
-            let request = Request { client, number: told.requests, op, path: path.to_string() };
+            let request = Request { client, number: told.requests, op, path: path.to_string(), content };
             state.waiting.push(Waiting { request: request.clone(), go_on });
             // By client, so that the order in which they ask is the same in every run.
             let order = |a: &Waiting, b: &Waiting| {
@@ -306,7 +309,7 @@ impl GateStore {
         let (gate, client, inner) = (self.gate.clone(), self.client, Arc::clone(&self.inner));
         let (prefix, offset) = (prefix.cloned().unwrap_or_default(), offset.cloned());
         let answer = async move {
-            let (request, well) = gate.ask(client, Op::List, &prefix).await;
+            let (request, well) = gate.ask(client, Op::List, &prefix, None).await;
             if !well {
                 return Err(injected(Op::List));
             }
@@ -340,11 +343,11 @@ impl ObjectStore for GateStore {
             PutMode::Create => Op::Create,
             PutMode::Update(_) => Op::Replace,
         };
-        let (request, well) = self.gate.ask(self.client, op, location).await;
+        let content = content(&payload);
+        let (request, well) = self.gate.ask(self.client, op, location, Some(content)).await;
         if !well {
             return Err(self.gate.lost(Late { request, put: Some((payload, opts)) }));
         }
-        let content = content(&payload);
         let answer = self.inner.put_opts(location, payload, opts).await;
         if answer.is_ok() {
             self.gate.state().objects.insert(location.to_string(), content);
@@ -359,7 +362,7 @@ impl ObjectStore for GateStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let (request, well) = self.gate.ask(self.client, Op::Get, location).await;
+        let (request, well) = self.gate.ask(self.client, Op::Get, location, None).await;
         if !well {
             return Err(injected(Op::Get));
         }
@@ -373,7 +376,7 @@ impl ObjectStore for GateStore {
         let delete = move |location: Path| {
             let (inner, gate) = (Arc::clone(&inner), gate.clone());
             async move {
-                let (request, well) = gate.ask(client, Op::Delete, &location).await;
+                let (request, well) = gate.ask(client, Op::Delete, &location, None).await;
                 if !well {
                     return Err(gate.lost(Late { request, put: None }));
                 }
@@ -403,5 +406,72 @@ impl ObjectStore for GateStore {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::testing::Stage;
+    use crate::{Bucket, Key};
+
+    const KEYS: [Key; 2] = [Key::Probe(uuid::Uuid::from_u128(1)), Key::Probe(uuid::Uuid::from_u128(2))];
+
+    async fn create(bucket: Bucket, which: usize) {
+        // Until it is there; whoever made it.
+        while bucket.create(&KEYS[which], &[Bytes::from_static(b"it")], 2).await.is_err() {}
+    }
+
+    fn stage() -> Stage {
+        let stage = Stage::new();
+        stage.spawn("one", |bucket| create(bucket, 0));
+        stage.spawn("two", |bucket| create(bucket, 1));
+        stage.settle(0);
+        stage
+    }
+
+    fn act(stage: &Stage, client: &str, lose: bool) {
+        let of = |act: &&Act| match act {
+            Act::Answer(request) => request.client == client && !lose,
+            Act::Lose(request) => request.client == client && lose,
+            Act::Arrive { .. } => false,
+        };
+        let acts = stage.gate().acts(true);
+        stage.act(acts.iter().find(of).unwrap());
+    }
+
+    #[test]
+    fn the_order_in_which_others_went_on_leaves_no_trace() {
+        let (forth, back) = (stage(), stage());
+        assert_eq!(forth.gate().digest(), back.gate().digest());
+        act(&forth, "one", false);
+        assert_ne!(forth.gate().digest(), back.gate().digest());
+        act(&forth, "two", false);
+        act(&back, "two", false);
+        act(&back, "one", false);
+        assert_eq!(forth.gate().digest(), back.gate().digest());
+        assert_eq!(forth.gate().acts(true), [], "both are done");
+    }
+
+    #[test]
+    fn what_is_lost_may_arrive_when_its_client_has_gone_on() {
+        let stage = stage();
+        act(&stage, "one", true);
+        assert!(stage.gate().objects().is_empty());
+        let read = stage.gate().acts(false);
+        assert!(
+            matches!(&read[0], Act::Answer(request) if request.op == Op::Get),
+            "it looks what became of it: {read:?}"
+        );
+        let late = read.iter().find(|act| matches!(act, Act::Arrive { .. })).unwrap();
+        assert!(late.to_string().ends_with("which was lost: arrives"), "{late}");
+        stage.act(late);
+        assert_eq!(stage.gate().objects().len(), 1);
+        act(&stage, "one", false);
+        assert!(stage.gate().acts(true).iter().all(|act| act.to_string().starts_with("two")), "it has found its own");
     }
 }
