@@ -332,7 +332,6 @@ fn the_protocol_holds_in_every_order() {
         Bounds { sealers: 2, ..PLAIN },
         Bounds { ships: true, retires: true, ..PLAIN },
         Bounds { sealers: 2, ships: true, ..one },
-        Bounds { sealers: 2, lost: 1, ..one },
     ];
     for bounds in if is_deep() { deep.to_vec() } else { quick.to_vec() } {
         match run(bounds) {
