@@ -116,11 +116,7 @@ async fn next(queue: &mut mpsc::Receiver<Append>) -> Option<Append> {
 }
 
 /// One stream, until it ends. Dropping what waits for an answer tells whoever asked.
-async fn carry(
-    channel: &mut Channel,
-    first: Append,
-    queue: &mut mpsc::Receiver<Append>,
-) -> Result<(), tonic::Status> {
+async fn carry(channel: &mut Channel, first: Append, queue: &mut mpsc::Receiver<Append>) -> Result<(), tonic::Status> {
     let (outgoing, requests) = mpsc::channel(UNDERWAY);
     let mut unanswered = Unanswered::default();
     if outgoing.send(unanswered.add(first)).await.is_err() {

@@ -42,11 +42,18 @@ pub(super) async fn begin(
     let unreached = |error: tonic::transport::Error| Status::from_error(Box::new(error));
     futures::future::poll_fn(|cx| channel.poll_ready(cx)).await.map_err(unreached)?;
     let response = channel.call(request).await.map_err(unreached)?;
-    if let Some(refused) = Status::from_header_map(response.headers()).filter(|status| status.code() != tonic::Code::Ok) {
+    if let Some(refused) = Status::from_header_map(response.headers()).filter(|status| status.code() != tonic::Code::Ok)
+    {
         return Err(refused);
     }
     let status = response.status();
-    Ok(Streaming::new_response(ProstDecoder::new(Default::default()), response.into_body(), status, None, Some(MAX_MESSAGE)))
+    Ok(Streaming::new_response(
+        ProstDecoder::new(Default::default()),
+        response.into_body(),
+        status,
+        None,
+        Some(MAX_MESSAGE),
+    ))
 }
 
 /// A message, with its prefix: what describes records, then the records, part by part.
@@ -55,7 +62,8 @@ fn pieces(request: ProduceRequest) -> impl Iterator<Item = Bytes> {
     let outside = ProduceRequest { id, timeout_ms, parts: Vec::new() };
     let parts: Vec<_> = parts.into_iter().map(Described::new).collect();
     let length = outside.encoded_len() + parts.iter().map(Described::encoded_len).sum::<usize>();
-    let mut head = BytesMut::with_capacity(PREFIX + length - parts.iter().map(|part| part.records.len()).sum::<usize>());
+    let mut head =
+        BytesMut::with_capacity(PREFIX + length - parts.iter().map(|part| part.records.len()).sum::<usize>());
     head.put_u8(0);
     // A front door lets in less than the four bytes can say.
     head.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
