@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::folder::{Folder, FolderStore};
 use crate::options::Location as Place;
-use crate::testing::{FaultStore, Faults};
+use crate::testing::{FaultStore, Faults, Gate, GateStore};
 use crate::{Error, FolderLock, Key, Options, metrics, s3};
 
 /// Ranges closer than this are fetched in one request.
@@ -74,8 +74,17 @@ impl Bucket {
     /// The same bucket behind `faults` of its own: how it looks to one of several processes.
     #[must_use]
     pub fn behind(&self, faults: &Faults) -> Self {
-        let Inner { store, name, prefix, timeout, folder } = self.0.as_ref();
-        let store = Arc::new(FaultStore::new(Arc::clone(store), faults.clone()));
+        self.over(Arc::new(FaultStore::new(Arc::clone(&self.0.store), faults.clone())))
+    }
+
+    /// The same bucket, for one of the clients of a gate.
+    #[must_use]
+    pub fn gated(&self, gate: &Gate, client: &'static str) -> Self {
+        self.over(Arc::new(GateStore::new(Arc::clone(&self.0.store), gate.clone(), client)))
+    }
+
+    fn over(&self, store: Arc<dyn ObjectStore>) -> Self {
+        let Inner { name, prefix, timeout, folder, .. } = self.0.as_ref();
         let (name, prefix, folder) = (name.clone(), prefix.clone(), folder.clone());
         Self(Arc::new(Inner { store, name, prefix, timeout: *timeout, folder }))
     }

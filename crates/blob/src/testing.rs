@@ -4,6 +4,8 @@
 //! that resolution. A rule fires once, on the first request that it matches.
 
 mod conformance;
+mod gate;
+mod stage;
 mod store;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +16,13 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 pub use conformance::conformance;
+pub(crate) use gate::GateStore;
+pub use gate::{Act, Content, Gate, Request};
+pub use stage::Stage;
 pub(crate) use store::FaultStore;
 
 /// A kind of request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Whole object or range.
     Get,

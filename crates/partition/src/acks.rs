@@ -11,7 +11,7 @@ use runnel_record::{Offset, TimestampMs};
 use crate::{Error, RequestId};
 
 /// An append that is on its way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pending {
     /// Offset of the first record slot.
     pub(crate) base: Offset,
@@ -37,7 +37,7 @@ impl Pending {
 }
 
 /// The queue.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PendingAcks {
     queue: VecDeque<Pending>,
     /// Where the next append must begin.

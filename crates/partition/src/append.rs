@@ -35,7 +35,7 @@ pub struct Terms {
 }
 
 /// An append that the lane has not answered yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Staged {
     token: RequestId,
     facts: BatchFacts,

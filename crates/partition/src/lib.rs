@@ -56,3 +56,5 @@ pub use times::TimedBatch;
 mod model;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod twin;

@@ -13,7 +13,7 @@ use crate::refused::Refused;
 use crate::{BatchFacts, EpochEnd, Error, Options};
 
 /// One open partition at one leader epoch. See the crate's documentation for its life.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Partition {
     pub(crate) epoch: LeaderEpoch,
     pub(crate) options: Options,

@@ -16,7 +16,7 @@ use crate::{Error, ProducerBatch};
 const MAX: usize = 1024;
 
 /// Lowest refused sequence numbers.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Refused {
     lowest: BTreeMap<ProducerId, (i16, i32)>,
     /// The keys of `lowest`, oldest first.

@@ -10,6 +10,7 @@ use runnel_runtime::FailAction;
 use super::*;
 
 mod merging;
+mod twin;
 
 pub(crate) const TP: TopicPartition = TopicPartition { topic: TopicId(Uuid::from_u128(0xab)), partition: 3 };
 pub(crate) const TOPIC: &str = "flights";

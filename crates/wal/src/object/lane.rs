@@ -290,6 +290,14 @@ impl Lane {
         over || (matches!(self.state, State::Closing) && idle)
     }
 
+    /// All that decides what the machine does next, where no time passes.
+    #[cfg(test)]
+    pub(crate) fn fingerprint(&self) -> String {
+        let done: Vec<bool> = self.flights.iter().map(|flight| flight.done).collect();
+        let (lives, waiting) = (self.is_alive(), self.pending.len());
+        format!("{lives} {waiting} {} {done:?} {:?} {:?}", self.acknowledged, self.trim.fingerprint(), self.index)
+    }
+
     /// The runs to look at for a read.
     pub(crate) fn plan(
         &self,

@@ -158,6 +158,12 @@ impl ObjectLog {
         drop(ended.wait_for(|ended| *ended).await);
     }
 
+    /// See [`Lane::fingerprint`].
+    #[cfg(test)]
+    pub(crate) fn fingerprint(&self) -> String {
+        self.0.shared.lane().fingerprint()
+    }
+
     /// The process dies: requests that are under way are not waited for.
     #[cfg(test)]
     pub(crate) fn kill(&self) {

@@ -6,3 +6,4 @@ mod machine;
 mod rig;
 mod sealed;
 mod simulation;
+mod twin;

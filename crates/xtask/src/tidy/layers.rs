@@ -51,6 +51,7 @@ const TABLE: &[Row] = &[
     fenced(7, "client", &["proto", "record"]),
     row(8, "runnel", &[]),
     row(DEV, "bench", &[]),
+    fenced(DEV, "explore", &[]),
     row(DEV, "fuzz", &["testkit"]),
     fenced(DEV, "judge", &[]),
     row(DEV, "sim", &["judge", "testkit"]),
@@ -71,6 +72,9 @@ const OWNED: &[(&str, &str)] = &[
 /// Foreign crates that pure layers do without: those machines neither wait nor touch the world.
 const IMPURE: &[&str] = &["futures", "metrics", "rustix", "tempfile", "tokio", "tokio-util", "tracing"];
 
+/// What the names of our crates begin with.
+const OURS: &str = "runnel-";
+
 /// Layers below this one are pure.
 const FIRST_PORT: u8 = 2;
 
@@ -85,7 +89,8 @@ fn check_package(package: &Package) -> Vec<String> {
         return vec![format!("{name} has no row in the table of layers: add it to ARCHITECTURE.md and {}", file!())];
     };
     let normal = package.dependencies.iter().filter(|dependency| dependency.kind.as_deref() != Some("dev"));
-    let breach = |dependency: &str| match find(short(dependency)) {
+    // Others have crates of the same short names.
+    let breach = |dependency: &str| match dependency.strip_prefix(OURS).and_then(find) {
         Some(target) => ours(row, target),
         None => foreign(row, dependency),
     };
@@ -125,7 +130,7 @@ fn find(name: &str) -> Option<&'static Row> {
 }
 
 fn short(package: &str) -> &str {
-    package.strip_prefix("runnel-").unwrap_or(package)
+    package.strip_prefix(OURS).unwrap_or(package)
 }
 
 #[cfg(test)]
@@ -146,6 +151,7 @@ mod tests {
         assert!(breaches("runnel-wal", &[("runnel-runtime", None), ("tokio", None)]).is_empty());
         assert!(breaches("runnel-blob", &[("runnel-runtime", None), ("object_store", None)]).is_empty());
         assert!(breaches("runnel-record", &[("runnel-testkit", Some("dev"))]).is_empty());
+        assert!(breaches("runnel-peer", &[("http", None)]).is_empty(), "not the crate of ours");
     }
 
     #[test]
