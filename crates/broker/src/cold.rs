@@ -277,9 +277,10 @@ impl ColdReader {
             let fetched = window.fetched.get_or_try_init(|| segment.fetch(window.runs.clone())).await?.clone();
             let segment = segment.clone();
             let decode = move || segment.decode(run, &fetched);
-            let decoded = if urgent { blocking(decode).await } else { background(decode).await };
-            self.windows.lock().unwrap_or_else(PoisonError::into_inner).unpacked(reference.id, run);
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(decoded??)
+            let decoded = if urgent { blocking(decode).await } else { background(decode).await }?;
+            let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+            windows.unpacked(reference.id, run, decoded.is_ok());
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(decoded?)
         };
         let key = BlockKey { segment: reference.id, run };
         self.cache.get_or_load(key, class, load).await.map_err(|e| cache_error(&e))

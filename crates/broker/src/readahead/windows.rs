@@ -87,10 +87,12 @@ impl Windows {
         open.window.runs.contains(&run).then(|| Arc::clone(&open.window))
     }
 
-    /// A run was unpacked. With its last run a window goes.
-    pub(crate) fn unpacked(&mut self, segment: Uuid, run: u32) {
-        let last = self.open.range((segment, 0)..=(segment, run)).next_back();
-        if let Some((key, _)) = last.filter(|(_, open)| open.window.runs.end == run + 1) {
+    /// A run was unpacked, or could not be. A window goes with its last run, and when its bytes are not what they should be:
+    /// they may have been damaged on their way.
+    pub(crate) fn unpacked(&mut self, segment: Uuid, run: u32, is_good: bool) {
+        let window = self.open.range((segment, 0)..=(segment, run)).next_back();
+        let is_over = |open: &Open| open.window.runs.end == run + 1 || (!is_good && open.window.runs.contains(&run));
+        if let Some((key, _)) = window.filter(|(_, open)| is_over(open)) {
             self.remove(*key);
         }
     }
@@ -132,7 +134,7 @@ mod tests {
         let mut fetched = Vec::new();
         for run in 3..23 {
             fetched.push(at(&mut windows, run..run + 1));
-            windows.unpacked(SEGMENT, run);
+            windows.unpacked(SEGMENT, run, true);
         }
         fetched.dedup();
         assert_eq!(fetched, [3..8, 8..13, 13..18, 18..23]);
@@ -161,6 +163,16 @@ mod tests {
         }
         assert_eq!(at(&mut windows, 20..22), 20..23);
         assert!(windows.find(SEGMENT, 3).is_none() && windows.taken == 800 * KIB);
+    }
+
+    #[test]
+    fn damaged_bytes_are_not_looked_at_twice() {
+        let mut windows = Windows::new(1_000 * KIB);
+        at(&mut windows, 0..1);
+        windows.unpacked(SEGMENT, 5, false);
+        assert!(windows.find(SEGMENT, 1).is_some(), "a run that is not in it");
+        windows.unpacked(SEGMENT, 1, false);
+        assert!(windows.find(SEGMENT, 1).is_none() && windows.taken == 0);
     }
 
     #[test]

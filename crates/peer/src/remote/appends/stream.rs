@@ -13,8 +13,9 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 use runnel_proto::peer::v1::{ProduceRequest, ProduceResponse, produce_request::Part};
 use tonic::body::Body;
 use tonic::client::GrpcService;
+use tonic::codec::BufferSettings;
 use tonic::transport::Channel;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstDecoder;
 
 use crate::wire::MAX_MESSAGE;
@@ -42,18 +43,11 @@ pub(super) async fn begin(
     let unreached = |error: tonic::transport::Error| Status::from_error(Box::new(error));
     futures::future::poll_fn(|cx| channel.poll_ready(cx)).await.map_err(unreached)?;
     let response = channel.call(request).await.map_err(unreached)?;
-    if let Some(refused) = Status::from_header_map(response.headers()).filter(|status| status.code() != tonic::Code::Ok)
-    {
+    if let Some(refused) = Status::from_header_map(response.headers()).filter(|status| status.code() != Code::Ok) {
         return Err(refused);
     }
-    let status = response.status();
-    Ok(Streaming::new_response(
-        ProstDecoder::new(Default::default()),
-        response.into_body(),
-        status,
-        None,
-        Some(MAX_MESSAGE),
-    ))
+    let (decoder, status) = (ProstDecoder::new(BufferSettings::default()), response.status());
+    Ok(Streaming::new_response(decoder, response.into_body(), status, None, Some(MAX_MESSAGE)))
 }
 
 /// A message, with its prefix: what describes records, then the records, part by part.
@@ -62,8 +56,8 @@ fn pieces(request: ProduceRequest) -> impl Iterator<Item = Bytes> {
     let outside = ProduceRequest { id, timeout_ms, parts: Vec::new() };
     let parts: Vec<_> = parts.into_iter().map(Described::new).collect();
     let length = outside.encoded_len() + parts.iter().map(Described::encoded_len).sum::<usize>();
-    let mut head =
-        BytesMut::with_capacity(PREFIX + length - parts.iter().map(|part| part.records.len()).sum::<usize>());
+    let records = parts.iter().map(|part| part.records.len()).sum::<usize>();
+    let mut head = BytesMut::with_capacity(PREFIX + length - records);
     head.put_u8(0);
     // A front door lets in less than the four bytes can say.
     head.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
