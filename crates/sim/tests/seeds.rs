@@ -3,7 +3,7 @@
 use runnel_sim::{STEPS, run};
 
 /// What has to come about in some of them: all that is simulated is also done.
-const DONE: [&str; 16] = [
+const DONE: [&str; 20] = [
     "loses its power in",
     "sleeps for",
     "has no store for",
@@ -18,6 +18,10 @@ const DONE: [&str; 16] = [
     "in generation 1: Refused",
     "Some(Ok(Offset(",
     "restored, era",
+    "bits turn",
+    "gives up 0 from",
+    "has a disk with room for",
+    "auditor   Seen { segments: ",
     "bucket Delete topics/topic=t/",
     "bucket Delete topics/topic=fleeting/",
 ];
