@@ -124,7 +124,7 @@ fn mutants(args: &Args) -> io::Result<bool> {
     let first_noticed = |at: u64| {
         let _without = Without::of(guard_of(at));
         let run = |seed| runnel_sim::run_without(seed, args.steps, &args.off).outcome.err();
-        let known = known::missed_in(guard_of(at)).filter(|_| args.is_usual());
+        let known = args.is_usual().then(|| known::missed_in(guard_of(at)));
         known.into_iter().chain(args.seeds()).find_map(|seed| run(seed).map(|failure| (seed, failure)))
     };
     campaign::run(0..all, None, args.jobs, first_noticed, |at, noticed| {

@@ -2,23 +2,24 @@
 
 use runnel_guard::Guard;
 
-/// A seed in which a guard is missed; none where nobody knows one. Others are tried after it all the same.
-pub(crate) const fn missed_in(guard: Guard) -> Option<u64> {
+/// A seed in which a guard is missed. Should it not be, others are tried.
+pub(crate) const fn missed_in(guard: Guard) -> u64 {
     match guard {
         Guard::SlotIfAbsent
         | Guard::TrimPointerFirst
         | Guard::SealBeforeOpen
         | Guard::DedupReplay
-        | Guard::HighWatermark => Some(2),
-        Guard::PrefixAck | Guard::SealAtFirstHole => Some(3),
-        Guard::CurrentGeneration => Some(6),
-        Guard::AnswerAfterRecord => Some(7),
-        Guard::SyncBeforeAck => Some(13),
-        Guard::NoSyncAgain => Some(21),
-        Guard::TrimAfterRoot | Guard::RootEpoch => Some(24),
-        Guard::OrphansByEpoch => Some(20),
-        Guard::SealAbovePointer => Some(36),
-        Guard::SessionIsActive => Some(40),
-        Guard::RootSwap | Guard::RecordSwap => None,
+        | Guard::HighWatermark => 2,
+        Guard::PrefixAck | Guard::SealAtFirstHole => 3,
+        Guard::CurrentGeneration => 6,
+        Guard::AnswerAfterRecord => 7,
+        Guard::SyncBeforeAck => 13,
+        Guard::NoSyncAgain => 21,
+        Guard::TrimAfterRoot | Guard::RootEpoch => 24,
+        Guard::OrphansByEpoch => 20,
+        Guard::SealAbovePointer => 36,
+        Guard::SessionIsActive => 40,
+        Guard::RootSwap => 74,
+        Guard::RecordSwap => 91,
     }
 }
