@@ -29,7 +29,7 @@ const DONE: [&str; 20] = [
 #[test]
 fn nothing_is_lost_whatever_breaks() {
     let mut missing = DONE.to_vec();
-    for seed in 1..=10 {
+    for seed in 1..=11 {
         let report = run(seed, STEPS);
         let found = report.outcome.err().map(|failure| failure.to_string());
         assert_eq!(found, None, "seed {seed}\nreplay: cargo run -p runnel-sim -- --seed {seed} --trace");
