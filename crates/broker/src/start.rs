@@ -128,6 +128,7 @@ impl Broker {
         let (log, mut recovered) = open_log(&options, &ports, &home).await?;
         if loss_accepted {
             recovered.unattributed.clear();
+            log.accept_hidden_loss();
         }
         if meta.get(LOGGED).await?.is_none() {
             meta.txn(Vec::new(), vec![Op::Put(LOGGED.to_owned(), bytes::Bytes::new(), None)]).await?;

@@ -11,6 +11,7 @@ mod reader;
 mod topics;
 mod trimmer;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,7 +46,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     key: TopicKey,
-    place: Place,
+    pub(crate) place: Place,
 }
 
 impl Log {
@@ -65,16 +66,20 @@ pub(crate) struct Shared {
     coordinator: Coordinator,
     ledger: Arc<Mutex<Ledger>>,
     verdict: Arc<Mutex<Option<String>>>,
+    /// Whoever said that its disk is damaged; none where disks do not rot.
+    damaged: Option<Arc<Mutex<BTreeSet<usize>>>>,
     ending: Arc<AtomicBool>,
     dismissed: Arc<AtomicBool>,
 }
 
 impl Shared {
-    pub(crate) fn new(directory: Directory, trace: Trace) -> Self {
+    /// `rots`: disks may rot, and be given up.
+    pub(crate) fn new(directory: Directory, trace: Trace, rots: bool) -> Self {
         let told = Told::new(trace.clone());
         let (coordinator, ledger, verdict) = Default::default();
         let (ending, dismissed) = Default::default();
-        Self { directory, trace, told, coordinator, ledger, verdict, ending, dismissed }
+        let damaged = rots.then(Arc::default);
+        Self { directory, trace, told, coordinator, ledger, verdict, damaged, ending, dismissed }
     }
 
     /// Clients finish what they have begun, and end; consumers end once they have seen all. Members of a group stay, and are
@@ -114,6 +119,25 @@ impl Shared {
         self.trace.note("verdict", format_args!("{who}: {why}"));
         let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
         verdict.get_or_insert_with(|| format!("{who}: {why}"));
+    }
+
+    /// Whether what was acknowledged may be given up.
+    fn may_lose(&self) -> bool {
+        self.damaged.is_some()
+    }
+
+    /// Whether a broker says with this error that its disk is damaged, which an operator has to hear of.
+    fn is_damage(&self, at: usize, error: &Error) -> bool {
+        let Some(damaged) = self.damaged.as_ref().filter(|_| error.kind == ErrorKind::Corrupt) else { return false };
+        if damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(at) {
+            self.trace.note("damage", format_args!("broker {at} says: {}", error.message));
+        }
+        true
+    }
+
+    /// One of those who said that their disks are damaged, once.
+    pub(crate) fn take_damaged(&self) -> Option<usize> {
+        self.damaged.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).pop_first()
     }
 
     /// Whether it is worth another attempt after this error; if not, something is wrong.

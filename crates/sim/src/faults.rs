@@ -2,6 +2,7 @@
 
 use runnel_api::{Admin as _, AlterConfigOp, ConfigChange, ConfigResource};
 use runnel_runtime::FailAction;
+use runnel_runtime::simulation::Chance;
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::world::World;
 type Strike = fn(&mut World) -> bool;
 
 /// Everything that can go wrong with a step.
-const FAULTS: [(Fault, Strike); 18] = [
+const FAULTS: [(Fault, Strike); 21] = [
     (Fault::Kill, kill),
     (Fault::Stop, stop),
     (Fault::Pause, pause),
@@ -33,7 +34,10 @@ const FAULTS: [(Fault, Strike); 18] = [
     (Fault::Settings, settings),
     (Fault::FailPoint, fail_point),
     (Fault::Disk, disk),
+    (Fault::Full, full),
     (Fault::Tear, tear),
+    (Fault::Rot, rot),
+    (Fault::WriteOff, write_off),
 ];
 
 /// Lets go wrong what the seed says.
@@ -266,11 +270,38 @@ fn disk(world: &mut World) -> bool {
     true
 }
 
+/// Others fill a disk, and clean up after a while.
+fn full(world: &mut World) -> bool {
+    let (steps, left) = (world.chance.pick(&[20, 200, 800]), world.chance.pick(&[0, 4 << 10, 100 << 10]));
+    world.any_machine().fill_disk(steps, left);
+    true
+}
+
 /// The power fails in the middle of a write, which is there in part.
 fn tear(world: &mut World) -> bool {
     let (changes, steps, seed) = (1 + world.chance.below(30), world.chance.below(200), world.chance.next());
     world.any_machine().tear(changes, steps, seed);
     true
+}
+
+/// Bits of a disk turn, mostly of one whose machine loses its power.
+fn rot(world: &mut World) -> bool {
+    let (bits, power) = (world.chance.pick(&[1, 3, 10]), world.chance.permille(800).then(|| world.chance.next()));
+    let (at, mut chance) = (world.any(), Chance::new(world.chance.next()));
+    let victim = &mut world.machines[at];
+    let turned = victim.rot(bits, &mut chance);
+    if turned && power.is_some() && !victim.is_down() {
+        victim.kill(power);
+    }
+    turned
+}
+
+/// An operator takes a disk for lost.
+fn write_off(world: &mut World) -> bool {
+    let at = world.any();
+    world.write_off(at);
+    // It counts as those do that are about damage.
+    false
 }
 
 /// The store loses everything, or is set back to what it was a while ago. An operator keeps the brokers out, which go on as they

@@ -131,8 +131,14 @@ faults! {
     FailPoint "fail-point" 6,
     /// A write or a sync fails.
     Disk "disk" 10,
+    /// A disk is full for a while.
+    Full "full" 2,
     /// The power fails in the middle of a write.
     Tear "tear" 3,
     /// The store loses everything or is set back, and the cluster is made again from its bucket.
     Restore "restore" 2,
+    /// Bits of a disk turn, of what was synced too.
+    Rot "rot" 2,
+    /// An operator gives up what a disk holds, and the disk comes back.
+    WriteOff "write-off" 1,
 }

@@ -8,6 +8,7 @@
 //! for real time; a failure says how to see it again.
 
 mod ambush;
+mod auditor;
 mod clients;
 mod directory;
 mod faults;
@@ -113,5 +114,6 @@ fn live(world: &mut World, steps: u64) -> Result<(), Failure> {
     world.begin()?;
     world.suffer(steps)?;
     world.recover()?;
-    world.die_and_check()
+    world.die_and_check()?;
+    world.audit()
 }

@@ -84,6 +84,8 @@ pub(crate) struct Machine {
     cut: u64,
     slow_bucket: u64,
     slow_store: u64,
+    /// Steps with a full disk.
+    full: u64,
     /// Steps in which it can change no record of a partition.
     obstructed: u64,
     /// Steps until it is taken for dead and sleeps, and for how long.
@@ -139,6 +141,7 @@ impl Machine {
             cut: 0,
             slow_bucket: 0,
             slow_store: 0,
+            full: 0,
             obstructed: 0,
             nap: None,
             doom: None,
@@ -151,7 +154,7 @@ impl Machine {
         machine
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("broker-{}", self.number)
     }
 
@@ -292,7 +295,7 @@ impl Machine {
 fn options(number: usize, data_dir: PathBuf, swarm: &Swarm) -> Options {
     let mut storage = runnel_blob::Options::new("memory:");
     storage.request_timeout = Duration::from_millis(800);
-    let wal = WalOptions::new(64 << 20, 1 << 30);
+    let wal = WalOptions::new(64 << 20, swarm.unshipped_bytes);
     Options {
         node_name: format!("broker-{number}"),
         node_number: i32::try_from(number).ok(),

@@ -13,9 +13,9 @@ use runnel_guard::{Guard, Without};
 use runnel_sim::{Fault, Report};
 use tokio::time::Instant;
 
-use crate::command::campaign;
 use crate::command::shrink::{Case, shrink};
 use crate::command::summary::{Progress, Summary};
+use crate::command::{campaign, known};
 
 /// Simulates clusters whose every step follows from a seed, and tells which seeds end badly
 #[derive(Parser)]
@@ -65,6 +65,11 @@ impl Args {
     fn seeds(&self) -> Range<u64> {
         let count = if self.minutes.is_some() { u64::MAX - self.seed } else { self.count };
         self.seed..self.seed.saturating_add(count)
+    }
+
+    /// Whether a seed says what it is known for.
+    fn is_usual(&self) -> bool {
+        self.steps == runnel_sim::STEPS && self.off.is_empty()
     }
 
     fn case(&self, seed: u64) -> Case {
@@ -119,7 +124,8 @@ fn mutants(args: &Args) -> io::Result<bool> {
     let first_noticed = |at: u64| {
         let _without = Without::of(guard_of(at));
         let run = |seed| runnel_sim::run_without(seed, args.steps, &args.off).outcome.err();
-        args.seeds().find_map(|seed| run(seed).map(|failure| (seed, failure)))
+        let known = args.is_usual().then(|| known::missed_in(guard_of(at)));
+        known.into_iter().chain(args.seeds()).find_map(|seed| run(seed).map(|failure| (seed, failure)))
     };
     campaign::run(0..all, None, args.jobs, first_noticed, |at, noticed| {
         let says = match &noticed {

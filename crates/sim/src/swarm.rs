@@ -7,6 +7,9 @@ use runnel_runtime::simulation::Chance;
 
 use crate::kinds::Fault;
 
+/// What goes wrong in some runs only, which are set up for it.
+const APART: [Fault; 3] = [Fault::Restore, Fault::Rot, Fault::WriteOff];
+
 /// How often what goes wrong, of a thousand requests or steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rates([u64; Fault::ALL.len()]);
@@ -18,7 +21,7 @@ impl Rates {
     /// Half of the faults are off, the others between rare and frequent; off is what is not to happen.
     fn of(chance: &mut Chance, is_hasty: bool, off: &[Fault]) -> Self {
         let mut rates = Self::NONE;
-        for fault in Fault::ALL.iter().filter(|fault| **fault != Fault::Restore) {
+        for fault in Fault::ALL.iter().filter(|fault| !APART.contains(fault)) {
             let is_race = matches!(fault, Fault::Ambush | Fault::Usurp | Fault::Succeed);
             let rare = if chance.permille(500) { 0 } else { 1 + chance.below(fault.most()) };
             let rate = match is_hasty {
@@ -51,6 +54,8 @@ pub(crate) struct Swarm {
     pub(crate) merge_bytes: u64,
     /// Size of the files of the log on the disk.
     pub(crate) file_bytes: u64,
+    /// Bytes of the log that may be in no segment.
+    pub(crate) unshipped_bytes: u64,
     pub(crate) object_interval: Duration,
     pub(crate) trim_every: Duration,
     pub(crate) is_local: bool,
@@ -67,6 +72,11 @@ pub(crate) struct Swarm {
     pub(crate) append_time: bool,
     /// Whether the store may be lost. What was on disks alone is lost then, so there is nothing.
     pub(crate) restores: bool,
+    /// Whether disks rot and are given up. What was on them alone is lost then, so there is nothing but producers and readers,
+    /// who know how to go on.
+    pub(crate) rots: bool,
+    /// Whether producers come anew for each batch, so that there are many of them.
+    pub(crate) renews: bool,
 }
 
 impl Swarm {
@@ -83,6 +93,7 @@ impl Swarm {
             segment_age: Duration::from_millis(chance.pick(&[100, 300, 1_000, 10_000])),
             merge_bytes: chance.pick(&[0, 64 << 10]),
             file_bytes: chance.pick(&[64 << 10, 256 << 10, 1 << 20]),
+            unshipped_bytes: 1 << 30,
             object_interval: Duration::from_millis(chance.pick(&[1, 20, 100])),
             trim_every: Duration::from_millis(chance.pick(&[10, 200, 10_000])),
             is_local: chance.permille(400),
@@ -94,21 +105,46 @@ impl Swarm {
             asks: false,
             append_time: false,
             restores: false,
+            rots: false,
+            renews: false,
         };
         // Of a copy, so that all other seeds are what they would be without these.
         let mut apart = chance.clone();
         let restores = apart.permille(150) && !off.contains(&Fault::Restore);
-        let members = if apart.permille(400) { 1 + apart.below(4) } else { 0 };
+        let members = if apart.permille(600) { 1 + apart.below(4) } else { 0 };
         let (asks, append_time) = (apart.permille(400), apart.permille(150));
-        let swarm = Self { restores, members, asks, append_time, ..swarm };
+        let (renews, may_rot) = (apart.permille(200), apart.permille(200));
+        let unshipped_bytes = if apart.permille(250) { 4 * swarm.file_bytes } else { 1 << 30 };
+        let is_fine = apart.permille(150);
+        let swarm = Self { restores, members, asks, append_time, renews, unshipped_bytes, ..swarm };
+        let swarm = if is_fine { swarm.refine() } else { swarm };
         let swarm = if is_hasty { swarm.hasten() } else { swarm };
-        if swarm.restores { swarm.in_bucket() } else { swarm }
+        match (swarm.restores, may_rot && !is_hasty) {
+            (true, _) => swarm.in_bucket(),
+            (false, true) => swarm.on_disks(off),
+            (false, false) => swarm,
+        }
+    }
+
+    /// A segment for each batch, and all in one partition: more than a root holds references to.
+    fn refine(self) -> Self {
+        Self { segment_bytes: 1 << 8, partitions: 1, producers: 4, ..self }
     }
 
     fn in_bucket(mut self) -> Self {
         self.rates.0[Fault::Settings as usize] = 0;
         self.rates.0[Fault::Restore as usize] = 1;
         Self { is_local: false, ..self }
+    }
+
+    fn on_disks(mut self, off: &[Fault]) -> Self {
+        for fault in [Fault::Rot, Fault::WriteOff].into_iter().filter(|fault| !off.contains(fault)) {
+            self.rates.0[fault as usize] = fault.most();
+        }
+        let (trims, topics, commits, members, asks) = (false, false, false, 0, false);
+        let (is_local, retention_bytes, unshipped_bytes) = (true, None, 1 << 30);
+        let swarm = Self { rots: true, is_local, retention_bytes, unshipped_bytes, ..self };
+        Self { trims, topics, commits, members, asks, ..swarm }
     }
 
     fn hasten(self) -> Self {

@@ -30,7 +30,8 @@ pub(crate) struct Read {
 pub(crate) struct Polled {
     pub(crate) records: Vec<Read>,
     pub(crate) epoch: Option<i32>,
-    pub(crate) high_watermark: i64,
+    /// None where damage that is told of may take it back.
+    pub(crate) high_watermark: Option<i64>,
     pub(crate) log_start: i64,
 }
 
@@ -116,7 +117,7 @@ impl Told {
             client,
             topic: &place.topic,
             partition: place.partition,
-            high_watermark: Some(polled.high_watermark),
+            high_watermark: polled.high_watermark,
             log_start: Some(polled.log_start),
             epoch: polled.epoch,
             records,
@@ -137,6 +138,14 @@ impl Told {
     pub(crate) fn trim(&self, client: &str, place: &Place, before: i64) {
         let at = self.moment();
         self.push(Event::Trim { at, client, topic: &place.topic, partition: place.partition, before });
+    }
+
+    /// An operator gave up what there was from an offset on, at that moment or later.
+    pub(crate) fn loss(&self, client: &str, place: &Place, at: u64, from: i64) {
+        self.push(Event::Loss { at, client, topic: &place.topic, partition: place.partition, from });
+        let mut state = self.state();
+        let known = state.ends.entry(place.clone()).or_default();
+        *known = from.min(*known);
     }
 
     /// A consumer becomes a member of a group.
@@ -202,7 +211,7 @@ mod tests {
         assert_eq!(told.end(&place), 2);
         let read = |offset: i64, number| Read { offset, producer: "p".into(), number, digest: 1 };
         let poll = |records: Vec<Read>| {
-            let polled = Polled { records, epoch: Some(1), high_watermark: 2, log_start: 0 };
+            let polled = Polled { records, epoch: Some(1), high_watermark: Some(2), log_start: 0 };
             told.seek("c", &place, 0);
             told.poll("c", &place, &polled);
         };

@@ -11,6 +11,7 @@ use runnel_runtime::FailPoints;
 use runnel_runtime::simulation::Chance;
 use tokio::task::JoinHandle;
 
+use crate::auditor;
 use crate::clients::{self, GROUP, Log, MEMBERS, Shared, TOPIC};
 use crate::directory::Directory;
 use crate::faults;
@@ -33,6 +34,9 @@ const NOON: i64 = 1_795_435_200_000;
 /// Steps after which a cluster that nothing disturbs must have done what it has to.
 const PATIENCE: u64 = 24_000;
 
+/// Steps after which whoever writes and reads would have said that a disk is damaged.
+const QUIET: u64 = 1_000;
+
 /// A simulated cluster with its clients.
 pub(crate) struct World {
     pub(crate) chance: Chance,
@@ -48,6 +52,8 @@ pub(crate) struct World {
     members: Vec<JoinHandle<()>>,
     /// A restore that is under way.
     restoring: Option<JoinHandle<()>>,
+    /// A broker that is down while what is on its disk alone is given up.
+    writing_off: Option<(usize, JoinHandle<()>)>,
     /// How often everything was read.
     audits: u32,
     now_ms: u64,
@@ -67,7 +73,7 @@ impl World {
         storage.request_timeout = Duration::from_millis(800);
         let bucket = Bucket::open_with_faults(&storage, FailPoints::default(), &Faults::new())?;
         let (directory, trace) = (Directory::default(), Trace::default());
-        let shared = Shared::new(directory.clone(), trace.clone());
+        let shared = Shared::new(directory.clone(), trace.clone(), swarm.rots);
         let (network, outside) = (Network::default(), Host::new()?);
         let (store, carrier) = (Store::new(), outside.handle());
         let around = Surroundings { bucket, store, network, directory, trace, outside: carrier, calm: Arc::default() };
@@ -75,7 +81,8 @@ impl World {
         let machine =
             |number: usize| Machine::new(number, &around, dir.path().join(format!("{number}")), &swarm, &mut chance);
         let machines = (0..swarm.brokers).map(machine).collect();
-        let (clients, working, members, restoring, audits) = (Host::new()?, Vec::new(), Vec::new(), None, 0);
+        let (clients, working, members, audits) = (Host::new()?, Vec::new(), Vec::new(), 0);
+        let (restoring, writing_off) = (None, None);
         let (now_ms, suffered, restarts, _dir) = (0, 0, true, dir);
         Ok(Self {
             chance,
@@ -88,6 +95,7 @@ impl World {
             working,
             members,
             restoring,
+            writing_off,
             audits,
             now_ms,
             suffered,
@@ -145,6 +153,32 @@ impl World {
         }
     }
 
+    /// A broker is down, and an operator gives up what is on its disk alone. Not while somebody is at it.
+    pub(crate) fn write_off(&mut self, at: usize) {
+        if self.writing_off.is_some() {
+            return;
+        }
+        self.around.trace.count_fault(Fault::WriteOff);
+        let machine = &mut self.machines[at];
+        if !machine.is_down() {
+            machine.kill(None);
+        }
+        machine.access.expire();
+        let (shared, chance) = (self.shared.clone(), Chance::new(self.chance.next()));
+        let work = self.clients.handle().spawn(operator::write_off(shared, machine.name(), chance));
+        self.writing_off = Some((at, work));
+    }
+
+    /// Once what a disk held is given up, its broker may come back with it. Whoever says that its disk is damaged is next.
+    fn see_write_off_through(&mut self) {
+        drop(self.writing_off.take_if(|(_, work)| work.is_finished()));
+        if self.writing_off.is_none()
+            && let Some(at) = self.shared.take_damaged()
+        {
+            self.write_off(at);
+        }
+    }
+
     /// Begins the work: all brokers, a topic, those who use it.
     pub(crate) fn begin(&mut self) -> Result<(), Failure> {
         self.until("all brokers", |world| world.machines.iter().all(Machine::is_up))?;
@@ -186,13 +220,14 @@ impl World {
     }
 
     fn set_to_work(&mut self) {
-        let Swarm { producers, batch, partitions, retention_bytes, trims, topics, commits, members, asks, .. } =
-            self.swarm;
+        let Swarm {
+            producers, batch, renews, partitions, retention_bytes, trims, topics, commits, members, asks, ..
+        } = self.swarm;
         if retention_bytes.is_some() {
             self.shared.told.expires(TOPIC);
         }
         for number in 0..producers {
-            self.work(|shared, chance| clients::produce(shared, (number, batch), partitions, chance));
+            self.work(|shared, chance| clients::produce(shared, (number, batch, renews), partitions, chance));
         }
         for partition in 0..partitions {
             self.work(|shared, chance| clients::consume(shared, Log::lasting(partition), chance));
@@ -255,12 +290,30 @@ impl World {
             machine.heal(Chance::new(self.chance.next()));
         }
         self.until("the end of a restore", |world| world.restoring.is_none())?;
+        self.see_damage_through()?;
         self.shared.end();
         self.until("the end of all that was begun", |world| world.working.iter().all(JoinHandle::is_finished))?;
         self.see_group_through()?;
         self.check()?;
+        if self.swarm.rots {
+            // Damage that hides whom it hit is told of at every start, until somebody says that it does not matter.
+            return Ok(());
+        }
         let sessions = format!("the end of all sessions but those of {} brokers", self.machines.len());
         self.until(&sessions, |world| world.around.store.keys("s/").len() == world.machines.len())
+    }
+
+    /// All start once more and read what their disks hold; what is damaged there is given up.
+    fn see_damage_through(&mut self) -> Result<(), Failure> {
+        if !self.swarm.rots {
+            return Ok(());
+        }
+        self.machines.iter_mut().filter(|machine| !machine.is_down()).for_each(|machine| machine.kill(None));
+        let mut quiet = 0;
+        self.until("the end of what is done about disks", |world| {
+            quiet = if world.writing_off.is_none() { quiet + 1 } else { 0 };
+            quiet > QUIET
+        })
     }
 
     /// A group gets all that was written, shared among all of its members, and commits it.
@@ -285,6 +338,21 @@ impl World {
             machine.kill(None);
         }
         self.check()
+    }
+
+    /// What an auditor finds in the bucket.
+    pub(crate) fn audit(&self) -> Result<(), Failure> {
+        let bucket = self.around.bucket.clone();
+        let looked = self.clients.handle().spawn(async move { auditor::look(&bucket).await });
+        match self.clients.wait(looked) {
+            Some(Ok((seen, wrong))) if wrong.is_empty() => {
+                self.around.trace.note("auditor", format_args!("{seen:?}"));
+                Ok(())
+            }
+            Some(Ok((_, wrong))) => Err(Failure::Wrong(format!("the bucket: {}", wrong.join("\n")))),
+            Some(Err(error)) => Err(Failure::Wrong(error.to_string())),
+            None => self.judge(),
+        }
     }
 
     /// What the judge finds in all that clients were told.
@@ -326,11 +394,15 @@ impl World {
         self.now_ms += u64::try_from(STEP.as_millis()).unwrap_or(0);
         self.around.trace.set_now(self.now_ms);
         if self.restarts {
-            for machine in self.machines.iter_mut().filter(|machine| machine.is_down()) {
+            let gone = self.writing_off.as_ref().map(|(at, _)| *at);
+            let down =
+                self.machines.iter_mut().enumerate().filter(|(at, machine)| machine.is_down() && gone != Some(*at));
+            for (_, machine) in down {
                 machine.start()?;
             }
         }
         self.see_restore_through();
+        self.see_write_off_through();
         self.around.store.advance(self.now_ms);
         let now_ms = NOON + i64::try_from(self.now_ms).unwrap_or(0);
         let (count, clients) = (self.machines.len() + 2, self.machines.len());

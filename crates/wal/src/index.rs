@@ -79,6 +79,8 @@ pub(crate) struct Plan {
 pub(crate) struct Index {
     partitions: BTreeMap<TopicPartition, Partition>,
     files: BTreeMap<FileId, FileUse>,
+    /// Files near damage that hides which partitions it hit. They tell of it at every start.
+    hiding: Vec<FileId>,
     /// Topics deleted; entries of theirs may still come out of the queue.
     forgotten: BTreeSet<TopicId>,
     points: usize,
@@ -92,6 +94,7 @@ impl Index {
         Self {
             partitions: BTreeMap::new(),
             files: BTreeMap::new(),
+            hiding: Vec::new(),
             forgotten: BTreeSet::new(),
             points: 0,
             stride: FIRST_STRIDE,
@@ -210,6 +213,19 @@ impl Index {
     pub(crate) fn add_hole(&mut self, hole: CorruptRange, file: FileId) {
         self.partitions.entry(hole.tp).or_default().holes.push((hole, file));
         self.pin(file);
+    }
+
+    /// Nothing tells which partitions damage near a file has hit, so nothing that is shipped makes up for it.
+    pub(crate) fn keep_hiding(&mut self, file: FileId) {
+        self.hiding.push(file);
+        self.pin(file);
+    }
+
+    /// What such damage hid was given up.
+    pub(crate) fn accept_hidden(&mut self) {
+        for file in std::mem::take(&mut self.hiding) {
+            self.unpin(file);
+        }
     }
 
     /// The loss of a range was accepted in the lane `generation`: reads step over it, holes within it no longer pin

@@ -194,6 +194,12 @@ impl LocalLog {
         Ok(())
     }
 
+    /// What was damaged so that nothing tells whom it hit is given up, and is told of no more.
+    pub fn accept_hidden_loss(&self) {
+        self.0.shared.index(Index::accept_hidden);
+        keeper::want_trim(&self.0.shared);
+    }
+
     /// How full the log is.
     pub fn pressure(&self) -> Pressure {
         let shared = &self.0.shared;

@@ -230,6 +230,7 @@ impl<'a> Recovery<'a> {
             track.suspect.get_or_insert(near);
         }
         self.blind.get_or_insert(near);
+        self.index.keep_hiding(near);
     }
 
     fn hole(&mut self, tp: TopicPartition, from: Offset, upto: Option<Offset>, near: FileId) {

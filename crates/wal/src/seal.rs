@@ -49,7 +49,8 @@ pub(crate) fn seal(lanes: &Lanes, fail: &FailPoints, lane: &Lane) -> Result<u64,
     let mut tail = find_tail(lane, &pieces)?;
     // Only a lane that never got its first file has none.
     let vanished = pieces.is_empty() && lane.state.first_file > 1;
-    if vanished || unreadable.is_some_and(|number| number > tail.last_file || pieces.is_empty()) {
+    // Where no block was found, the tail is in the first file.
+    if vanished || unreadable.is_some_and(|number| number >= tail.last_file) {
         // It may have held the end of the lane. A number left out makes every reader see that something is missing.
         tail.footer_seq += 1;
         tail.footer_spans = None;

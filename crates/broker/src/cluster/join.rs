@@ -85,6 +85,7 @@ impl Broker {
         let (log, mut recovered) = open_log(&options, &ports, &home).await?;
         if loss_accepted {
             recovered.unattributed.clear();
+            log.accept_hidden_loss();
         }
         let asked = Instant::now();
         let broker = broker_record(&home, &options, &cluster, !cluster.is_reached());

@@ -14,14 +14,23 @@ use crate::told::Place;
 /// How long it waits for one answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sends to all partitions of the lasting topic until the run ends. `number` tells producers apart.
-pub(crate) async fn produce(shared: Shared, (number, batch): (u64, u64), partitions: i32, mut chance: Chance) {
+/// Sends to all partitions of the lasting topic until the run ends. `number` tells producers apart; one that renews itself
+/// takes another identity for each batch.
+pub(crate) async fn produce(
+    shared: Shared,
+    (number, batch, renews): (u64, u64, bool),
+    partitions: i32,
+    mut chance: Chance,
+) {
     let name = format!("producer-{number}");
     let producer = Producer::new(&shared, name, batch, Chance::new(chance.next()));
     let Some(mut producer) = producer.await else { return };
     while !shared.is_ending() {
         let partition = i32::try_from(chance.below(u64::try_from(partitions).unwrap_or(1))).unwrap_or(0);
         if producer.send(&Log::lasting(partition)).await.is_none() {
+            return;
+        }
+        if renews && producer.renew().await.is_none() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(chance.below(30))).await;
@@ -45,19 +54,17 @@ pub(super) struct Producer {
 impl Producer {
     /// `None` if the run ends before it has an identity.
     pub(super) async fn new(shared: &Shared, name: String, batch: u64, mut chance: Chance) -> Option<Self> {
-        while !shared.is_ending() {
-            shared.trace.count(Operation::Admin);
-            if let Some(at) = shared.directory.any(&mut chance)
-                && let Some(Ok(identity)) =
-                    shared.directory.ask(at, |broker| async move { broker.init_producer_id(None).await }).await
-            {
-                let (shared, sequences) = (shared.clone(), BTreeMap::new());
-                let patience = Duration::from_millis(chance.pick(&[400, 60_000, 60_000, 60_000]));
-                return Some(Self { shared, name, batch, chance, patience, identity, sequences, next: 0 });
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
-        None
+        let identity = identify(shared, &mut chance, Shared::is_ending).await?;
+        let (shared, sequences) = (shared.clone(), BTreeMap::new());
+        let patience = Duration::from_millis(chance.pick(&[400, 60_000, 60_000, 60_000]));
+        Some(Self { shared, name, batch, chance, patience, identity, sequences, next: 0 })
+    }
+
+    /// Goes on as somebody else. `None` if something is wrong.
+    async fn renew(&mut self) -> Option<()> {
+        self.identity = identify(&self.shared, &mut self.chance, |shared| shared.verdict().is_some()).await?;
+        self.sequences.clear();
+        Some(())
     }
 
     /// Sends some values until they are acknowledged. `None` if they are refused for good, which is wrong.
@@ -66,20 +73,18 @@ impl Producer {
         let numbers = self.next..self.next + 1 + self.chance.below(self.batch);
         self.next = numbers.end;
         let values: Vec<String> = numbers.clone().map(|number| format!("{}:{number}:{padding}", self.name)).collect();
-        let sequence = self.sequences.get(&log.place).copied().unwrap_or(0);
-        let records = match batches::build(&values, self.identity, sequence, &mut self.chance) {
-            Ok(records) => records,
-            Err(error) => {
-                self.shared.condemn(&self.name, &format!("cannot make a batch: {error}"));
-                return None;
-            }
-        };
+        let mut records = self.batch(log, &values)?;
         self.shared.trace.count_many(Operation::Record, numbers.end - numbers.start);
         self.shared.told.send(&self.name, &log.place, numbers.clone());
         let base = loop {
             let patience = self.patience;
             match tokio::time::timeout(patience, self.attempt(log, records.clone())).await.ok().flatten() {
                 Some(Ok(produced)) => break produced.base_offset.0,
+                // What it sent before was given up, and with it what it sends now: nobody has it.
+                Some(Err(error)) if self.shared.may_lose() && error.kind == ErrorKind::OutOfOrderSequence => {
+                    self.renew().await?;
+                    records = self.batch(log, &values)?;
+                }
                 Some(Err(error)) if !self.shared.may_retry(&self.name, &error) => return None,
                 Some(Err(_)) | None => tokio::time::sleep(AGAIN).await,
             }
@@ -87,11 +92,23 @@ impl Producer {
                 return None;
             }
         };
-        self.sequences.insert(log.place.clone(), sequence + i32::try_from(values.len()).unwrap_or(0));
+        *self.sequences.entry(log.place.clone()).or_default() += i32::try_from(values.len()).unwrap_or(0);
         let Place { topic, partition } = &log.place;
         self.shared.trace.note(&self.name, format_args!("{} at {base} of {topic}/{partition}", values.len()));
         self.shared.told.acked(&self.name, &log.place, numbers, base);
         Some(())
+    }
+
+    /// `None` if it cannot be made, which is wrong.
+    fn batch(&mut self, log: &Log, values: &[String]) -> Option<Bytes> {
+        let sequence = self.sequences.get(&log.place).copied().unwrap_or(0);
+        match batches::build(values, self.identity, sequence, &mut self.chance) {
+            Ok(records) => Some(records),
+            Err(error) => {
+                self.shared.condemn(&self.name, &format!("cannot make a batch: {error}"));
+                None
+            }
+        }
     }
 
     async fn attempt(&mut self, log: &Log, records: Bytes) -> Option<Result<Produced, Error>> {
@@ -102,6 +119,23 @@ impl Producer {
         let request = ProduceRequest { acks: Acks::All, timeout: TIMEOUT, partitions: vec![part] };
         let answers = self.shared.directory.ask(leader, |broker| async move { broker.produce(request).await }).await?;
         let none = || Err(Error::new(ErrorKind::Internal, "no answer for the partition"));
-        Some(answers.into_iter().next().map_or_else(none, |answer| answer.outcome))
+        let outcome = answers.into_iter().next().map_or_else(none, |answer| answer.outcome);
+        let is_damage = outcome.as_ref().is_err_and(|error| self.shared.is_damage(leader, error));
+        (!is_damage).then_some(outcome)
     }
+}
+
+/// A new identity. `None` if that is given up.
+async fn identify(shared: &Shared, chance: &mut Chance, is_over: impl Fn(&Shared) -> bool) -> Option<ProducerIdentity> {
+    while !is_over(shared) {
+        shared.trace.count(Operation::Admin);
+        if let Some(at) = shared.directory.any(chance)
+            && let Some(Ok(identity)) =
+                shared.directory.ask(at, |broker| async move { broker.init_producer_id(None).await }).await
+        {
+            return Some(identity);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    None
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use runnel_api::{
-    Error, ErrorKind, Fetch as _, FetchPartition, FetchRequest, Fetched, Isolation, OffsetSpec, Offsets as _,
+    DivergingEpoch, Error, ErrorKind, Fetch as _, FetchPartition, FetchRequest, Fetched, Isolation, OffsetSpec,
+    Offsets as _,
 };
 use runnel_record::{LeaderEpoch, Offset};
 use runnel_runtime::simulation::Chance;
@@ -26,6 +27,8 @@ pub(super) struct Reader {
     pub(super) offset: i64,
     /// The newest epoch that it has heard of: it does not go back to leaders of before (KIP-320).
     pub(super) epoch: LeaderEpoch,
+    /// That of the last records that it read.
+    last: Option<LeaderEpoch>,
 }
 
 impl Reader {
@@ -43,7 +46,7 @@ impl Reader {
         chance: Chance,
     ) -> Self {
         shared.told.seek(&name, &log.place, offset);
-        Self { shared: shared.clone(), name, log, chance, offset, epoch }
+        Self { shared: shared.clone(), name, log, chance, offset, epoch, last: None }
     }
 
     /// Whether it has read all that is known to be there.
@@ -63,11 +66,16 @@ impl Reader {
         let answers = self.shared.directory.ask(leader, |broker| async move { broker.fetch(request).await }).await?;
         let none = || Err(Error::new(ErrorKind::Internal, "no answer for the partition"));
         match answers.into_iter().next().map_or_else(none, |answer| answer.outcome) {
+            Ok(Fetched { diverging: Some(diverging), .. }) => {
+                self.go_back(diverging);
+                None
+            }
             Ok(fetched) => self.take(&fetched),
             Err(error) if error.kind == ErrorKind::OffsetOutOfRange => {
                 self.go_to_start(leader).await;
                 None
             }
+            Err(error) if self.shared.is_damage(leader, &error) => None,
             Err(error) => {
                 self.shared.may_retry(&self.name, &error);
                 None
@@ -82,7 +90,7 @@ impl Reader {
             offset: Offset(self.offset),
             max_bytes: BYTES,
             current_leader_epoch: Some(self.epoch),
-            last_fetched_epoch: None,
+            last_fetched_epoch: self.last,
             zone: None,
         };
         let (isolation, partitions) = (Isolation::ReadCommitted, vec![partition]);
@@ -90,13 +98,16 @@ impl Reader {
     }
 
     fn take(&mut self, fetched: &Fetched) -> Option<i64> {
-        let (high_watermark, log_start) = (fetched.high_watermark.0, fetched.log_start.0);
+        let (end, log_start) = (fetched.high_watermark.0, fetched.log_start.0);
+        // A partition whose log is damaged goes on as far as it can be read, and says so to who writes.
+        let high_watermark = (!self.shared.may_lose()).then_some(end);
         if fetched.batches.is_empty() {
             self.tell(&Polled { records: Vec::new(), epoch: None, high_watermark, log_start });
         }
         for batch in &fetched.batches {
             match records(batch, self.offset) {
                 Ok(records) => {
+                    self.last = Some(batch.leader_epoch());
                     let epoch = Some(batch.leader_epoch().0);
                     self.offset = records.last().map_or(self.offset, |last| last.offset + 1);
                     self.tell(&Polled { records, epoch, high_watermark, log_start });
@@ -107,7 +118,7 @@ impl Reader {
                 }
             }
         }
-        Some(high_watermark)
+        Some(end)
     }
 
     fn tell(&self, polled: &Polled) {
@@ -117,6 +128,18 @@ impl Reader {
     /// Says where the log ended when it was asked at `begin`.
     pub(super) fn tell_end(&self, begin: u64, end: i64) {
         self.shared.told.offsets(&self.name, &self.log.place, begin, None, Some(end));
+    }
+
+    /// The log goes on without what was read of it (KIP-320).
+    fn go_back(&mut self, to: DivergingEpoch) {
+        if !self.shared.may_lose() {
+            let why =
+                format!("at {} it is told that the log of epoch {} ends at {}", self.offset, to.epoch, to.end_offset);
+            return self.shared.condemn(&self.name, &why);
+        }
+        self.offset = self.offset.min(to.end_offset.0);
+        self.last = Some(to.epoch);
+        self.shared.told.seek(&self.name, &self.log.place, self.offset);
     }
 
     /// What is to be read is no longer there: goes on where the log starts.
@@ -131,7 +154,12 @@ impl Reader {
         });
         let Some((Ok(Some(start)), Ok(Some(end)))) = asked.await else { return };
         let (start, end) = (start.offset.0, end.offset.0);
-        self.shared.told.offsets(&self.name, &self.log.place, begin, Some(start), Some(end));
+        let known = (!self.shared.may_lose()).then_some(end);
+        self.shared.told.offsets(&self.name, &self.log.place, begin, Some(start), known);
+        if start <= self.offset && self.shared.may_lose() {
+            self.offset = self.offset.min(end);
+            return self.shared.told.seek(&self.name, &self.log.place, self.offset);
+        }
         if start <= self.offset {
             let why = format!("offset {} is out of range, and the log is from {start} to {end}", self.offset);
             return self.shared.condemn(&self.name, &why);

@@ -1,10 +1,13 @@
 //! What is wrong with a machine for a while, and with its ways to bucket and store.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use runnel_blob::testing::{Fault, Op};
+use runnel_format::wal::{BlockHeader, PAGE};
+use runnel_runtime::disk::Disk as _;
 use runnel_runtime::simulation::Chance;
 
 use super::Machine;
@@ -96,6 +99,38 @@ impl Machine {
         if sync { self.disk.fail_sync(after) } else { self.disk.fail_write(after) }
     }
 
+    /// Its disk has no room for so many steps, but for so many bytes.
+    pub(crate) fn fill_disk(&mut self, steps: u64, left: u64) {
+        self.around.trace.note(&self.name(), format_args!("has a disk with room for {left} bytes for {steps} steps"));
+        self.full = steps;
+        self.disk.set_capacity(self.disk.used() + left);
+    }
+
+    /// Bits of what its disk holds of the log turn. False if it holds nothing.
+    pub(crate) fn rot(&self, bits: u64, chance: &mut Chance) -> bool {
+        let files = self.files_of_log();
+        let mut turn = || {
+            let path = files.get(usize::try_from(chance.below(files.len().max(1) as u64)).ok()?)?;
+            let bytes = self.disk.read(path, usize::MAX).ok()?;
+            let byte = usize::try_from(chance.below(told_of(&bytes)?)).ok()?;
+            self.disk.flip_bit(path, byte, u8::try_from(chance.below(8)).unwrap_or(0)).ok()
+        };
+        let turned = (0..bits).filter_map(|_| turn()).count();
+        self.around.trace.note(&self.name(), format_args!("has a disk of which {turned} bits turn"));
+        turned > 0
+    }
+
+    /// Those that hold blocks.
+    fn files_of_log(&self) -> Vec<PathBuf> {
+        let log = self.options.data_dir.join("wal");
+        let inside = |folder: &Path| {
+            let names = self.disk.list(folder).unwrap_or_default();
+            names.into_iter().map(|name| folder.join(name)).collect::<Vec<_>>()
+        };
+        let files = inside(&log).into_iter().flat_map(|lane| inside(&lane));
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "wal")).collect()
+    }
+
     /// Its clock jumps.
     pub(crate) fn jump(&mut self, by_ms: i64) {
         self.around.trace.note(&self.name(), format_args!("has its clock moved by {by_ms} ms"));
@@ -125,6 +160,8 @@ impl Machine {
         self.faults.clear();
         self.trap.clear();
         self.access.heal();
+        self.full = 0;
+        self.disk.set_capacity(u64::MAX);
         FAIL_POINTS.iter().for_each(|point| self.fail.disarm(point));
         self.disturb(Rates::NONE, chance);
     }
@@ -151,6 +188,12 @@ impl Machine {
             self.obstructed -= 1;
             self.access.obstruct(self.obstructed > 0);
         }
+        if self.full > 0 {
+            self.full -= 1;
+            if self.full == 0 {
+                self.disk.set_capacity(u64::MAX);
+            }
+        }
         match self.nap.take() {
             Some((0, steps)) if self.is_up() => {
                 self.access.expire();
@@ -165,6 +208,14 @@ impl Machine {
             None => {}
         }
     }
+}
+
+/// Bytes of a file of the log of whose damage something tells. The last block that was written looks torn once it is damaged
+/// (docs/formats/wal.md), and so does the one before it once that is torn.
+fn told_of(file: &[u8]) -> Option<u64> {
+    let mut blocks =
+        file.chunks(PAGE).enumerate().filter(|(_, page)| BlockHeader::looks_like_one(page)).map(|(at, _)| at);
+    blocks.nth_back(1).map(|at| (at * PAGE) as u64)
 }
 
 /// Steps that may be cut off.

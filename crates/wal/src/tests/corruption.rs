@@ -167,6 +167,50 @@ fn two_damaged_blocks_in_a_row_make_every_partition_of_the_lane_suspect() {
     assert_eq!(bases(&read_all(&log, 1, 0, 1)), [0, 5]);
 }
 
+/// A lane with one block that was killed, whose first files cannot be read: as many as that, of which the second is empty.
+fn without_first_files(count: usize) -> SimDisk {
+    let disk = SimDisk::new(1);
+    let (log, _) = open(&disk);
+    put(&log, entry(0, 0, 1, 10, b"block-1"));
+    while !log.is_prepared() {
+        std::thread::yield_now();
+    }
+    let disk = disk.kill();
+    for file in files(&disk, "wal").iter().take(count) {
+        for page in 0..2 {
+            disk.flip_bit(file, page * PAGE + 30, 0).unwrap();
+        }
+    }
+    disk
+}
+
+#[test]
+fn a_lost_file_is_damage_also_where_only_empty_ones_are_left() {
+    for count in 1..=2 {
+        let (_, recovered) = open(&without_first_files(count));
+        assert_eq!(recovered.unattributed.len(), 1, "{count} files: {:?}", recovered.unattributed);
+    }
+}
+
+/// All that a lane held may be lost. Whoever starts again must hear of it again, or would take the partitions for empty.
+#[test]
+fn damage_that_hides_whom_it_hit_is_told_of_until_it_is_given_up() {
+    let disk = without_first_files(2);
+    for start in 0..3 {
+        let (log, recovered) = open(&disk);
+        assert_eq!(recovered.unattributed.len(), 1, "start {start}");
+        log.shipped(tp(0), Offset(10));
+        log.wait_trimmed();
+        if start == 2 {
+            log.accept_hidden_loss();
+            log.wait_trimmed();
+        }
+        log.close();
+    }
+    let (_, recovered) = open(&disk);
+    assert_eq!(recovered.unattributed, Vec::<String>::new());
+}
+
 #[test]
 fn a_lost_file_is_damage_and_not_an_end() {
     for last in [false, true] {
