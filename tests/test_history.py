@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from harness import log
+from harness import history, log
 from harness.history import Committer, Load, Recorder, Watcher, check, judge
 from harness.process import wait_until
 
@@ -68,3 +68,19 @@ def test_a_broken_history_is_found(broker):
                          (without_progress, "stuck-group")]:
         with pytest.raises(AssertionError, match=f"^{kind}: .*t-0: "):
             judge([changed(file, change) for file in files])
+
+
+def test_a_watermark_that_goes_back_is_told_unless_it_may_be_a_late_answer(monkeypatch):
+    clock = [0]
+    monkeypatch.setattr(history, "now", lambda: clock[0])
+    recorder = Recorder("consumer", "t")
+    # Seconds, the broker that leads, the high watermark that the client has heard of, and whether it is told.
+    heard = [(0, 1, 10, True), (20, 1, 30, True), (21, 2, 20, False), (22, 2, 50, True), (23, 2, 40, False),
+             (40, 2, 40, True), (41, 2, 60, True), (60, 2, 55, True)]
+    for second, broker, high, _ in heard:
+        clock[0] = second * 1_000_000
+        partition = {"broker": broker, "lo_offset": 0, "hi_offset": high}
+        recorder.watermarks()["stats_cb"](json.dumps({"topics": {"t": {"partitions": {"0": partition}}}}))
+    recorder.lines.flush()
+    told = [json.loads(line)["poll"]["high_watermark"] for line in recorder.path.read_text().splitlines()]
+    assert told == [high for _, _, high, is_told in heard if is_told]

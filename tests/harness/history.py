@@ -19,6 +19,10 @@ def now():
     return time.monotonic_ns() // 1000
 
 
+# How long after a partition has moved an answer of the broker that led it before may still come, in microseconds.
+LATE = 10_000_000
+
+
 class Recorder:
     """The file of what happens to one client."""
     folder = None  # of the test, set in conftest.py
@@ -27,6 +31,7 @@ class Recorder:
     def __init__(self, client, topic):
         self.client, self.topic = client, topic
         self.bounds = {}  # of each partition, as told last
+        self.led = {}  # of each partition, by whom and since when
         self.folder.mkdir(exist_ok=True)
         self.path = self.folder / f"{next(self.numbers)}-{client}.jsonl"
         self.lines = self.path.open("w", buffering=1 << 16, encoding="ascii")
@@ -62,7 +67,9 @@ class Recorder:
     def watermarks(self):
         """Settings with which a consumer of librdkafka tells log starts and high watermarks that it has heard of.
 
-        Its call for them waits for a lock of the library and keeps all other Python threads out meanwhile.
+        Its call for them waits for a lock of the library and keeps all other Python threads out meanwhile. It takes them
+        from every answer that it gets, also from a late one of a broker that led the partition before and that it throws
+        away otherwise: what goes back soon after a move is not told.
         """
         return {"statistics.interval.ms": 200, "stats_cb": self._heard}
 
@@ -70,7 +77,12 @@ class Recorder:
         topic = json.loads(statistics)["topics"].get(self.topic, {"partitions": {}})
         for partition, of_it in topic["partitions"].items():
             bounds = [offset if offset >= 0 else None for offset in (of_it["lo_offset"], of_it["hi_offset"])]
-            if int(partition) >= 0 and self.bounds.get(partition) != bounds:
+            if self.led.get(partition, (None, 0))[0] != of_it["broker"]:
+                self.led[partition] = of_it["broker"], now()
+            told = self.bounds.get(partition, [None, None])
+            goes_back = any(new is not None and old is not None and new < old for new, old in zip(bounds, told))
+            is_late = goes_back and now() - self.led[partition][1] < LATE
+            if int(partition) >= 0 and told != bounds and not is_late:
                 self.bounds[partition] = bounds
                 self.poll(partition, [], bounds)
 
