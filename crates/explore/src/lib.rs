@@ -140,6 +140,30 @@ pub fn explore<W: World>(first: W, limit: usize) -> Result<Explored, Stopped> {
     Ok(Explored { states: origins.len(), steps, depth, ends })
 }
 
+/// How far an exploration went in which all was as it should be.
+///
+/// # Panics
+/// If it was not, with the way there.
+#[allow(clippy::panic, reason = "for tests, which end with it")]
+pub fn held(of: &impl fmt::Debug, outcome: Result<Explored, Stopped>) -> String {
+    match outcome {
+        Ok(explored) => format!("{of:?}: {explored}"),
+        Err(stopped) => panic!("{of:?}: {stopped}"),
+    }
+}
+
+/// What an exploration met that had to meet something, since a guard was off.
+///
+/// # Panics
+/// If it met nothing.
+#[allow(clippy::panic, reason = "for tests, which end with it")]
+pub fn noticed(of: &impl fmt::Debug, outcome: Result<Explored, Stopped>) -> String {
+    match outcome {
+        Ok(explored) => panic!("{of:?} was not noticed: {explored}"),
+        Err(stopped) => format!("{of:?}: {stopped}"),
+    }
+}
+
 /// Whether `RUNNEL_EXPLORE=deep` asks for bounds that take minutes.
 pub fn is_deep() -> bool {
     std::env::var("RUNNEL_EXPLORE").is_ok_and(|how| how == "deep")

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use runnel_explore::{Explored, Stopped, World, digest, explore, is_deep};
+use runnel_explore::{Explored, Stopped, World, digest, explore, held, is_deep, noticed};
 use runnel_format::manifest::EpochStart;
 use runnel_format::producer::ProducerSnapshot;
 use runnel_guard::{Guard, Without, holds};
@@ -484,10 +484,7 @@ fn the_protocol_holds_in_every_order() {
     let (short, long) = (Bounds { batches: 1, ..three }, Bounds { batches: 3, ..PLAIN });
     let chosen = if is_deep() { [long, three] } else { [often, short] };
     for bounds in chosen {
-        match run(bounds, None) {
-            Ok(explored) => println!("{bounds:?}: {explored}"),
-            Err(stopped) => panic!("{bounds:?}: {stopped}"),
-        }
+        println!("{}", held(&bounds, run(bounds, None)));
     }
 }
 
@@ -502,9 +499,6 @@ fn every_mutant_is_caught() {
         Guard::RecordSwap,
         Guard::TrimAfterRoot,
     ] {
-        match run(PLAIN, Some(guard)) {
-            Ok(explored) => panic!("{guard} is off, and that was not noticed: {explored}"),
-            Err(stopped) => println!("without {guard}: {stopped}"),
-        }
+        println!("{}", noticed(&guard, run(PLAIN, Some(guard))));
     }
 }

@@ -83,8 +83,11 @@ impl Windows {
     /// An open window with a run.
     pub(crate) fn find(&mut self, segment: Uuid, run: u32) -> Option<Arc<Window>> {
         let (_, open) = self.open.range_mut((segment, 0)..=(segment, run)).next_back()?;
+        if !open.window.runs.contains(&run) {
+            return None;
+        }
         open.used_at = self.clock;
-        open.window.runs.contains(&run).then(|| Arc::clone(&open.window))
+        Some(Arc::clone(&open.window))
     }
 
     /// A run was unpacked, or could not be. A window goes with its last run, and when its bytes are not what they should be:

@@ -61,7 +61,7 @@ fn pieces(request: ProduceRequest) -> impl Iterator<Item = Bytes> {
     head.put_u8(0);
     // A front door lets in less than the four bytes can say.
     head.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    outside.encode_raw(&mut head);
+    head.put_slice(&outside.encode_to_vec());
     let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
     for part in parts {
         part.describe(&mut head);
@@ -100,7 +100,7 @@ impl Described {
     fn describe(&self, to: &mut BytesMut) {
         encode_key(PARTS, WireType::LengthDelimited, to);
         encode_varint(self.inner_len() as u64, to);
-        self.part.encode_raw(to);
+        to.put_slice(&self.part.encode_to_vec());
         encode_key(RECORDS, WireType::LengthDelimited, to);
         encode_varint(self.records.len() as u64, to);
     }

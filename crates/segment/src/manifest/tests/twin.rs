@@ -5,7 +5,7 @@
 use std::sync::Mutex;
 
 use runnel_blob::testing::{Act, Content, Stage};
-use runnel_explore::{Explored, Stopped, digest, explore, is_deep};
+use runnel_explore::{Explored, Stopped, digest, explore, held, is_deep, noticed};
 use runnel_guard::Without;
 
 use super::*;
@@ -202,19 +202,13 @@ fn the_protocol_holds_in_every_order() {
     let quick = [Bounds { segments: 2, ..PLAIN }, lossy];
     let deep = [Bounds { leaders: 3, ..PLAIN }, Bounds { segments: 2, ..lossy }];
     for bounds in if is_deep() { deep } else { quick } {
-        match run(bounds) {
-            Ok(explored) => println!("{bounds:?}: {explored}"),
-            Err(stopped) => panic!("{bounds:?}: {stopped}"),
-        }
+        println!("{}", held(&bounds, run(bounds)));
     }
 }
 
 #[test]
 fn every_mutant_is_caught() {
     for guard in [Guard::RootSwap, Guard::RootEpoch, Guard::OrphansByEpoch] {
-        match run(Bounds { without: Some(guard), ..PLAIN }) {
-            Ok(explored) => panic!("{guard} is off, and that was not noticed: {explored}"),
-            Err(stopped) => println!("without {guard}: {stopped}"),
-        }
+        println!("{}", noticed(&guard, run(Bounds { without: Some(guard), ..PLAIN })));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use runnel_blob::testing::{Act, Content, Gate, Stage};
 use runnel_blob::{Bucket, Key};
-use runnel_explore::{Explored, Stopped, World, digest, explore, is_deep};
+use runnel_explore::{Explored, Stopped, World, digest, explore, held, is_deep, noticed};
 use runnel_format::wal::{LaneHeader, SLOT_HEADER_LEN};
 use runnel_guard::{Guard, Without};
 use runnel_record::Offset;
@@ -334,10 +334,7 @@ fn the_protocol_holds_in_every_order() {
         Bounds { sealers: 2, ships: true, ..one },
     ];
     for bounds in if is_deep() { deep.to_vec() } else { quick.to_vec() } {
-        match run(bounds) {
-            Ok(explored) => println!("{bounds:?}: {explored}"),
-            Err(stopped) => panic!("{bounds:?}: {stopped}"),
-        }
+        println!("{}", held(&bounds, run(bounds)));
     }
 }
 
@@ -352,9 +349,6 @@ fn every_mutant_is_caught() {
         Bounds { without: Some(Guard::SealAbovePointer), ..ships },
         Bounds { slots: 1, retires: true, seal_deleted: true, ..PLAIN },
     ] {
-        match run(bounds) {
-            Ok(explored) => panic!("{bounds:?} was not noticed: {explored}"),
-            Err(stopped) => println!("{bounds:?}: {stopped}"),
-        }
+        println!("{}", noticed(&bounds, run(bounds)));
     }
 }
