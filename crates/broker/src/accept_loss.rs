@@ -10,6 +10,7 @@ use runnel_format::meta::{PartitionRecord, TopicRecord};
 use runnel_metastore::{Embedded, MetaStore, Op};
 use runnel_partition::BatchFacts;
 use runnel_record::{Offset, TopicPartition};
+use runnel_runtime::Reuse;
 use runnel_runtime::simulation::{blocking, random_id};
 use runnel_wal::{LaneIdentity, LocalLog, Recovered};
 
@@ -88,7 +89,7 @@ async fn find_damage(
     let readable = held.iter().map(|batch| batch.next).take_while(|next| from.is_none_or(|from| *next <= from)).last();
     let mut at = held.first().map_or(Offset::ZERO, |batch| batch.base).max(shipped);
     while readable.is_some_and(|end| at < end) {
-        match log.read(tp, at, readable.unwrap_or(at), READ_BYTES).await {
+        match log.read(tp, at, readable.unwrap_or(at), READ_BYTES, Reuse::Unlikely).await {
             Ok(batches) => match batches.last() {
                 Some(last) => at = last.batch.next_offset(),
                 None => break,

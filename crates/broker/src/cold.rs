@@ -11,8 +11,8 @@ use runnel_blob::{Bucket, Key};
 use runnel_cache::{BlockCache, BlockKey, Class};
 use runnel_format::manifest::SegmentRef;
 use runnel_record::{Batch, Offset};
-use runnel_runtime::background;
 use runnel_runtime::simulation::blocking;
+use runnel_runtime::{Reuse, background};
 use runnel_segment::{Run, Segment, decode_run};
 use uuid::Uuid;
 
@@ -103,7 +103,7 @@ impl ColdReader {
         let max_bytes = max_bytes.min(room::MOST);
         if from >= partition.shipped() {
             let Some(room) = self.log_room.take(max_bytes, wait).await else { return Ok(Default::default()) };
-            let read = self.log.read(partition.tp, from, upto, max_bytes).await;
+            let read = self.log.read(partition.tp, from, upto, max_bytes, Reuse::Likely).await;
             match read {
                 Ok(stored) if !stored.is_empty() => {
                     let batches: Vec<Batch> = stored.into_iter().map(|s| s.batch).collect();

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use runnel_format::meta::Durability;
 use runnel_record::{Offset, TopicId, TopicPartition};
+use runnel_runtime::Reuse;
 use runnel_runtime::simulation::blocking;
 use runnel_wal::object::{ObjectLog, SealedLane};
 use runnel_wal::{
@@ -196,8 +197,9 @@ impl Lanes {
         from: Offset,
         upto: Offset,
         max_bytes: usize,
+        reuse: Reuse,
     ) -> Result<Vec<StoredBatch>, Error> {
-        let local = self.0.local.read(tp, from, upto, max_bytes).await;
+        let local = self.0.local.read(tp, from, upto, max_bytes, reuse).await;
         if has_answered(&local) {
             return local;
         }

@@ -17,6 +17,7 @@ use runnel_guard::{Guard, holds};
 use runnel_metastore::{Compare, Op};
 use runnel_partition::{SegmentLimits, append_day};
 use runnel_record::{TimestampMs, TopicPartition};
+use runnel_runtime::Reuse;
 use runnel_runtime::simulation::{blocking, random_id};
 use runnel_segment::manifest::{Commit, Manifest};
 use runnel_segment::{EncodeOptions, Encoded, ParquetCodec, SourceBatch, encode, find_orphans, sweep_orphans, verify};
@@ -285,7 +286,7 @@ impl Broker {
             let read = match partition.tail.read(at, plan.next, COLLECT_BYTES) {
                 TailRead::Found(found) => found,
                 TailRead::Older => {
-                    let stored = self.log.read(partition.tp, at, plan.next, COLLECT_BYTES).await;
+                    let stored = self.log.read(partition.tp, at, plan.next, COLLECT_BYTES, Reuse::Unlikely).await;
                     let stored = stored.map_err(|e| lane_error(&e))?;
                     stored.into_iter().map(|s| SourceBatch { batch: s.batch, append_time: s.append_time }).collect()
                 }

@@ -15,6 +15,7 @@ mod std_disk;
 mod tests;
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -73,9 +74,19 @@ pub trait Disk: Send + Sync + 'static {
         let file = self.open(path)?;
         let len = usize::try_from(file.len()?).ok().filter(|len| *len <= limit).ok_or(ErrorKind::InvalidData)?;
         let mut out = vec![0; len];
-        file.read_exact_at(&mut out, 0)?;
+        file.read_exact_at(&mut out, 0, Reuse::Unlikely)?;
         Ok(out)
     }
+}
+
+/// Whether somebody will want the same bytes again soon. Then they go through the page cache; else past it, where that is
+/// possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// Once is enough.
+    Unlikely,
+    /// They are to stay in memory while the system has room.
+    Likely,
 }
 
 /// An open file. Positions are absolute; one writer, any number of readers.
@@ -84,7 +95,10 @@ pub trait DiskFile: Send + Sync + 'static {
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> Result<()>;
 
     /// Reads at most `buf.len()` bytes; 0 only at the end of the file.
-    fn read_at(&self, buf: &mut [u8], position: u64) -> Result<usize>;
+    fn read_at(&self, buf: &mut [u8], position: u64, reuse: Reuse) -> Result<usize>;
+
+    /// Tells the system what is about to be read with [`Reuse::Likely`], so that the disk may begin with all of it.
+    fn prefetch(&self, _range: Range<u64>) {}
 
     /// Makes what was written durable (data and length).
     fn sync(&self) -> Result<()>;
@@ -98,9 +112,9 @@ pub trait DiskFile: Send + Sync + 'static {
     }
 
     /// Reads exactly `buf.len()` bytes, or fails with `UnexpectedEof`.
-    fn read_exact_at(&self, mut buf: &mut [u8], mut position: u64) -> Result<()> {
+    fn read_exact_at(&self, mut buf: &mut [u8], mut position: u64, reuse: Reuse) -> Result<()> {
         while !buf.is_empty() {
-            let n = self.read_at(buf, position)?;
+            let n = self.read_at(buf, position, reuse)?;
             if n == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }

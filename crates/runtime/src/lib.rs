@@ -16,6 +16,6 @@ pub mod simulation;
 pub use background::background;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use dial::{Dial, Line, TcpDial};
-pub use disk::{Disk, DiskFile, SimDisk, StdDisk};
+pub use disk::{Disk, DiskFile, Reuse, SimDisk, StdDisk};
 pub use fail::{FailAction, FailPoints, Injected};
 pub use shutdown::Shutdown;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use runnel_format::wal::Span;
 use runnel_record::{Offset, TopicPartition};
-use runnel_runtime::{Disk, FailPoints};
+use runnel_runtime::{Disk, FailPoints, Reuse};
 use uuid::Uuid;
 
 use crate::lanes::{self, Lanes};
@@ -89,7 +89,7 @@ fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), Error> {
     let mut at = 0;
     while at < len {
         let mut bytes = vec![0; usize::try_from(COPY_BYTES.min(len - at)).unwrap_or(usize::MAX)];
-        source.read_exact_at(&mut bytes, at).map_err(Error::io("reading", from))?;
+        source.read_exact_at(&mut bytes, at, Reuse::Unlikely).map_err(Error::io("reading", from))?;
         copy.write_at(&[IoSlice::new(&bytes)], at).map_err(Error::io("writing", to))?;
         at += bytes.len() as u64;
     }

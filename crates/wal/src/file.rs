@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use runnel_format::wal::{FILE_HEADER_LEN, FileHeader, LaneState};
 use runnel_runtime::simulation::random_id;
-use runnel_runtime::{Disk, DiskFile};
+use runnel_runtime::{Disk, DiskFile, Reuse};
 
 use crate::Error;
 
@@ -93,7 +93,7 @@ impl LaneFile {
         let io = disk.open(path).map_err(Error::io("opening", path))?;
         let len = io.len().map_err(Error::io("reading the length of", path))?;
         let mut bytes = vec![0; FILE_HEADER_LEN.min(usize::try_from(len).unwrap_or(FILE_HEADER_LEN))];
-        io.read_exact_at(&mut bytes, 0).map_err(Error::io("reading the header of", path))?;
+        io.read_exact_at(&mut bytes, 0, Reuse::Unlikely).map_err(Error::io("reading the header of", path))?;
         let header = FileHeader::decode(&bytes)
             .and_then(|header| {
                 if (header.lane, header.file, header.generation) == (lane.lane, number, lane.generation) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use runnel_format::wal::Span;
 use runnel_record::{Offset, TopicId, TopicPartition};
 use runnel_runtime::simulation::blocking;
-use runnel_runtime::{Disk, FailPoints};
+use runnel_runtime::{Disk, FailPoints, Reuse};
 
 use crate::Error;
 use crate::entry::{Entry, LaneSeq, Listener, Pressure, Recovered, StoredBatch};
@@ -129,12 +129,13 @@ impl LocalLog {
         from: Offset,
         upto: Offset,
         max_bytes: usize,
+        reuse: Reuse,
     ) -> Result<Vec<StoredBatch>, Error> {
         let plan = self.plan(tp, from, upto, max_bytes)?;
         if plan.pieces.is_empty() {
             return Ok(Vec::new());
         }
-        blocking(move || read::read(plan, tp, from, upto, max_bytes))
+        blocking(move || read::read(plan, tp, from, upto, max_bytes, reuse))
             .await
             .unwrap_or_else(|error| Err(Error::Closed { reason: error.to_string().into() }))
     }

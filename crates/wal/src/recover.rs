@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use runnel_format::wal::{BlockHeader, LaneEnd, Row, Span};
 use runnel_record::{LeaderEpoch, Offset, TopicPartition};
+use runnel_runtime::Reuse;
 
 use crate::Error;
 use crate::aside::WHOLE;
@@ -85,7 +86,7 @@ impl<'a> Recovery<'a> {
 
     fn walk(&mut self, lane: &Lane, end: &LaneEnd, pieces: &[Piece]) -> Result<bool, Error> {
         let mut last_seq = lane.state.first_seq.saturating_sub(1);
-        let mut cursor = Cursor::new(pieces, last_seq);
+        let mut cursor = Cursor::new(pieces, last_seq, Reuse::Unlikely);
         let mut damaged: Option<Damaged> = None;
         let mut found = false;
         let mut entered = 0;

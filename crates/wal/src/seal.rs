@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use runnel_format::wal::{BlockHeader, BlockKind, FILE_HEADER_LEN, LaneEnd, PAGE, Span};
 use runnel_record::Batch;
-use runnel_runtime::FailPoints;
+use runnel_runtime::{FailPoints, Reuse};
 
 use crate::Error;
 use crate::block::{self, Place, Run, Runs};
@@ -94,10 +94,10 @@ fn find_tail(lane: &Lane, pieces: &[Piece]) -> Result<Tail, Error> {
     // Numbers rise from file to file, so the end is in the last file that holds a block, and what is in front of the
     // last block in that one or the one before.
     let mut start = pieces.len();
-    while start > 0 && Cursor::new(&pieces[start..], after).next()?.is_none() {
+    while start > 0 && Cursor::new(&pieces[start..], after, Reuse::Unlikely).next()?.is_none() {
         start -= 1;
     }
-    let mut cursor = Cursor::new(&pieces[start.saturating_sub(1)..], after);
+    let mut cursor = Cursor::new(&pieces[start.saturating_sub(1)..], after, Reuse::Unlikely);
     let mut last: Option<(BlockHeader, &Piece)> = None;
     let mut before: Option<(BlockHeader, &Piece)> = None;
     while let Some(header) = cursor.next()? {
@@ -146,7 +146,7 @@ fn reload<T>(
     look: impl FnOnce(&mut Cursor<'_>, &BlockHeader) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let again = [Piece { from: header.position, ..piece.clone() }];
-    let mut cursor = Cursor::new(&again, header.seq - 1);
+    let mut cursor = Cursor::new(&again, header.seq - 1, Reuse::Unlikely);
     cursor.next()?;
     look(&mut cursor, header)
 }
@@ -160,7 +160,7 @@ fn whole_entries(piece: &Piece, header: &BlockHeader) -> Result<Option<Vec<Entry
     let mut entries = Vec::with_capacity(table.rows.len());
     for row in table.rows {
         let at = header.position + row.body_at;
-        let body = read_range(&piece.file, at..at + u64::from(row.body_len))?;
+        let body = read_range(&piece.file, at..at + u64::from(row.body_len), Reuse::Unlikely)?;
         if !row.matches(&body) {
             return Ok(None);
         }

@@ -4,5 +4,6 @@ mod aside;
 mod basic;
 mod corruption;
 mod crash;
+mod economy;
 pub(crate) mod rig;
 mod space;

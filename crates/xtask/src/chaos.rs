@@ -24,12 +24,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("building the binaries");
     process::run(workspace::cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
     let mut script = Command::new(workspace::python()?);
-    test::surroundings(&mut script)?
-        .args(["-m", "chaos", "--minutes", &args.minutes.to_string()])
-        .args(args.seed.map(|seed| format!("--seed={seed}")))
+    // Replacing this process leaves one that receives signals and cleans up, instead of two.
+    Err(self::script(&mut script, args.minutes, args.seed)?.exec()).context("cannot start the script")
+}
+
+/// Tells Python to run the script.
+pub(crate) fn script(python: &mut Command, minutes: u32, seed: Option<u32>) -> Result<&mut Command> {
+    Ok(test::surroundings(python)?
+        .args(["-m", "chaos", "--minutes", &minutes.to_string()])
+        .args(seed.map(|seed| format!("--seed={seed}")))
         .arg("--directory")
         .arg(workspace::metadata()?.target_directory.join("chaos"))
-        .current_dir(workspace::root().join("tests"));
-    // Replacing this process leaves one that receives signals and cleans up, instead of two.
-    Err(script.exec()).context("cannot start the script")
+        .current_dir(workspace::root().join("tests")))
 }

@@ -6,7 +6,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::{dist, install, instructions, process, tidy, workspace};
+use crate::{chaos, dist, install, instructions, process, tidy, workspace};
+
+/// What the chaos of every run is drawn from.
+const CHAOS_SEED: u32 = 11;
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -49,12 +52,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         })?;
         step("instructions of the hot paths", || instructions::run(&instructions::Args::default()))?;
         step("tarball", || dist::check(&debug_binary()?))?;
-        step("black-box tests, and beside them the simulation", || {
+        step("black-box tests, and beside them the simulation and chaos", || {
             // Half of the time black-box tests wait for something.
             std::thread::scope(|scope| {
-                let seeds = scope.spawn(|| simulation(args.long));
+                let trials = scope.spawn(|| simulation(args.long).and_then(|()| chaos_run(args.long)));
                 let tests = black_box(args.long);
-                seeds.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(tests)
+                trials.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(tests)
             })
         })?;
     }
@@ -100,6 +103,14 @@ fn simulation(long: bool) -> Result<()> {
     let mut command = Command::new("nice");
     command.args(["-n", "19"]).arg(binary).args(["--seed", "11", "--jobs", &jobs]);
     process::run_aside(command.args(if long { ["--minutes", "30"] } else { ["--count", "400"] }))
+}
+
+/// A cluster of real processes that has a bad time. It is to leave the tests most of the processors.
+fn chaos_run(long: bool) -> Result<()> {
+    let mut command = Command::new("nice");
+    command.args(["-n", "10"]).arg(workspace::python()?);
+    let minutes = if long { 30 } else { 5 };
+    process::run_aside(chaos::script(&mut command, minutes, Some(CHAOS_SEED))?)
 }
 
 /// The real binary with real clients.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use runnel_record::{Batch, Codec, LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
-use runnel_runtime::{Disk, FailPoints, SimDisk};
+use runnel_runtime::{Disk, FailPoints, Reuse, SimDisk};
 use runnel_wal::{Entry, LaneIdentity, LaneSeq, Listener, LocalLog, Options};
 use uuid::Uuid;
 
@@ -29,7 +29,9 @@ pub(crate) fn recovery(input: &[u8]) {
             let base = Batch::from_parts(entry.header, bytes::Bytes::new()).base_offset();
             let original = written.iter().find(|batch| batch.base_offset() == base).expect("a batch that was written");
             // The body is checked when it is read.
-            if let Ok(found) = runtime.block_on(log.read(tp(partition), base, original.next_offset(), 1)) {
+            if let Ok(found) =
+                runtime.block_on(log.read(tp(partition), base, original.next_offset(), 1, Reuse::Unlikely))
+            {
                 assert!(found.iter().all(|stored| stored.batch == *original), "another batch than was written");
             }
         }

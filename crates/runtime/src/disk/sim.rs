@@ -5,7 +5,7 @@ use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, Reuse};
 
 /// The unit that a real disk writes whole or not at all.
 const SECTOR: usize = 512;
@@ -446,7 +446,7 @@ impl DiskFile for SimFile {
         machine.write(self.inode, &bytes, position)
     }
 
-    fn read_at(&self, buf: &mut [u8], position: u64) -> Result<usize> {
+    fn read_at(&self, buf: &mut [u8], position: u64, _reuse: Reuse) -> Result<usize> {
         let machine = self.disk.alive()?;
         let file = machine.inodes.get(&self.inode).ok_or(ErrorKind::NotFound)?;
         let from = usize::try_from(position).map_or(file.seen.len(), |p| p.min(file.seen.len()));

@@ -4,11 +4,14 @@ mod direct;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, IoSlice, Result};
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, Reuse};
 use direct::Direct;
 
 /// The most parts that one `pwritev` takes (`IOV_MAX` on Linux).
@@ -124,8 +127,9 @@ impl DiskFile for StdFile {
         Ok(())
     }
 
-    fn read_at(&self, buf: &mut [u8], position: u64) -> Result<usize> {
+    fn read_at(&self, buf: &mut [u8], position: u64, reuse: Reuse) -> Result<usize> {
         if let Some(direct) = &self.direct
+            && reuse == Reuse::Unlikely
             && let Some(read) = direct.read(buf, position)?
         {
             return Ok(read);
@@ -136,6 +140,16 @@ impl DiskFile for StdFile {
                 result => return result,
             }
         }
+    }
+
+    fn prefetch(&self, range: Range<u64>) {
+        #[cfg(target_os = "linux")]
+        if let Some(len) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
+            // Advice: without it the reads take longer.
+            rustix::fs::fadvise(&self.file, range.start, Some(len), rustix::fs::Advice::WillNeed).ok();
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
     }
 
     fn sync(&self) -> Result<()> {

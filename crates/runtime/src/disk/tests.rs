@@ -20,13 +20,13 @@ fn conforms(disk: &dyn Disk, root: &Path) {
     file.write_at(&slices, 100).unwrap();
     file.sync().unwrap();
     let mut back = vec![0; 6000];
-    disk.open(&path).unwrap().read_exact_at(&mut back, 100).unwrap();
+    disk.open(&path).unwrap().read_exact_at(&mut back, 100, Reuse::Unlikely).unwrap();
     assert_eq!(back, parts.concat());
     let mut edge = [1; 100];
-    file.read_exact_at(&mut edge, 0).unwrap();
+    file.read_exact_at(&mut edge, 0, Reuse::Likely).unwrap();
     assert_eq!(edge, [0; 100]);
-    assert_eq!(file.read_at(&mut edge, 10_000).unwrap(), 0);
-    assert_eq!(file.read_exact_at(&mut edge, 9_950).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert_eq!(file.read_at(&mut edge, 10_000, Reuse::Likely).unwrap(), 0);
+    assert_eq!(file.read_exact_at(&mut edge, 9_950, Reuse::Unlikely).unwrap_err().kind(), ErrorKind::UnexpectedEof);
 
     disk.write_atomic(&dir.join("y"), b"first").unwrap();
     disk.write_atomic(&dir.join("y"), b"second").unwrap();
@@ -65,12 +65,15 @@ fn direct_and_cached_access_agree() {
     let agree = |expected: &[u8], what: &str| {
         for opened in [&file, &StdDisk.open(&path).unwrap()] {
             for (start, end) in [(0, expected.len()), (4095, 100_000), (1 << 20, 1 << 20 | 100), (3_000_000, 3 << 20)] {
-                let mut found = vec![1; end - start];
-                opened.read_exact_at(&mut found, start as u64).unwrap();
-                assert!(found == expected[start..end], "{what}: {start} to {end}");
+                for reuse in [Reuse::Unlikely, Reuse::Likely] {
+                    let mut found = vec![1; end - start];
+                    opened.prefetch(start as u64..end as u64);
+                    opened.read_exact_at(&mut found, start as u64, reuse).unwrap();
+                    assert!(found == expected[start..end], "{what}: {start} to {end}, {reuse:?}");
+                }
             }
         }
-        assert_eq!(file.read_at(&mut vec![0; 64 << 10], expected.len() as u64).unwrap(), 0);
+        assert_eq!(file.read_at(&mut vec![0; 64 << 10], expected.len() as u64, Reuse::Unlikely).unwrap(), 0);
     };
     agree(&vec![0; expected.len()], "a new file");
     for cut in [1, 4096, 1_500_001] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runnel_format::wal::{BLOCK_HEADER_LEN, FILE_HEADER_LEN, PAGE};
 use runnel_record::Offset;
-use runnel_runtime::{Disk, FailPoints, SimDisk};
+use runnel_runtime::{Disk, FailPoints, Reuse, SimDisk};
 
 use super::rig::*;
 use crate::{CorruptRange, Error, ErrorKind, LocalLog, Options};
@@ -298,7 +298,7 @@ fn a_read_that_runs_while_its_file_is_trimmed_is_not_disturbed() {
     for i in 60..120 {
         put(&log, entry(0, i, 1, 1, &[i as u8; 3000]));
     }
-    let stored = crate::read::read(plan, tp(0), Offset(0), Offset(60), usize::MAX).unwrap();
+    let stored = crate::read::read(plan, tp(0), Offset(0), Offset(60), usize::MAX, Reuse::Unlikely).unwrap();
     assert_eq!(bases(&stored), (0..60).collect::<Vec<_>>());
     assert_eq!(read(&log, 0, 0..60, 1).unwrap_err().kind(), ErrorKind::NotFound);
 }

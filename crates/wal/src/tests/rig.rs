@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use runnel_record::{Batch, HEADER_LEN, Offset, TimestampMs, TopicId, TopicPartition};
-use runnel_runtime::{Disk, FailPoints, SimDisk};
+use runnel_runtime::{Disk, FailPoints, Reuse, SimDisk};
 use uuid::Uuid;
 
 use crate::{Entry, Error, LaneIdentity, LaneSeq, Listener, LocalLog, Options, Recovered, StoredBatch};
@@ -117,7 +117,7 @@ pub(crate) fn put(log: &LocalLog, entry: Entry) {
 
 pub(crate) fn read(log: &LocalLog, partition: i32, range: Range<i64>, max: usize) -> Result<Vec<StoredBatch>, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(log.read(tp(partition), Offset(range.start), Offset(range.end), max))
+    runtime.block_on(log.read(tp(partition), Offset(range.start), Offset(range.end), max, Reuse::Unlikely))
 }
 
 /// Reads a partition to the end, some bytes at a time.
