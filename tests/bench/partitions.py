@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""partitions.py fill|list ADDRESS PID TOPICS: topics of 1,000 partitions, as JSON; run by `cargo xtask bench`.
+"""partitions.py fill|list ADDRESS PID TOPICS, or open ADDRESS TOPIC PARTITIONS: many partitions, as JSON; run by
+`cargo xtask bench`.
 
 `fill` creates them one after the other and asks for the end of every partition, which is when all are open; the first
-topic warms up and does not count. `list` asks for the ends alone, as after a restart.
+topic warms up and does not count. `list` asks for the ends alone, as after a restart, and `open` for those of one topic.
 """
 import json
 import statistics
@@ -27,9 +28,9 @@ def create(client, topic):
     client.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(PATIENCE)
 
 
-def list_all(client, topic):
+def list_all(client, topic, partitions=PARTITIONS):
     """Until every partition has said where it ends."""
-    left = [confluent_kafka.TopicPartition(topic, p) for p in range(PARTITIONS)]
+    left = [confluent_kafka.TopicPartition(topic, p) for p in range(partitions)]
     deadline = time.monotonic() + PATIENCE
     while left:
         assert time.monotonic() < deadline, f"{len(left)} partitions of {topic} do not answer"
@@ -67,13 +68,15 @@ def fill(client, process, topics):
 
 
 def main():
-    """One of the two."""
-    verb, address, pid, topics = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    """One of the three."""
+    verb, address, what, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
     client = AdminClient({"bootstrap.servers": address})
     if verb == "fill":
-        print(json.dumps(fill(client, broker.Process(pid), topics)))
+        print(json.dumps(fill(client, broker.Process(int(what)), count)))
+    elif verb == "list":
+        print(json.dumps({"listed_s": sum(timed(list_all, client, name(number)) for number in range(count))}))
     else:
-        print(json.dumps({"listed_s": sum(timed(list_all, client, name(number)) for number in range(topics))}))
+        print(json.dumps({"opened_s": timed(list_all, client, what, count)}))
 
 
 if __name__ == "__main__":

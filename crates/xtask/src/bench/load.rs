@@ -15,7 +15,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Advice, fadvise};
 
-use super::server::Server;
+use super::server::{self, Server};
 use super::{Bench, kafka, script};
 use crate::process;
 
@@ -45,6 +45,8 @@ pub(super) struct Load {
     pub(super) mb_per_s: f64,
     /// Broker processor time, for the whole run of the client.
     pub(super) cpu_s_per_gb: f64,
+    /// The client's own.
+    pub(super) client_s_per_gb: f64,
 }
 
 pub(super) fn create_topic(server: &Server, topic: &str) -> Result<()> {
@@ -83,13 +85,15 @@ pub(super) fn produce_kind(
     settled: impl FnOnce() -> Result<()>,
 ) -> Result<Load> {
     let mut command = producer(bench, server, topic, records, -1, kind);
-    let before = server.cpu()?;
+    let (before, clients_before) = (server.cpu()?, server::cpu_of_children()?);
     let said = process::output(&mut command)?;
+    let client = server::cpu_of_children()? - clients_before;
     settled()?;
     let cpu = server.cpu()? - before;
     let per_s = records_per_second(&said, records).with_context(|| format!("the producer said:\n{said}"))?;
     let bytes = kind.record_bytes as f64;
-    Ok(Load { mb_per_s: per_s * bytes / 1e6, cpu_s_per_gb: cpu * 1e9 / (records as f64 * bytes) })
+    let gb = records as f64 * bytes / 1e9;
+    Ok(Load { mb_per_s: per_s * bytes / 1e6, cpu_s_per_gb: cpu / gb, client_s_per_gb: client / gb })
 }
 
 /// ProducerPerformance; at so many records a second, -1 for as fast as they go.
@@ -151,7 +155,7 @@ pub(super) fn consume(server: &Server, topic: &str, records: u64, passes: u64) -
 
 /// The same with so many consumers beside each other.
 pub(super) fn consume_at_once(server: &Server, topic: &str, records: u64, passes: u64, readers: u64) -> Result<Load> {
-    let before = server.cpu()?;
+    let (before, clients_before) = (server.cpu()?, server::cpu_of_children()?);
     let started = Instant::now();
     for _ in 0..passes {
         thread::scope(|scope| {
@@ -160,9 +164,9 @@ pub(super) fn consume_at_once(server: &Server, topic: &str, records: u64, passes
         })?;
     }
     let elapsed = started.elapsed().as_secs_f64();
-    let cpu = server.cpu()? - before;
+    let (cpu, client) = (server.cpu()? - before, server::cpu_of_children()? - clients_before);
     let gb = gb(records * passes * readers);
-    Ok(Load { mb_per_s: gb * 1e3 / elapsed, cpu_s_per_gb: cpu / gb })
+    Ok(Load { mb_per_s: gb * 1e3 / elapsed, cpu_s_per_gb: cpu / gb, client_s_per_gb: client / gb })
 }
 
 /// All of `topic` once.

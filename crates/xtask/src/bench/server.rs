@@ -19,6 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Ticks of a second in `/proc/PID/stat` (USER_HZ, fixed on Linux).
 const TICKS: f64 = 100.0;
 
+/// Where in a `/proc/PID/stat`, behind the name, the ticks of the process are, and those of its children.
+const OWN: usize = 11;
+const OF_CHILDREN: usize = 13;
+
 /// A running broker. It is killed when this is dropped.
 pub(super) struct Server {
     child: Child,
@@ -55,9 +59,7 @@ impl Server {
 
     /// User and system time so far, of all its threads, in seconds.
     pub(super) fn cpu(&self) -> Result<f64> {
-        let path = format!("/proc/{}/stat", self.child.id());
-        let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        ticks(&stat).map(|ticks| ticks / TICKS).with_context(|| format!("cannot understand {path}"))
+        cpu(&format!("/proc/{}/stat", self.child.id()), OWN)
     }
 
     /// Resident memory now, in MiB.
@@ -111,10 +113,20 @@ pub(super) fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
+/// User and system time so far, in seconds, of the programs that were run to their ends.
+pub(super) fn cpu_of_children() -> Result<f64> {
+    cpu("/proc/self/stat", OF_CHILDREN)
+}
+
+fn cpu(path: &str, field: usize) -> Result<f64> {
+    let stat = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    ticks(&stat, field).map(|ticks| ticks / TICKS).with_context(|| format!("cannot understand {path}"))
+}
+
 /// User and system ticks of a `/proc/PID/stat`; the name in brackets may hold anything.
-fn ticks(stat: &str) -> Option<f64> {
+fn ticks(stat: &str, field: usize) -> Option<f64> {
     let after_name = stat.rsplit_once(')')?.1;
-    let mut fields = after_name.split_whitespace().skip(11);
+    let mut fields = after_name.split_whitespace().skip(field);
     let user: f64 = fields.next()?.parse().ok()?;
     let system: f64 = fields.next()?.parse().ok()?;
     Some(user + system)
@@ -133,9 +145,9 @@ mod tests {
 
     #[test]
     fn reads_what_the_kernel_writes() {
-        let stat = "4242 (odd) name) S 1 4242 4242 0 -1 4194560 100 0 0 0 730 44 0 0 20 0 9 0 100 1 1";
-        assert_eq!(ticks(stat), Some(774.0));
-        assert_eq!(ticks("4242 (cut"), None);
+        let stat = "4242 (odd) name) S 1 4242 4242 0 -1 4194560 100 0 0 0 730 44 5 6 20 0 9 0 100 1 1";
+        assert_eq!((ticks(stat, OWN), ticks(stat, OF_CHILDREN)), (Some(774.0), Some(11.0)));
+        assert_eq!(ticks("4242 (cut", OWN), None);
         let status = "Name:\trunnel\nVmHWM:\t  204800 kB\nVmRSS:\t  102400 kB\n";
         assert_eq!((mib(status, "VmHWM:"), mib(status, "VmRSS:")), (Some(200.0), Some(100.0)));
         assert_eq!(mib(status, "VmSwap:"), None);

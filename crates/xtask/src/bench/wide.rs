@@ -1,10 +1,12 @@
 //! Producing to 10,000 partitions, beside 12 in the same broker. Apache Kafka does not take part: on two cores it takes
 //! minutes until all of so many partitions take records.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 use super::load::{self, Load};
-use super::script::{Figures, OWN_HEAD, Row, own_rows};
+use super::script::{self, Figures, OWN_HEAD, Row, own_rows};
 use super::server::Server;
 use super::throughput::HELD_BACK;
 use super::{Bench, runnel};
@@ -15,11 +17,13 @@ const PARTITIONS: u32 = 10_000;
 const RECORDS: u64 = 300_000;
 const WARM_UP_RECORDS: u64 = 100_000;
 
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 8] = [
     ("narrow_mb", "to 12 partitions", "MB/s", 0),
     ("narrow_cpu", "the same", "broker CPU s/GB", 2),
+    ("narrow_client", "the same", "client CPU s/GB", 2),
     ("wide_mb", "to 10,000 partitions", "MB/s", 0),
     ("wide_cpu", "the same", "broker CPU s/GB", 2),
+    ("wide_client", "the same", "client CPU s/GB", 2),
     ("share", "MB/s to 10,000 over those to 12", "", 2),
     ("mib", "memory then", "MiB", 0),
 ];
@@ -43,8 +47,10 @@ fn round(bench: &Bench, server: &Server, narrow_first: bool, figures: &mut Figur
     let found = [
         ("narrow_mb", narrow.mb_per_s),
         ("narrow_cpu", narrow.cpu_s_per_gb),
+        ("narrow_client", narrow.client_s_per_gb),
         ("wide_mb", wide.mb_per_s),
         ("wide_cpu", wide.cpu_s_per_gb),
+        ("wide_client", wide.client_s_per_gb),
         ("share", wide.mb_per_s / narrow.mb_per_s),
         ("mib", server.rss()?),
     ];
@@ -52,10 +58,13 @@ fn round(bench: &Bench, server: &Server, narrow_first: bool, figures: &mut Figur
     Ok(())
 }
 
-/// Both topics, a little in each.
+/// Both topics, a little in each, and all partitions open.
 fn prepare(bench: &Bench, server: &Server) -> Result<()> {
     load::create_topic(server, "narrow")?;
-    load::create_topic_with(server, "wide", if bench.quick { PARTITIONS / 10 } else { PARTITIONS }, &[])?;
+    let partitions = if bench.quick { PARTITIONS / 10 } else { PARTITIONS };
+    load::create_topic_with(server, "wide", partitions, &[])?;
+    let _: BTreeMap<String, f64> =
+        script::run("partitions", &["open", &server.address, "wide", &partitions.to_string()])?;
     produce(bench, server, "narrow", WARM_UP_RECORDS)?;
     produce(bench, server, "wide", WARM_UP_RECORDS).map(drop)
 }
