@@ -237,16 +237,18 @@ impl ColdReader {
         let cold = Arc::clone(self);
         tokio::spawn(stream::iter(wanted).for_each_concurrent(BROUGHT_AT_ONCE, move |(partition, offset)| {
             let cold = Arc::clone(&cold);
-            async move {
-                // Without room the reader will wait for it, in its turn.
-                let Some(_room) = cold.bucket_room.take(0, false).await else { return };
-                let archive = &partition.archive;
-                if let Ok(reference) = cold.find(archive, offset).await {
-                    // A failure shows when the reader gets there.
-                    drop(cold.load_run(archive, &reference, offset).await);
-                }
-            }
+            async move { cold.warm(&partition.archive, offset).await }
         }));
+    }
+
+    /// Loads the run that holds `offset`, for a reader who is not there yet.
+    async fn warm(&self, archive: &Shipped, offset: Offset) {
+        // Without room the reader will wait for it, in its turn.
+        let Some(_room) = self.bucket_room.take(0, false).await else { return };
+        if let Ok(reference) = self.find(archive, offset).await {
+            // A failure shows when the reader gets there.
+            drop(self.load_run(archive, &reference, offset).await);
+        }
     }
 
     async fn segment(&self, archive: &Shipped, reference: &SegmentRef) -> Result<Segment, Error> {
@@ -305,18 +307,21 @@ impl ColdReader {
             let mut readahead = self.readahead.lock().unwrap_or_else(PoisonError::into_inner);
             readahead.read(archive.tp, segment.runs(), run.index as usize)
         };
-        if next.is_empty() {
+        if next.runs.is_empty() && !next.crosses {
             return;
         }
         let (reader, archive) = (Arc::clone(self), Arc::clone(archive));
         tokio::spawn(async move {
-            let runs = &segment.runs()[next];
-            let Some(end) = runs.last().map(|last| last.index + 1) else { return };
+            let runs = &segment.runs()[next.runs];
+            let end = runs.last().map(|last| last.index + 1);
             for index in runs.iter().map(|run| run.index) {
                 // A failure shows when the reader gets there; reading ahead only warms the cache.
-                if reader.run_bytes(&archive, &reference, &segment, index, Some(end)).await.is_err() {
+                if reader.run_bytes(&archive, &reference, &segment, index, end).await.is_err() {
                     return;
                 }
+            }
+            if next.crosses && reference.next < archive.end() {
+                reader.warm(&archive, reference.next).await;
             }
         });
     }

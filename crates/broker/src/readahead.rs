@@ -39,7 +39,18 @@ struct Reader {
     window: usize,
     /// Runs read ahead: where each ends, and its bytes. The first follows `last`.
     ahead: VecDeque<(Offset, u64)>,
+    /// The end of a segment that it was told to go on behind.
+    crossed: Offset,
     read_at: u64,
+}
+
+/// What to load now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// Runs of the same segment.
+    pub(crate) runs: Range<usize>,
+    /// All to the end of it is loaded or being loaded: the first run of the next one too.
+    pub(crate) crosses: bool,
 }
 
 impl Readahead {
@@ -48,20 +59,21 @@ impl Readahead {
         Self { budget, taken: 0, clock: 0, readers: BTreeMap::new() }
     }
 
-    /// A reader of `tp` asks for `runs[index]` of a segment. Returns which of its runs to load now.
-    pub(crate) fn read(&mut self, tp: TopicPartition, runs: &[Run], index: usize) -> Range<usize> {
-        let Some(run) = runs.get(index) else { return 0..0 };
+    /// A reader of `tp` asks for `runs[index]` of a segment.
+    pub(crate) fn read(&mut self, tp: TopicPartition, runs: &[Run], index: usize) -> Next {
+        let Some(run) = runs.get(index) else { return Next::default() };
         self.clock += 1;
         let clock = self.clock;
         let reader = self.readers.entry(tp).or_insert_with(|| Reader {
             last: run.base..run.base,
             window: 0,
             ahead: VecDeque::new(),
+            crossed: Offset(-1),
             read_at: clock,
         });
         reader.read_at = clock;
         if reader.last == (run.base..run.next) {
-            return 0..0;
+            return Next::default();
         }
         let in_sequence = reader.last.end == run.base && reader.last.start < run.base;
         reader.window = if in_sequence { (reader.window * 2).clamp(1, MOST) } else { 0 };
@@ -70,10 +82,8 @@ impl Readahead {
             self.taken -= reader.ahead.pop_front().map_or(0, |(_, bytes)| bytes);
         }
         let first = index + 1 + reader.ahead.len();
-        if reader.ahead.len() * 2 > reader.window {
-            return first..first;
-        }
-        let upto = (index + 1 + reader.window).min(runs.len());
+        let wanted = if reader.ahead.len() * 2 > reader.window { first } else { index + 1 + reader.window };
+        let upto = wanted.min(runs.len());
         let mut end = first;
         for run in runs.get(first..upto).unwrap_or_default() {
             if self.taken + run.bytes > self.budget {
@@ -83,10 +93,12 @@ impl Readahead {
             reader.ahead.push_back((run.next, run.bytes));
             end += 1;
         }
+        let last = runs.last().map_or(run.next, |last| last.next);
+        let crosses = in_sequence && end == runs.len() && std::mem::replace(&mut reader.crossed, last) != last;
         if end < upto || self.readers.len() > MOST_READERS {
             self.drop_idle();
         }
-        first..end
+        Next { runs: first..end, crosses }
     }
 
     /// Forgets the reader that has been away longest, if it may be forgotten.

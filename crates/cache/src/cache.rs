@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use foyer::{
-    BlockEngineConfig, Cache, CacheBuilder, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder,
+    BlockEngineConfig, Cache, CacheBuilder, DeviceBuilder, FifoConfig, FsDeviceBuilder, HybridCache, HybridCacheBuilder,
     HybridCachePolicy, Load, LruConfig, PsyncIoEngineConfig, RecoverMode,
 };
 
@@ -107,7 +107,8 @@ impl BlockCache {
         let backfill = CacheBuilder::new(sizes.backfill)
             .with_name("runnel-backfill")
             .with_shards(1)
-            .with_eviction_config(LruConfig::default())
+            // What was read ahead is older than what was read since, and needed sooner.
+            .with_eviction_config(FifoConfig::default())
             .with_weighter(weight)
             .build();
         let replayed = Mutex::new(Replayed::new(sizes.disk.as_ref().map_or(0, |disk| disk.capacity as u64)));

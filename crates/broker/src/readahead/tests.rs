@@ -22,7 +22,7 @@ fn runs(count: i64) -> Vec<Run> {
 #[test]
 fn the_window_grows_in_sequence_and_closes_on_a_jump() {
     let (runs, mut ahead) = (runs(40), Readahead::new(100 * MIB));
-    let loaded = [5, 5, 6, 7, 7, 8, 9, 10, 2, 3].map(|run| ahead.read(tp(0), &runs, run));
+    let loaded = [5, 5, 6, 7, 7, 8, 9, 10, 2, 3].map(|run| ahead.read(tp(0), &runs, run).runs);
     let expected = [6..6, 0..0, 7..8, 8..10, 0..0, 10..13, 13..18, 18..18, 3..3, 4..5];
     assert_eq!(loaded, expected);
 }
@@ -30,16 +30,36 @@ fn the_window_grows_in_sequence_and_closes_on_a_jump() {
 #[test]
 fn the_window_is_filled_again_when_half_of_it_was_read() {
     let (runs, mut ahead) = (runs(40), Readahead::new(100 * MIB));
-    let loaded: Vec<_> = (0..20).map(|run| ahead.read(tp(0), &runs, run)).filter(|runs| !runs.is_empty()).collect();
+    let loaded: Vec<_> = (0..20).map(|run| ahead.read(tp(0), &runs, run).runs).filter(|runs| !runs.is_empty()).collect();
     assert_eq!(loaded, [2..3, 3..5, 5..8, 8..13, 13..17, 17..21, 21..25]);
 }
 
 #[test]
 fn nothing_is_loaded_twice_in_sequence_or_past_the_segment() {
     let (runs, mut ahead) = (runs(20), Readahead::new(100 * MIB));
-    let loaded: Vec<usize> = (0..20).flat_map(|run| ahead.read(tp(0), &runs, run)).collect();
+    let loaded: Vec<usize> = (0..20).flat_map(|run| ahead.read(tp(0), &runs, run).runs).collect();
     assert_eq!(loaded, (2..20).collect::<Vec<_>>(), "all but the first two, which nobody could foresee");
     assert_eq!(ahead.taken, 0, "all of it was asked for");
+}
+
+#[test]
+fn a_reader_in_sequence_goes_on_in_the_next_segment() {
+    let (all, mut ahead) = (runs(24), Readahead::new(100 * MIB));
+    let (first, second) = all.split_at(12);
+    let mut crosses = |runs: &[Run], indices: Range<usize>| -> Vec<usize> {
+        indices.filter(|run| ahead.read(tp(0), runs, *run).crosses).collect()
+    };
+    assert_eq!(crosses(first, 0..12), [4], "once, when all of the segment is on its way");
+    assert_eq!(crosses(second, 0..11), [4], "its window stays open");
+    assert_eq!(crosses(&all[12..13], 0..1), [] as [usize; 0], "a jump back");
+    assert_eq!(crosses(&all[13..14], 0..1), [0], "segments of one run");
+}
+
+#[test]
+fn a_reader_without_room_crosses_when_it_gets_there() {
+    let (runs, mut ahead) = (runs(6), Readahead::new(MIB));
+    let crossing: Vec<usize> = (0..6).filter(|run| ahead.read(tp(0), &runs, *run).crosses).collect();
+    assert_eq!(crossing, [4]);
 }
 
 #[test]
@@ -61,7 +81,7 @@ fn a_reader_that_stays_away_gives_its_share_back() {
         ahead.read(tp(0), &runs, run);
     }
     assert_eq!(ahead.taken, 8 * MIB, "the first reader has it all");
-    let loaded: usize = (0..200).map(|run| ahead.read(tp(1), &runs, run).len()).sum();
+    let loaded: usize = (0..200).map(|run| ahead.read(tp(1), &runs, run).runs.len()).sum();
     assert!(loaded > 150, "the second reader went without: {loaded}");
 }
 

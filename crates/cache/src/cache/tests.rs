@@ -208,10 +208,23 @@ async fn hot_set_lost_to_a_scan(options: &Options, class: Class) -> usize {
 
 #[tokio::test]
 async fn a_backfill_of_ten_times_the_budget_leaves_the_hot_set() {
-    let options = in_memory(4 << 20);
+    let options = in_memory(6 << 20);
     assert_eq!(hot_set_lost_to_a_scan(&options, Class::Backfill).await, 0);
     // The same scan by a reader who says that it is hot takes everything: the class is what protects.
     assert!(hot_set_lost_to_a_scan(&options, Class::Hot).await > 30);
+}
+
+#[tokio::test]
+async fn what_is_read_ahead_outlives_what_was_read_since() {
+    let cache = BlockCache::open(&in_memory(4 << 20)).await.unwrap();
+    let source = Source::default();
+    // Two thirds of what the memory for a backfill holds.
+    let ahead = u32::try_from(cache.0.sizes.backfill * 2 / 3 / RUN).unwrap();
+    for run in 0..200 {
+        source.read(&cache, run + ahead, Class::Backfill).await;
+        source.read(&cache, run, Class::Backfill).await;
+    }
+    assert_eq!(source.loads(), 200 + ahead as usize, "each once");
 }
 
 #[tokio::test]
