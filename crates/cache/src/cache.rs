@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use foyer::{
-    BlockEngineConfig, Cache, CacheBuilder, DeviceBuilder, FifoConfig, FsDeviceBuilder, HybridCache, HybridCacheBuilder,
-    HybridCachePolicy, Load, LruConfig, PsyncIoEngineConfig, RecoverMode,
+    BlockEngineConfig, Cache, CacheBuilder, DeviceBuilder, FifoConfig, FsDeviceBuilder, HybridCache,
+    HybridCacheBuilder, HybridCachePolicy, Load, LruConfig, PsyncIoEngineConfig, RecoverMode,
 };
 
 use crate::error::Error;

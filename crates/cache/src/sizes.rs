@@ -3,7 +3,7 @@
 use crate::options::Options;
 
 /// Share of the memory for backfill: one part in this many.
-const BACKFILL_SHARE: u64 = 2;
+const BACKFILL_SHARE: u64 = 3;
 /// Share of the memory for each of the disk tier's two write buffers: one part in this many.
 const BUFFER_SHARE: u64 = 16;
 const BUFFER_BYTES: std::ops::RangeInclusive<u64> = (512 << 10)..=(32 << 20);
@@ -98,7 +98,7 @@ mod tests {
                 assert_eq!(s.disk.is_some(), memory >= MIN_MEMORY_FOR_DISK && disk >= MIN_DISK, "{memory} {disk}");
                 if let Some(d) = s.disk {
                     assert!(d.capacity / d.block >= 32 && d.max_entry < d.block.min(d.buffer), "{memory} {disk}");
-                    assert!(s.hot as u64 >= memory / 3, "{memory} {disk}");
+                    assert!(s.hot as u64 >= memory / 2, "{memory} {disk}");
                 }
             }
         }

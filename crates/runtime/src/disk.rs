@@ -73,9 +73,7 @@ pub trait Disk: Send + Sync + 'static {
     fn read(&self, path: &Path, limit: usize) -> Result<Vec<u8>> {
         let file = self.open(path)?;
         let len = usize::try_from(file.len()?).ok().filter(|len| *len <= limit).ok_or(ErrorKind::InvalidData)?;
-        let mut out = vec![0; len];
-        file.read_exact_at(&mut out, 0, Reuse::Unlikely)?;
-        Ok(out)
+        file.read_exact_at(len, 0, Reuse::Unlikely)
     }
 }
 
@@ -94,8 +92,8 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Writes all of `parts`, one behind the other, from `position` on, in as few system calls as possible.
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> Result<()>;
 
-    /// Reads at most `buf.len()` bytes; 0 only at the end of the file.
-    fn read_at(&self, buf: &mut [u8], position: u64, reuse: Reuse) -> Result<usize>;
+    /// Appends at most `len` bytes to `out` and says how many; 0 only at the end of the file.
+    fn read_at(&self, out: &mut Vec<u8>, len: usize, position: u64, reuse: Reuse) -> Result<usize>;
 
     /// Tells the system what is about to be read with [`Reuse::Likely`], so that the disk may begin with all of it.
     fn prefetch(&self, _range: Range<u64>) {}
@@ -111,17 +109,16 @@ pub trait DiskFile: Send + Sync + 'static {
         Ok(self.len()? == 0)
     }
 
-    /// Reads exactly `buf.len()` bytes, or fails with `UnexpectedEof`.
-    fn read_exact_at(&self, mut buf: &mut [u8], mut position: u64, reuse: Reuse) -> Result<()> {
-        while !buf.is_empty() {
-            let n = self.read_at(buf, position, reuse)?;
-            if n == 0 {
+    /// Reads exactly `len` bytes, or fails with `UnexpectedEof`.
+    fn read_exact_at(&self, len: usize, position: u64, reuse: Reuse) -> Result<Vec<u8>> {
+        let mut out = Vec::with_capacity(len);
+        while out.len() < len {
+            let done = out.len();
+            if self.read_at(&mut out, len - done, position + done as u64, reuse)? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            buf = &mut buf[n..];
-            position += n as u64;
         }
-        Ok(())
+        Ok(out)
     }
 }
 

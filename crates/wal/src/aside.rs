@@ -88,8 +88,8 @@ fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), Error> {
     let copy = disk.create(to, len).map_err(Error::io("creating", to))?;
     let mut at = 0;
     while at < len {
-        let mut bytes = vec![0; usize::try_from(COPY_BYTES.min(len - at)).unwrap_or(usize::MAX)];
-        source.read_exact_at(&mut bytes, at, Reuse::Unlikely).map_err(Error::io("reading", from))?;
+        let part = usize::try_from(COPY_BYTES.min(len - at)).unwrap_or(usize::MAX);
+        let bytes = source.read_exact_at(part, at, Reuse::Unlikely).map_err(Error::io("reading", from))?;
         copy.write_at(&[IoSlice::new(&bytes)], at).map_err(Error::io("writing", to))?;
         at += bytes.len() as u64;
     }

@@ -53,13 +53,9 @@ impl Window {
         let left = usize::try_from(piece.upto.saturating_sub(position)).unwrap_or(usize::MAX);
         let n = n.min(left);
         if self.at_hand(position, n).is_none() {
-            self.bytes.resize(n.max(self.size).min(left), 0);
+            let read = file.io.read_exact_at(n.max(self.size).min(left), position, self.reuse);
+            self.bytes = read.map_err(Error::io("reading", &file.path))?;
             self.start = position;
-            let read = file.io.read_exact_at(&mut self.bytes, position, self.reuse);
-            if read.is_err() {
-                self.bytes.clear();
-            }
-            read.map_err(Error::io("reading", &file.path))?;
         }
         Ok(self.at_hand(position, n).unwrap_or_default())
     }

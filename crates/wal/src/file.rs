@@ -92,8 +92,8 @@ impl LaneFile {
     pub(crate) fn open(disk: &dyn Disk, path: &Path, lane: &LaneState, number: u64) -> Result<Self, Error> {
         let io = disk.open(path).map_err(Error::io("opening", path))?;
         let len = io.len().map_err(Error::io("reading the length of", path))?;
-        let mut bytes = vec![0; FILE_HEADER_LEN.min(usize::try_from(len).unwrap_or(FILE_HEADER_LEN))];
-        io.read_exact_at(&mut bytes, 0, Reuse::Unlikely).map_err(Error::io("reading the header of", path))?;
+        let head = FILE_HEADER_LEN.min(usize::try_from(len).unwrap_or(FILE_HEADER_LEN));
+        let bytes = io.read_exact_at(head, 0, Reuse::Unlikely).map_err(Error::io("reading the header of", path))?;
         let header = FileHeader::decode(&bytes)
             .and_then(|header| {
                 if (header.lane, header.file, header.generation) == (lane.lane, number, lane.generation) {

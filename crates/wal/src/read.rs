@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use runnel_format::wal::Row;
 use runnel_record::{Batch, Offset, TopicPartition};
 use runnel_runtime::Reuse;
@@ -190,7 +190,6 @@ fn range_of(group: &[Chosen]) -> Option<(&LaneFile, Range<u64>)> {
 /// Bytes of a file; the range was checked to lie in it.
 pub(crate) fn read_range(file: &LaneFile, range: Range<u64>, reuse: Reuse) -> Result<Bytes, Error> {
     let len = usize::try_from(range.end.saturating_sub(range.start).min(file.len)).unwrap_or(usize::MAX);
-    let mut bytes = BytesMut::zeroed(len);
-    file.io.read_exact_at(&mut bytes, range.start, reuse).map_err(Error::io("reading", &file.path))?;
-    Ok(bytes.freeze())
+    let bytes = file.io.read_exact_at(len, range.start, reuse).map_err(Error::io("reading", &file.path))?;
+    Ok(bytes.into())
 }

@@ -30,7 +30,8 @@ fn the_window_grows_in_sequence_and_closes_on_a_jump() {
 #[test]
 fn the_window_is_filled_again_when_half_of_it_was_read() {
     let (runs, mut ahead) = (runs(40), Readahead::new(100 * MIB));
-    let loaded: Vec<_> = (0..20).map(|run| ahead.read(tp(0), &runs, run).runs).filter(|runs| !runs.is_empty()).collect();
+    let loaded: Vec<_> =
+        (0..20).map(|run| ahead.read(tp(0), &runs, run).runs).filter(|runs| !runs.is_empty()).collect();
     assert_eq!(loaded, [2..3, 3..5, 5..8, 8..13, 13..17, 17..21, 21..25]);
 }
 

@@ -220,9 +220,15 @@ async fn what_is_read_ahead_outlives_what_was_read_since() {
     let source = Source::default();
     // Two thirds of what the memory for a backfill holds.
     let ahead = u32::try_from(cache.0.sizes.backfill * 2 / 3 / RUN).unwrap();
+    for run in 0..ahead {
+        source.read(&cache, run, Class::Backfill).await;
+    }
     for run in 0..200 {
         source.read(&cache, run + ahead, Class::Backfill).await;
-        source.read(&cache, run, Class::Backfill).await;
+        // Answers end within a run, and there are readers a little behind.
+        for back in 0..4 {
+            source.read(&cache, run.saturating_sub(back), Class::Backfill).await;
+        }
     }
     assert_eq!(source.loads(), 200 + ahead as usize, "each once");
 }

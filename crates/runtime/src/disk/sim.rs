@@ -446,12 +446,12 @@ impl DiskFile for SimFile {
         machine.write(self.inode, &bytes, position)
     }
 
-    fn read_at(&self, buf: &mut [u8], position: u64, _reuse: Reuse) -> Result<usize> {
+    fn read_at(&self, out: &mut Vec<u8>, len: usize, position: u64, _reuse: Reuse) -> Result<usize> {
         let machine = self.disk.alive()?;
         let file = machine.inodes.get(&self.inode).ok_or(ErrorKind::NotFound)?;
         let from = usize::try_from(position).map_or(file.seen.len(), |p| p.min(file.seen.len()));
-        let n = buf.len().min(file.seen.len() - from);
-        buf[..n].copy_from_slice(&file.seen[from..from + n]);
+        let n = len.min(file.seen.len() - from);
+        out.extend_from_slice(&file.seen[from..from + n]);
         Ok(n)
     }
 

@@ -3,7 +3,7 @@
 mod direct;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, IoSlice, Result};
+use std::io::{IoSlice, Result};
 #[cfg(target_os = "linux")]
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::{Disk, DiskFile, Reuse};
 use direct::Direct;
+use rustix::buffer::spare_capacity;
 
 /// The most parts that one `pwritev` takes (`IOV_MAX` on Linux).
 const MAX_PARTS: usize = 1024;
@@ -127,19 +128,33 @@ impl DiskFile for StdFile {
         Ok(())
     }
 
-    fn read_at(&self, buf: &mut [u8], position: u64, reuse: Reuse) -> Result<usize> {
+    fn read_at(&self, out: &mut Vec<u8>, len: usize, position: u64, reuse: Reuse) -> Result<usize> {
         if let Some(direct) = &self.direct
             && reuse == Reuse::Unlikely
-            && let Some(read) = direct.read(buf, position)?
+            && let Some(read) = direct.read(out, len, position)?
         {
             return Ok(read);
         }
-        loop {
-            match self.file.read_at(buf, position) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => return result,
-            }
+        let start = out.len();
+        out.reserve_exact(len);
+        // Memory that would be overwritten at once is not filled with zeros; but no more is read than was asked for.
+        let is_exact = out.capacity() - start == len;
+        if !is_exact {
+            out.resize(start + len, 0);
         }
+        let read = loop {
+            let read = if is_exact {
+                rustix::io::pread(&self.file, spare_capacity(out), position)
+            } else {
+                rustix::io::pread(&self.file, &mut out[start..], position)
+            };
+            match read {
+                Err(rustix::io::Errno::INTR) => {}
+                result => break result,
+            }
+        };
+        out.truncate(start + read.unwrap_or(0));
+        Ok(read?)
     }
 
     fn prefetch(&self, range: Range<u64>) {

@@ -19,14 +19,19 @@ fn conforms(disk: &dyn Disk, root: &Path) {
     let slices: Vec<IoSlice<'_>> = parts.iter().map(|p| IoSlice::new(p)).collect();
     file.write_at(&slices, 100).unwrap();
     file.sync().unwrap();
-    let mut back = vec![0; 6000];
-    disk.open(&path).unwrap().read_exact_at(&mut back, 100, Reuse::Unlikely).unwrap();
+    let back = disk.open(&path).unwrap().read_exact_at(6000, 100, Reuse::Unlikely).unwrap();
     assert_eq!(back, parts.concat());
-    let mut edge = [1; 100];
-    file.read_exact_at(&mut edge, 0, Reuse::Likely).unwrap();
-    assert_eq!(edge, [0; 100]);
-    assert_eq!(file.read_at(&mut edge, 10_000, Reuse::Likely).unwrap(), 0);
-    assert_eq!(file.read_exact_at(&mut edge, 9_950, Reuse::Unlikely).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    for reuse in [Reuse::Unlikely, Reuse::Likely] {
+        assert_eq!(file.read_exact_at(100, 0, reuse).unwrap(), [0; 100]);
+        // Behind what there is, whatever room there is.
+        let mut out = b"before".to_vec();
+        out.reserve(4096);
+        assert_eq!(file.read_at(&mut out, 2, 100, reuse).unwrap(), 2);
+        assert_eq!(out, b"before\0\0");
+        assert_eq!(file.read_at(&mut out, 100, 10_000, reuse).unwrap(), 0);
+        assert_eq!(out.len(), 8);
+        assert_eq!(file.read_exact_at(100, 9_950, reuse).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    }
 
     disk.write_atomic(&dir.join("y"), b"first").unwrap();
     disk.write_atomic(&dir.join("y"), b"second").unwrap();
@@ -66,14 +71,13 @@ fn direct_and_cached_access_agree() {
         for opened in [&file, &StdDisk.open(&path).unwrap()] {
             for (start, end) in [(0, expected.len()), (4095, 100_000), (1 << 20, 1 << 20 | 100), (3_000_000, 3 << 20)] {
                 for reuse in [Reuse::Unlikely, Reuse::Likely] {
-                    let mut found = vec![1; end - start];
                     opened.prefetch(start as u64..end as u64);
-                    opened.read_exact_at(&mut found, start as u64, reuse).unwrap();
+                    let found = opened.read_exact_at(end - start, start as u64, reuse).unwrap();
                     assert!(found == expected[start..end], "{what}: {start} to {end}, {reuse:?}");
                 }
             }
         }
-        assert_eq!(file.read_at(&mut vec![0; 64 << 10], expected.len() as u64, Reuse::Unlikely).unwrap(), 0);
+        assert_eq!(file.read_at(&mut Vec::new(), 64 << 10, expected.len() as u64, Reuse::Unlikely).unwrap(), 0);
     };
     agree(&vec![0; expected.len()], "a new file");
     for cut in [1, 4096, 1_500_001] {

@@ -28,9 +28,9 @@ impl DiskFile for Watched {
         self.file.write_at(parts, position)
     }
 
-    fn read_at(&self, buf: &mut [u8], position: u64, reuse: Reuse) -> Result<usize> {
-        self.asked.lock().unwrap().reads.push((position, buf.len()));
-        self.file.read_at(buf, position, reuse)
+    fn read_at(&self, out: &mut Vec<u8>, len: usize, position: u64, reuse: Reuse) -> Result<usize> {
+        self.asked.lock().unwrap().reads.push((position, len));
+        self.file.read_at(out, len, position, reuse)
     }
 
     fn prefetch(&self, range: Range<u64>) {

@@ -93,20 +93,20 @@ impl Direct {
         }
     }
 
-    /// Reads some bytes at `position`; `None`: they have to come through the page cache.
-    pub(super) fn read(&self, out: &mut [u8], position: u64) -> Result<Option<usize>> {
-        if out.len() < MIN_READ {
+    /// Appends some of `len` bytes at `position` to `out`; `None`: they have to come through the page cache.
+    pub(super) fn read(&self, out: &mut Vec<u8>, len: usize, position: u64) -> Result<Option<usize>> {
+        if len < MIN_READ {
             return Ok(None);
         }
         let skip = usize::try_from(position % ALIGN as u64).unwrap_or(0);
         with_buffer(MAX_OTHER, |buffer| {
-            let wanted = (skip + out.len()).next_multiple_of(ALIGN).min(buffer.len());
+            let wanted = (skip + len).next_multiple_of(ALIGN).min(buffer.len());
             let read = match self.0.read_at(&mut buffer[..wanted], position - skip as u64) {
                 Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(None),
                 read => read?,
             };
-            let found = &buffer[skip.min(read)..read.min(skip + out.len())];
-            out[..found.len()].copy_from_slice(found);
+            let found = &buffer[skip.min(read)..read.min(skip + len)];
+            out.extend_from_slice(found);
             Ok(Some(found.len()))
         })
     }
