@@ -68,7 +68,7 @@ pub(crate) struct Freed {
 }
 
 /// What a read has to look at.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Plan {
     /// Stretches in offset order, each with the offset where the partition's entries in it end.
     pub(crate) pieces: Vec<(Piece, Offset)>,

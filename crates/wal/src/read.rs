@@ -68,6 +68,24 @@ pub(crate) fn read(
     max_bytes: usize,
     reuse: Reuse,
 ) -> Result<Vec<StoredBatch>, Error> {
+    if reuse == Reuse::Likely {
+        match attempt(plan.clone(), tp, from, upto, max_bytes, reuse) {
+            // Writes go past the page cache. Whatever it may have missed, the disk has the last word.
+            Err(Error::Corrupt { .. }) => {}
+            read => return read,
+        }
+    }
+    attempt(plan, tp, from, upto, max_bytes, Reuse::Unlikely)
+}
+
+fn attempt(
+    plan: Plan,
+    tp: TopicPartition,
+    from: Offset,
+    upto: Offset,
+    max_bytes: usize,
+    reuse: Reuse,
+) -> Result<Vec<StoredBatch>, Error> {
     let mut choice = Choice { tp, upto, max_bytes, reuse, want: from, plan, chosen: Vec::new(), bytes: 0 };
     let pieces = std::mem::take(&mut choice.plan.pieces);
     for (piece, next) in &pieces {
@@ -160,7 +178,9 @@ fn bodies(tp: TopicPartition, mut chosen: Vec<Chosen>, reuse: Reuse) -> Result<V
             };
             let Chosen { row, file, .. } = one;
             if !row.matches(&body) {
-                tracing::error!(%tp, offset = %row.base(), file = %file.path.display(), "a batch in the local log is damaged");
+                if reuse == Reuse::Unlikely {
+                    tracing::error!(%tp, offset = %row.base(), file = %file.path.display(), "a batch in the local log is damaged");
+                }
                 return if out.is_empty() {
                     Err(Error::Corrupt { tp, range: row.base()..row.next() })
                 } else {

@@ -419,6 +419,13 @@ async fn register(
                 }
             }
         }
+        if meta.get(&session).await?.is_some() {
+            // An answer got lost, and then the lease. Others may have ended the session since, and ended it stays.
+            return Err(StartError::Refused(
+                "the session of this start was over before it was known to have begun: start again".to_owned(),
+            ));
+        }
+        compare.push(Compare::Absent(session.clone()));
         ops.push(Op::Put(live.clone(), broker.encode(), Some(lease)));
         ops.push(build_put(home, lease));
         ops.push(Op::Put(session.clone(), record.encode(), None));

@@ -347,6 +347,35 @@ fn a_session_that_was_fenced_and_is_not_needed_goes() {
     cluster.stop_all();
 }
 
+/// The answer to a registration gets lost, then its lease ends, and another broker ends the session. The next attempt finds
+/// neither the lease nor an answer.
+#[test]
+fn a_session_that_was_ended_before_its_broker_knew_of_it_stays_ended() {
+    let mut cluster = Cluster::without_brokers(1);
+    let (store, meta) = (cluster.machines[0].store.clone(), std::sync::Arc::clone(&cluster.meta));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    store.hold("live/");
+    let (key, ended, refused) = std::thread::scope(|scope| {
+        let start = scope.spawn(|| cluster.try_start_one(0).unwrap_err().to_string());
+        eventually("it registers", || (store.holds() == 1).then_some(()));
+        store.set(Way::Deaf);
+        store.release();
+        let found = || runtime.block_on(meta.range("s/")).unwrap().pop();
+        let (key, active) = eventually("the session is known", found);
+        runtime.block_on(store.expire());
+        let mut record = SessionRecord::decode(&active.value).unwrap();
+        record.state = SessionState::Fencing;
+        runtime.block_on(meta.txn(Vec::new(), vec![Op::Put(key.clone(), record.encode(), None)])).unwrap();
+        store.set(Way::Open);
+        (key, record, start.join().unwrap())
+    });
+    assert!(refused.contains("start again"), "{refused}");
+    let found = runtime.block_on(meta.get(&key)).unwrap().unwrap();
+    assert_eq!(SessionRecord::decode(&found.value).unwrap().state, ended.state);
+    cluster.start_one(0);
+    cluster.stop_all();
+}
+
 /// A broker that was replaced without knowing: what it takes on is not acknowledged, and what it shows is not new.
 #[test]
 fn a_broker_that_was_replaced_acknowledges_nothing() {

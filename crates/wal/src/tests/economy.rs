@@ -21,6 +21,8 @@ struct Asked {
 struct Watched {
     file: Arc<dyn DiskFile>,
     asked: Arc<Mutex<Asked>>,
+    /// Of what was read through the page cache from there on, nothing is as it was written.
+    stale_from: u64,
 }
 
 impl DiskFile for Watched {
@@ -30,7 +32,12 @@ impl DiskFile for Watched {
 
     fn read_at(&self, out: &mut Vec<u8>, len: usize, position: u64, reuse: Reuse) -> Result<usize> {
         self.asked.lock().unwrap().reads.push((position, len));
-        self.file.read_at(out, len, position, reuse)
+        let read = self.file.read_at(out, len, position, reuse)?;
+        if reuse == Reuse::Likely && position >= self.stale_from {
+            let start = out.len() - read;
+            out[start..].fill(0);
+        }
+        Ok(read)
     }
 
     fn prefetch(&self, range: Range<u64>) {
@@ -48,6 +55,10 @@ impl DiskFile for Watched {
 
 /// Reads batches of so many bytes, each in a block of its own, and returns what was asked for.
 fn asked_for(batches: i64, bytes: usize, reuse: Reuse) -> Asked {
+    read_watched(batches, bytes, reuse, u64::MAX)
+}
+
+fn read_watched(batches: i64, bytes: usize, reuse: Reuse, stale_from: u64) -> Asked {
     let options = Options { file_bytes: 8 << 20, block_bytes: 1 << 20, ..options() };
     let disk = Arc::new(SimDisk::new(1));
     let (log, _) = LocalLog::open(disk, options, identity(), FailPoints::default()).unwrap();
@@ -58,7 +69,7 @@ fn asked_for(batches: i64, bytes: usize, reuse: Reuse) -> Asked {
     let asked = Arc::<Mutex<Asked>>::default();
     for (piece, _) in &mut plan.pieces {
         let LaneFile { id, path, io, seed, len } = &*piece.file;
-        let io = Arc::new(Watched { file: Arc::clone(io), asked: Arc::clone(&asked) });
+        let io = Arc::new(Watched { file: Arc::clone(io), asked: Arc::clone(&asked), stale_from });
         piece.file = Arc::new(LaneFile { id: *id, path: path.clone(), io, seed: *seed, len: *len });
     }
     let found = crate::read::read(plan, tp(0), Offset(0), Offset(batches), usize::MAX, reuse).unwrap();
@@ -88,4 +99,10 @@ fn what_others_will_want_is_announced_before_it_is_read() {
     let bodies = asked.reads.iter().filter(|(_, len)| *len == 300_000).map(|(at, len)| *at..at + *len as u64);
     assert_eq!(asked.prefetched, bodies.collect::<Vec<_>>());
     assert_eq!(asked.prefetched.len(), 5);
+}
+
+#[test]
+fn the_disk_has_the_last_word_on_what_the_page_cache_has_wrong() {
+    let asked = read_watched(5, 300_000, Reuse::Likely, 0);
+    assert_eq!(asked.reads.iter().filter(|(_, len)| *len == 300_000).count(), 5, "no table was found at first");
 }
