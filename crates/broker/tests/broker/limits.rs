@@ -64,9 +64,10 @@ fn what_follows_a_batch_that_found_no_room_is_refused_with_it() {
     world.options.wal.max_unshipped = 64 << 10;
     let node = world.start();
     node.create("t", 1, &[]);
+    // Numbers of producers are reserved in the bucket too.
+    let (producer, value) = (node.producer(), "x".repeat(2_000));
     world.faults.outage(true);
     fill(&node, "a", 1_000, Duration::from_millis(200));
-    let (producer, value) = (node.producer(), "x".repeat(2_000));
     let send = |sequence, wait| {
         let broker = node.broker();
         let batch = idempotent(&[&value], producer, sequence);
