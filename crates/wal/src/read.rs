@@ -68,40 +68,34 @@ pub(crate) fn read(
     max_bytes: usize,
     reuse: Reuse,
 ) -> Result<Vec<StoredBatch>, Error> {
+    let choose =
+        |plan: Plan, reuse| Choice { tp, upto, max_bytes, reuse, plan, want: from, chosen: Vec::new(), bytes: 0 };
     if reuse == Reuse::Likely {
-        match attempt(plan.clone(), tp, from, upto, max_bytes, reuse) {
+        match choose(plan.clone(), reuse).read() {
             // Writes go past the page cache. Whatever it may have missed, the disk has the last word.
             Err(Error::Corrupt { .. }) => {}
             read => return read,
         }
     }
-    attempt(plan, tp, from, upto, max_bytes, Reuse::Unlikely)
-}
-
-fn attempt(
-    plan: Plan,
-    tp: TopicPartition,
-    from: Offset,
-    upto: Offset,
-    max_bytes: usize,
-    reuse: Reuse,
-) -> Result<Vec<StoredBatch>, Error> {
-    let mut choice = Choice { tp, upto, max_bytes, reuse, want: from, plan, chosen: Vec::new(), bytes: 0 };
-    let pieces = std::mem::take(&mut choice.plan.pieces);
-    for (piece, next) in &pieces {
-        match choice.piece(piece, *next) {
-            Ok(()) => {}
-            Err(Stop::Failed(error)) => return Err(error),
-            Err(Stop::Done) => break,
-            Err(_) if !choice.chosen.is_empty() => break,
-            Err(Stop::Damaged(range)) => return Err(Error::Corrupt { tp, range }),
-            Err(Stop::Absent) => return Err(Error::Absent { tp, offset: from }),
-        }
-    }
-    bodies(tp, choice.chosen, reuse)
+    choose(plan, Reuse::Unlikely).read()
 }
 
 impl Choice {
+    fn read(mut self) -> Result<Vec<StoredBatch>, Error> {
+        let (tp, from) = (self.tp, self.want);
+        for (piece, next) in &std::mem::take(&mut self.plan.pieces) {
+            match self.piece(piece, *next) {
+                Ok(()) => {}
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Done) => break,
+                Err(_) if !self.chosen.is_empty() => break,
+                Err(Stop::Damaged(range)) => return Err(Error::Corrupt { tp, range }),
+                Err(Stop::Absent) => return Err(Error::Absent { tp, offset: from }),
+            }
+        }
+        bodies(tp, self.chosen, self.reuse)
+    }
+
     /// Chooses entries of one stretch, which end at `next`.
     fn piece(&mut self, piece: &Piece, next: Offset) -> Result<(), Stop> {
         let mut cursor = Cursor::new(std::slice::from_ref(piece), 0, self.reuse);
