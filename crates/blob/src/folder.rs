@@ -1,14 +1,13 @@
 //! `file://`: a folder that behaves as a bucket.
 //!
-//! The library's file store gives atomic, synced writes of whole files but no conditional replace, so this module
-//! adds one: compare and rename under a lock of this process and, for the brokers of a cluster that share the folder, of
+//! Reads, listings and deletes are the library's. It has no conditional replace, so writes are ours: compare and rename under a lock of this process and, for the brokers of a cluster that share the folder, of
 //! a file in it. A replace compares the nonce inside the file, not inode and time, which can repeat.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -27,15 +26,16 @@ use runnel_runtime::simulation::blocking;
 use crate::{Error, register};
 
 mod staged;
+mod upload;
+
+use staged::Staged;
+use upload::Upload;
 
 const STORE: &str = "folder";
 
 /// One lock per group of objects; of the process, because two handles may be open on one folder. Each has a file in the
 /// folder that keeps out other processes.
 static LOCKS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
-
-/// Makes the names of staged files unique within this process.
-static STAGED: AtomicU32 = AtomicU32::new(0);
 
 /// The folder and what is known about its health.
 #[derive(Debug)]
@@ -127,26 +127,21 @@ impl Folder {
         let _held = LOCKS[slot].lock().unwrap_or_else(PoisonError::into_inner);
         let _shared = self.lock_slot(slot).map_err(io)?;
         check_condition(path, expected)?;
-        let parent = path.parent().unwrap_or(&self.root);
-        create_folders(parent).map_err(io)?;
-        // The library leaves names that end in `#digits` out of its listings.
-        let n = STAGED.fetch_add(1, Ordering::Relaxed) % 100_000;
-        let mut staged = path.as_os_str().to_owned();
-        staged.push(format!("#{n}"));
-        let staged = PathBuf::from(staged);
-        let written = write_synced(&staged, payload)
-            .and_then(|()| self.fail.hit("bucket.staged").map_err(std::io::Error::other))
-            .and_then(|()| std::fs::rename(&staged, path));
-        if let Err(error) = written {
-            drop(std::fs::remove_file(&staged)); // best effort: it is in nobody's listing
-            return Err(io(error));
-        }
-        let synced = self
-            .fail
-            .hit("bucket.renamed")
-            .map_err(std::io::Error::other)
-            .and_then(|()| File::open(parent)?.sync_all());
-        synced.map_err(|error| {
+        self.replace(path, payload)
+    }
+
+    /// Writes `payload` to `path`, whatever was there.
+    fn replace(&self, path: &Path, payload: &PutPayload) -> Result<(), StoreError> {
+        let staged = Staged::create(&self.root, path, payload.content_length() as u64).map_err(io)?;
+        staged.write(payload, 0).map_err(io)?;
+        self.complete(staged)
+    }
+
+    /// What was staged becomes the object, durably.
+    fn complete(&self, staged: Staged) -> Result<(), StoreError> {
+        let folder = staged.complete(|| self.fail.hit("bucket.staged").map_err(std::io::Error::other)).map_err(io)?;
+        let renamed = self.fail.hit("bucket.renamed").map_err(std::io::Error::other);
+        renamed.and_then(|()| File::open(folder)?.sync_all()).map_err(|error| {
             // Visible, but perhaps not durable, and a second sync may lie: nobody may build on it any more.
             self.sync_failed.store(true, Ordering::Release);
             io(error)
@@ -177,12 +172,6 @@ fn check_condition(path: &Path, expected: Option<&str>) -> Result<(), StoreError
     }
 }
 
-fn write_synced(path: &Path, payload: &PutPayload) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
-    payload.iter().try_for_each(|part| file.write_all(part))?;
-    file.sync_all()
-}
-
 /// Creates `folder` and what is missing above it; each new entry is synced before anything is put below it.
 fn create_folders(folder: &Path) -> std::io::Result<()> {
     if folder.is_dir() {
@@ -194,6 +183,11 @@ fn create_folders(folder: &Path) -> std::io::Result<()> {
         Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
         _ => File::open(parent)?.sync_all(),
     }
+}
+
+/// What a write comes to: versions are in the objects themselves.
+fn written() -> PutResult {
+    PutResult { e_tag: None, version: None, extensions: Default::default() }
 }
 
 fn io(source: std::io::Error) -> StoreError {
@@ -209,7 +203,7 @@ pub(crate) struct FolderStore {
 
 impl FolderStore {
     pub(crate) fn open(folder: Arc<Folder>) -> Result<Self, StoreError> {
-        let files = LocalFileSystem::new_with_prefix(&folder.root)?.with_fsync(true);
+        let files = LocalFileSystem::new_with_prefix(&folder.root)?;
         Ok(Self { folder, files })
     }
 }
@@ -228,23 +222,28 @@ impl ObjectStore for FolderStore {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult, StoreError> {
-        let expected = match opts.mode {
-            PutMode::Overwrite => return self.files.put_opts(location, payload, opts).await,
-            PutMode::Create => None,
-            PutMode::Update(version) => Some(version.version.unwrap_or_default()),
-        };
         let path = self.files.path_to_filesystem(location)?;
         let folder = Arc::clone(&self.folder);
-        blocking(move || folder.publish(&path, expected.as_deref(), &payload)).await??;
-        Ok(PutResult { e_tag: None, version: None, extensions: Default::default() })
+        let write = move || match opts.mode {
+            PutMode::Overwrite => folder.replace(&path, &payload),
+            PutMode::Create => folder.publish(&path, None, &payload),
+            PutMode::Update(version) => folder.publish(&path, Some(&version.version.unwrap_or_default()), &payload),
+        };
+        blocking(write).await??;
+        Ok(written())
     }
 
     async fn put_multipart_opts(
         &self,
         location: &Location,
-        opts: PutMultipartOptions,
+        _opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>, StoreError> {
-        self.files.put_multipart_opts(location, opts).await
+        let path = self.files.path_to_filesystem(location)?;
+        let folder = Arc::clone(&self.folder);
+        // Who sends parts has more than the file store takes at once.
+        let create =
+            move || Staged::create(&folder.root, &path, u64::MAX).map(|staged| Upload::new(folder, Arc::new(staged)));
+        Ok(Box::new(blocking(create).await?.map_err(io)?))
     }
 
     async fn get_opts(&self, location: &Location, options: GetOptions) -> Result<GetResult, StoreError> {

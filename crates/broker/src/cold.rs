@@ -12,7 +12,7 @@ use runnel_cache::{BlockCache, BlockKey, Class};
 use runnel_format::manifest::SegmentRef;
 use runnel_record::{Batch, Offset};
 use runnel_runtime::simulation::blocking;
-use runnel_runtime::{Reuse, background};
+use runnel_runtime::{Chore, Reuse, background};
 use runnel_segment::{Run, Segment, decode_run};
 use uuid::Uuid;
 
@@ -279,7 +279,7 @@ impl ColdReader {
             let fetched = window.fetched.get_or_try_init(|| segment.fetch(window.runs.clone())).await?.clone();
             let segment = segment.clone();
             let decode = move || segment.decode(run, &fetched);
-            let decoded = if urgent { blocking(decode).await } else { background(decode).await }?;
+            let decoded = if urgent { blocking(decode).await } else { background(Chore::Replay, decode).await }?;
             let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
             windows.unpacked(reference.id, run, decoded.is_ok());
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(decoded?)

@@ -17,8 +17,8 @@ use runnel_guard::{Guard, holds};
 use runnel_metastore::{Compare, Op};
 use runnel_partition::{SegmentLimits, append_day};
 use runnel_record::{TimestampMs, TopicPartition};
-use runnel_runtime::Reuse;
 use runnel_runtime::simulation::{blocking, random_id};
+use runnel_runtime::{Chore, Reuse, background};
 use runnel_segment::manifest::{Commit, Manifest};
 use runnel_segment::{EncodeOptions, Encoded, ParquetCodec, SourceBatch, encode, find_orphans, sweep_orphans, verify};
 use tokio::sync::Semaphore;
@@ -38,7 +38,7 @@ use crate::tail::TailRead;
 const IN_FLIGHT_MIB: usize = 192;
 const SHIP_MIB: std::ops::RangeInclusive<u32> = 12..=96;
 
-/// Segments that are encoded at once; the rest of the processor belongs to those who wait for an answer.
+/// Segments that are encoded at once at the priority of those who wait for an answer; the rest of the processor is theirs.
 pub(crate) const ENCODERS: usize = 2;
 
 /// How often the loop looks for segments that are due.
@@ -173,7 +173,7 @@ impl Broker {
         topic.map_or(none, |topic| topic.config().segment_limits())
     }
 
-    /// Ships one segment of one partition, if one is due.
+    /// Ships one segment of one partition, if one is due; with `force` at once, whether it is due or not.
     pub(crate) async fn ship(&self, partition: &Arc<Partition>, now: TimestampMs, force: bool) -> Result<(), Error> {
         // Whoever holds the manifest ships; a second ship of the partition has nothing to add.
         let Ok(mut manifest) = partition.manifest.try_lock() else { return Ok(()) };
@@ -210,7 +210,7 @@ impl Broker {
         let Some(plan) = partition.plan_ship(now, force).await? else { return Ok(()) };
         let started = Instant::now();
         let batches = self.collect(partition, &plan).await?;
-        let encoded = self.build(partition, batches).await?;
+        let encoded = self.build(partition, batches, force).await?;
         self.pass("ship.built")?;
         let day = append_day(encoded.first_append_time);
         let reference = encoded.reference(partition.epoch, random_id(), day);
@@ -302,17 +302,22 @@ impl Broker {
         Ok(batches)
     }
 
-    /// Encodes and checks the result against its source, off the async threads.
-    async fn build(&self, partition: &Partition, batches: Vec<SourceBatch>) -> Result<Encoded, Error> {
+    /// Encodes and checks the result against its source, off the async threads. A segment that nobody waits for gives way
+    /// to those who produce and consume.
+    async fn build(&self, partition: &Partition, batches: Vec<SourceBatch>, is_urgent: bool) -> Result<Encoded, Error> {
         let options = encode_options(partition);
-        let slot = self.encoders.acquire().await;
-        let work = blocking(move || {
+        let work = move || {
             let encoded = encode(&batches, &options)?;
             verify(&encoded, batches.get(..encoded.batches).unwrap_or_default())?;
             Ok::<_, runnel_segment::Error>(encoded)
-        });
-        let built = work.await.map_err(|e| Error::new(ErrorKind::Internal, format!("the encoder ended: {e}")))?;
-        drop(slot);
+        };
+        let built = if is_urgent {
+            let _slot = self.encoders.acquire().await;
+            blocking(work).await
+        } else {
+            background(Chore::Encode, work).await
+        };
+        let built = built.map_err(|e| Error::new(ErrorKind::Internal, format!("the encoder ended: {e}")))?;
         built.map_err(|e| segment_error(&e))
     }
 

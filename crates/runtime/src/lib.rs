@@ -13,7 +13,7 @@ pub mod fail;
 pub mod shutdown;
 pub mod simulation;
 
-pub use background::background;
+pub use background::{Chore, background};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use dial::{Dial, Line, TcpDial};
 pub use disk::{Disk, DiskFile, Reuse, SimDisk, StdDisk};

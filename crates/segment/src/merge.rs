@@ -12,8 +12,8 @@ use bytes::Bytes;
 use runnel_blob::{Key, Upload};
 use runnel_format::manifest::{Root, SegmentRef};
 use runnel_record::ids::{LeaderEpoch, Offset, TimestampMs};
-use runnel_runtime::background;
 use runnel_runtime::simulation::random_id;
+use runnel_runtime::{Chore, background};
 
 use crate::encode::Encoder;
 use crate::manifest::Snapshot;
@@ -131,7 +131,7 @@ impl Merge {
             return Ok(false);
         }
         let (mut encoder, batches) = (self.encoder.take().ok_or_else(lost)?, std::mem::take(&mut self.batches));
-        let encode = background(move || {
+        let encode = background(Chore::Encode, move || {
             let all = encoder.add(&batches)? == batches.len();
             let parts = encoder.take_parts();
             Ok::<_, Error>((encoder, all, parts))
@@ -162,7 +162,7 @@ impl Merge {
 
     async fn write_end(&mut self) -> Result<SegmentRef, Error> {
         let encoder = self.encoder.take().ok_or_else(lost)?;
-        let encoded = background(|| encoder.finish()).await.map_err(Error::Interrupted)??;
+        let encoded = background(Chore::Encode, || encoder.finish()).await.map_err(Error::Interrupted)??;
         let planned = &self.into;
         let into = encoded.reference(planned.epoch, planned.id, planned.day);
         if (into.base, into.next, u64::from(into.records)) != (planned.base, planned.next, self.records) {

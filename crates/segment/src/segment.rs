@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use runnel_blob::{Bucket, Key};
 use runnel_record::Offset;
-use runnel_runtime::background;
+use runnel_runtime::{Chore, background};
 
 use crate::footer::{Footer, Parsed, Run};
 use crate::pieces::Pieces;
@@ -124,7 +124,7 @@ impl Segment {
         let fetched = self.fetch(run..run.saturating_add(1)).await?;
         let segment = self.clone();
         let decode = move || decode_run(&segment.decode(run, &fetched)?);
-        background(decode).await.map_err(Error::Interrupted)?
+        background(Chore::Replay, decode).await.map_err(Error::Interrupted)?
     }
 }
 

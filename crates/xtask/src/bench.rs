@@ -8,6 +8,7 @@ mod catchup;
 mod cluster;
 mod cold;
 mod cost;
+mod disk;
 mod fanout;
 mod groups;
 mod kafka;
@@ -17,10 +18,12 @@ mod machine;
 mod micro;
 mod page;
 mod partitions;
+mod payload;
 mod plot;
 mod probe;
 mod records;
 mod runnel;
+mod saturation;
 mod script;
 mod server;
 mod startup;
@@ -64,6 +67,8 @@ enum Case {
     Startup,
     /// Produce, consume from memory, consume from the bucket or the disk
     Throughput,
+    /// Produce with a client that costs little
+    Saturation,
     /// Produce other sizes of records, compressed ones, and to one partition
     Records,
     /// Five consumers of the same records at once
@@ -144,6 +149,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Case::Micro => ("micro", micro::run(&bench)?),
             Case::Startup => ("startup", startup::run(&bench)?),
             Case::Throughput => ("throughput", throughput::run(&bench)?),
+            Case::Saturation => ("saturation", saturation::run(&bench)?),
             Case::Records => ("records", records::run(&bench)?),
             Case::Fanout => ("fanout", fanout::run(&bench)?),
             Case::Latency => ("latency", latency::run(&bench)?),

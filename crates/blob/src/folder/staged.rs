@@ -1,9 +1,76 @@
-//! What a process that was killed has left: files that were written and not yet renamed.
+//! Files that are written and not yet renamed; and what a process that was killed has left of them.
 
 use std::fs::File;
-use std::io::{Result, Write};
-use std::path::Path;
+use std::io::{ErrorKind, IoSlice, Result, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
+
+use object_store::PutPayload;
+use runnel_runtime::{DiskFile, StdDisk};
+
+use super::create_folders;
+
+/// Makes the names of staged files unique within this process.
+static STAGED: AtomicU32 = AtomicU32::new(0);
+
+/// A file on its way to its name. It is deleted if it does not get there.
+pub(super) struct Staged {
+    file: Arc<dyn DiskFile>,
+    at: PathBuf,
+    target: PathBuf,
+    is_complete: bool,
+}
+
+impl Staged {
+    /// Of about `len` bytes, which will be `target` below `root`.
+    pub(super) fn create(root: &Path, target: &Path, len: u64) -> Result<Self> {
+        create_folders(target.parent().unwrap_or(root))?;
+        // The library leaves names that end in `#digits` out of its listings.
+        let n = STAGED.fetch_add(1, Ordering::Relaxed) % 100_000;
+        let mut at = target.as_os_str().to_owned();
+        at.push(format!("#{n}"));
+        let at = PathBuf::from(at);
+        let file = match StdDisk::create_empty(&at, len) {
+            // Left by a process that was killed, and had the same number.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                std::fs::remove_file(&at)?;
+                StdDisk::create_empty(&at, len)
+            }
+            file => file,
+        };
+        Ok(Self { file: file?, at, target: target.to_owned(), is_complete: false })
+    }
+
+    pub(super) fn write(&self, payload: &PutPayload, position: u64) -> Result<()> {
+        let parts: Vec<IoSlice<'_>> = payload.iter().map(|part| IoSlice::new(part)).collect();
+        self.file.write_at(&parts, position)
+    }
+
+    /// Gives the file its name, once it is durable and `may_be_named`; returns the folder, which is not synced.
+    pub(super) fn complete(mut self, may_be_named: impl FnOnce() -> Result<()>) -> Result<PathBuf> {
+        self.file.sync()?;
+        may_be_named()?;
+        std::fs::rename(&self.at, &self.target)?;
+        self.is_complete = true;
+        Ok(self.target.parent().unwrap_or(&self.target).to_owned())
+    }
+}
+
+impl std::fmt::Debug for Staged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Staged({})", self.at.display())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.is_complete {
+            std::fs::remove_file(&self.at).ok(); // best effort: it is in nobody's listing
+        }
+    }
+}
 
 /// The stem of the files by which processes keep each other from one group of objects. A deleted one would let two in.
 pub(super) const LOCK: &str = "lock";

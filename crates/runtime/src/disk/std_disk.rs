@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Disk, DiskFile, Reuse};
-use direct::Direct;
+use direct::{Direct, MAX_LOG, MAX_OTHER};
 use rustix::buffer::spare_capacity;
 
 /// The most parts that one `pwritev` takes (`IOV_MAX` on Linux).
@@ -28,10 +28,19 @@ struct StdFile {
     direct: Option<Direct>,
 }
 
+impl StdDisk {
+    /// Creates the file `path`, which must not exist, for about `len` bytes that nobody is likely to read again soon: they
+    /// go past the page cache, where that is possible. It is empty, and neither the file nor its name is synced.
+    pub fn create_empty(path: &Path, len: u64) -> Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(StdFile { direct: Direct::open(path, len, MAX_OTHER), file }))
+    }
+}
+
 impl Disk for StdDisk {
     fn create(&self, path: &Path, len: u64) -> Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        let file = StdFile { direct: Direct::open(path, len), file };
+        let file = StdFile { direct: Direct::open(path, len, MAX_LOG), file };
         match file.fill(len).and_then(|()| file.file.sync_all()) {
             Ok(()) => Ok(Arc::new(file)),
             Err(error) => {
@@ -44,7 +53,7 @@ impl Disk for StdDisk {
     fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let len = file.metadata()?.len();
-        Ok(Arc::new(StdFile { direct: Direct::open(path, len), file }))
+        Ok(Arc::new(StdFile { direct: Direct::open(path, len, MAX_LOG), file }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
@@ -111,10 +120,11 @@ impl StdFile {
 
 impl DiskFile for StdFile {
     fn write_at(&self, parts: &[IoSlice<'_>], mut position: u64) -> Result<()> {
-        if let Some(direct) = &self.direct
-            && direct.write(parts, position)?
-        {
-            return Ok(());
+        if let Some(direct) = &self.direct {
+            let done = direct.write(parts, position)?;
+            if done > 0 {
+                return write_rest(&self.file, parts, position, done);
+            }
         }
         for chunk in parts.chunks(MAX_PARTS) {
             let len: usize = chunk.iter().map(|part| part.len()).sum();
@@ -189,7 +199,9 @@ fn write_rest(file: &File, parts: &[IoSlice<'_>], mut position: u64, mut done: u
     for part in parts {
         let skip = done.min(part.len());
         done -= skip;
-        file.write_all_at(&part[skip..], position + skip as u64)?;
+        if skip < part.len() {
+            file.write_all_at(&part[skip..], position + skip as u64)?;
+        }
         position += part.len() as u64;
     }
     Ok(())

@@ -93,6 +93,26 @@ fn direct_and_cached_access_agree() {
     agree(&expected, "a page over what was cached");
 }
 
+/// A file that is written once has any length, and comes in parts that may end within a page.
+#[test]
+fn a_file_of_any_length_is_written_past_the_page_cache() {
+    let temporary = tempfile::tempdir().unwrap();
+    for len in [0, 1, 4096, 70_000, (2 << 20) + 4096, (3 << 20) + 4097] {
+        let path = temporary.path().join(len.to_string());
+        let expected: Vec<u8> = (0..len).map(|at: usize| (at % 251) as u8).collect();
+        let file = StdDisk::create_empty(&path, len as u64).unwrap();
+        let (head, tail) = expected.split_at(len / 2 / 4096 * 4096);
+        // As the parts of an upload may: the last one first, and none in one piece.
+        for (part, position) in [(tail, head.len()), (head, 0)] {
+            let (a, b) = part.split_at(part.len() / 3);
+            file.write_at(&[IoSlice::new(a), IoSlice::new(&[]), IoSlice::new(b)], position as u64).unwrap();
+        }
+        file.sync().unwrap();
+        assert!(std::fs::read(&path).unwrap() == expected, "{len} bytes");
+        assert!(StdDisk::create_empty(&path, 1).is_err(), "it is there already");
+    }
+}
+
 fn write(file: &Arc<dyn DiskFile>, bytes: &[u8], position: u64) -> Result<()> {
     file.write_at(&[IoSlice::new(bytes)], position)
 }

@@ -1,20 +1,22 @@
 //! 1,000 records a second, each sent by itself, from the moment it should have been sent to its arrival at a
 //! consumer. The clients are in `tests/bench/latency.py`.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Deserialize;
 
 use super::server::Server;
 use super::stats::{HEAD, Series, row};
-use super::{Bench, kafka, load, runnel, script};
+use super::{Bench, disk, kafka, load, runnel, script};
 
 const RATE: u64 = 1000;
 const SECONDS: u64 = 10;
 const WARM_UP_SECONDS: u64 = 3;
+
+/// What an acknowledgement of durable records costs by itself.
+const SYNC_BYTES: usize = 4096;
+const SYNCS: u64 = 500;
 
 /// What the script prints.
 #[derive(Deserialize)]
@@ -48,7 +50,7 @@ pub(super) fn run(bench: &Bench) -> Result<String> {
         measure(bench, &runnel, WARM_UP_SECONDS)?;
         ours.measure(bench, &runnel)?;
         drop(runnel);
-        sync.push(sync_ms(bench)?);
+        sync.push(disk::sync_seconds(bench, SYNC_BYTES, SYNCS)?.median() * 1e3);
         if pair % 2 == 1 {
             theirs.measure(bench, &kafka)?;
         }
@@ -79,24 +81,4 @@ impl Side {
 fn measure(bench: &Bench, server: &Server, seconds: u64) -> Result<Found> {
     let seconds = if bench.quick { 1 } else { seconds };
     script::run("latency", &[&server.address, "latency", &RATE.to_string(), &seconds.to_string()])
-}
-
-/// The median of writing and syncing 4 KiB of a file that is there already, as the log does.
-fn sync_ms(bench: &Bench) -> Result<f64> {
-    const BLOCK: [u8; 4096] = [7; 4096];
-    const SYNCS: u64 = 500;
-    let path = bench.dir.join("sync");
-    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    for number in 0..SYNCS {
-        file.write_all_at(&[0; BLOCK.len()], number * BLOCK.len() as u64)?;
-    }
-    file.sync_all()?;
-    let mut took = Series::default();
-    for number in 0..SYNCS {
-        let started = Instant::now();
-        file.write_all_at(&BLOCK, number * BLOCK.len() as u64)?;
-        file.sync_data()?;
-        took.push(started.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(took.median())
 }

@@ -20,7 +20,10 @@ use super::{Bench, kafka, script};
 use crate::process;
 
 /// Partitions of a topic where nothing else is said.
-const PARTITIONS: u32 = 12;
+pub(super) const PARTITIONS: u32 = 12;
+
+/// Of a topic in which Kafka syncs each batch before it acknowledges.
+pub(super) const FLUSH: &str = "flush.messages=1";
 
 /// Bytes of a record where nothing else is said.
 const RECORD_BYTES: u64 = 1024;

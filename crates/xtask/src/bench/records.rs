@@ -3,22 +3,23 @@
 //! Each round: Kafka (one broker for all rounds, warmed up with all of it once) and runnel, which starts afresh. Kafka
 //! also does what runnel does before it acknowledges, a sync of what was written, in a topic with `flush.messages=1`.
 
-use std::fmt::Write;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::load::{self, Kind, Load};
+use super::load::{self, FLUSH, Kind, Load};
 use super::server::Server;
 use super::stats::{HEAD, Series, row};
 use super::throughput::HELD_BACK;
-use super::{Bench, kafka, runnel};
+use super::{Bench, kafka, payload, runnel};
 
 /// Kafka's producer takes its time for small records and for zstd.
 const MOST_ROUNDS: u32 = 3;
 
 const KIB: u64 = 1024;
+
+/// The producer chooses from so many.
+const PAYLOADS: u64 = 2_000;
 
 /// One kind of work.
 struct Shape {
@@ -39,7 +40,6 @@ const SHAPES: [Shape; 5] = [
 
 /// What is compared with Kafka that syncs: runnel does 200,000 of them, Kafka few of them in the same time.
 const SYNCED: Shape = Shape { name: "1 KiB", record_bytes: KIB, codec: "none", partitions: 12, records: 200_000 };
-const FLUSH: &str = "flush.messages=1";
 const FLUSHED_SHARE: u64 = 6;
 
 /// What one broker did of one kind of work.
@@ -72,7 +72,7 @@ struct Side {
 }
 
 pub(super) fn run(bench: &Bench) -> Result<String> {
-    let json = write_json(bench)?;
+    let json = payload::write_json(bench, "records", PAYLOADS, 1)?;
     let kafka = kafka::start(bench, &[])?;
     println!("records: warming up Apache Kafka");
     Round { bench, json: &json, name: "warm-up".to_owned() }.kafka(&kafka, &mut Side::default())?;
@@ -135,64 +135,5 @@ impl Round<'_> {
         let load = load.with_context(|| shape.name)?;
         load::delete_topic(server, &topic)?;
         Ok(load)
-    }
-}
-
-/// Records that compress as records do: random letters do not.
-fn write_json(bench: &Bench) -> Result<PathBuf> {
-    const LINES: u64 = 2_000;
-    let path = bench.dir.join("records.json");
-    let lines: String = (0..LINES).map(|number| json(number) + "\n").collect();
-    fs::write(&path, lines).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
-}
-
-/// An object of 1 KiB; the same for the same number.
-fn json(number: u64) -> String {
-    const WORDS: [&str; 16] = [
-        "payment",
-        "accepted",
-        "gateway",
-        "retry",
-        "customer",
-        "order",
-        "shipped",
-        "warehouse",
-        "delayed",
-        "address",
-        "refund",
-        "issued",
-        "after",
-        "inspection",
-        "returned",
-        "goods",
-    ];
-    let mut random = number + 1;
-    let mut below = |limit: u64| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (random >> 33) % limit
-    };
-    let mut line = format!(r#"{{"id":"{:08x}","amount":{}"#, below(1 << 31), below(99_999));
-    for item in 0..6 {
-        write!(line, r#","sku{item}":"{:07}""#, below(9_999_999)).ok(); // a string takes all that is written
-    }
-    line += r#","note":""#;
-    while line.len() < KIB as usize {
-        line += WORDS[below(WORDS.len() as u64) as usize];
-        line.push(' ');
-    }
-    line.truncate(KIB as usize - 2);
-    line + "\"}"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_has_a_length_and_differs() {
-        assert!((0..100).all(|number| json(number).len() as u64 == KIB && !json(number).contains('\n')));
-        assert_ne!(json(1), json(2));
-        assert!(json(1).ends_with("\"}"), "{}", json(1));
     }
 }

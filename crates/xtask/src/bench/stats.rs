@@ -29,6 +29,10 @@ impl Series {
         }
     }
 
+    pub(super) fn mean(&self) -> f64 {
+        self.0.iter().sum::<f64>() / self.0.len() as f64
+    }
+
     /// `**median** (min–max)` with so many decimals.
     pub(super) fn show(&self, decimals: usize) -> String {
         let sorted = self.sorted();

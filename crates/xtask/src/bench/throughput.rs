@@ -27,7 +27,7 @@ const WARM_UPS: usize = 3;
 pub(super) const HELD_BACK: [(&str, &str); 2] = [("segment.max_bytes", "1GiB"), ("segment.max_age", "1h")];
 
 /// Segments smaller than the default, so that several of each partition are shipped in one run.
-const SHIPPING: [(&str, &str); 2] = [("segment.max_bytes", "16MiB"), ("segment.max_age", "3s")];
+pub(super) const SHIPPING: [(&str, &str); 2] = [("segment.max_bytes", "16MiB"), ("segment.max_age", "3s")];
 
 /// One kind of work, run by run.
 #[derive(Default)]

@@ -2,7 +2,8 @@
 //!
 //! A log is written once and mostly never read from the disk: the newest records are in the broker's own memory. In the
 //! page cache it would cost another copy of every byte, fresh memory for it, and the write-back. What is not made for
-//! this (small, or not of whole pages) goes through the page cache; the kernel keeps both views of a file the same.
+//! this (small, or the end of a file that is not a whole page) goes through the page cache; the kernel keeps both views
+//! of a file the same.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -15,11 +16,14 @@ const ALIGN: usize = 4096;
 
 /// What goes to the disk at once, and the buffer that a thread keeps for it. Each write waits for the disk, so a block of the
 /// log is to be one; what nobody waits for is not worth the memory.
-const MAX_WRITE: usize = 4 << 20;
-const MAX_OTHER: usize = 1 << 20;
+pub(super) const MAX_LOG: usize = 4 << 20;
+pub(super) const MAX_OTHER: usize = 1 << 20;
 
 /// Files shorter than this are not worth a second descriptor.
 const MIN_FILE_BYTES: u64 = 64 << 10;
+
+/// Shorter writes that end within a page are not worth two ways to the disk.
+const MIN_ODD_WRITE: usize = 64 << 10;
 
 /// Shorter reads profit from what the page cache reads along.
 const MIN_READ: usize = 32 << 10;
@@ -29,43 +33,49 @@ thread_local! {
 }
 
 /// A file opened a second time, for direct access.
-pub(super) struct Direct(File);
+pub(super) struct Direct {
+    file: File,
+    /// The most that is written at once.
+    max_write: usize,
+}
 
 impl Direct {
     /// `None` where that is of no use or not possible.
-    pub(super) fn open(path: &Path, len: u64) -> Option<Self> {
+    pub(super) fn open(path: &Path, len: u64, max_write: usize) -> Option<Self> {
         let flag = flag().filter(|_| len >= MIN_FILE_BYTES)?;
-        OpenOptions::new().read(true).write(true).custom_flags(flag).open(path).ok().map(Self)
+        let file = OpenOptions::new().read(true).write(true).custom_flags(flag).open(path).ok()?;
+        Some(Self { file, max_write })
     }
 
-    /// Writes `parts` from `position` on. `false`: they have to go through the page cache, and part of them may be
-    /// written already.
-    pub(super) fn write(&self, parts: &[IoSlice<'_>], position: u64) -> Result<bool> {
+    /// Writes the whole pages of `parts` from `position` on; how many bytes that was. The rest has to go through the
+    /// page cache.
+    pub(super) fn write(&self, parts: &[IoSlice<'_>], position: u64) -> Result<usize> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        if !is_aligned(position) || !is_aligned(len as u64) {
-            return Ok(false);
+        let whole = len - len % ALIGN;
+        if !is_aligned(position) || (whole < len && len < MIN_ODD_WRITE) {
+            return Ok(0);
         }
-        with_buffer(len.min(MAX_WRITE), |buffer| {
-            let (mut at, mut filled) = (position, 0);
+        with_buffer(whole.min(self.max_write), |buffer| {
+            let (mut done, mut filled) = (0, 0);
             for part in parts {
-                let mut left = &part[..];
+                let mut left = &part[..part.len().min(whole - done - filled)];
                 while !left.is_empty() {
                     let (now, later) = left.split_at(left.len().min(buffer.len() - filled));
                     buffer[filled..filled + now.len()].copy_from_slice(now);
                     (left, filled) = (later, filled + now.len());
-                    if filled == buffer.len() {
-                        if !self.put(buffer, at)? {
-                            return Ok(false);
+                    if filled == buffer.len() || done + filled == whole {
+                        if !self.put(&buffer[..filled], position + done as u64)? {
+                            return Ok(done);
                         }
-                        (at, filled) = (at + filled as u64, 0);
+                        (done, filled) = (done + filled, 0);
                     }
                 }
             }
-            self.put(&buffer[..filled], at)
+            Ok(done)
         })
     }
 
-    /// Writes `len` zeros from the start on. `false` as in [`Direct::write`].
+    /// Writes `len` zeros from the start on. `false`: they have to go through the page cache.
     pub(super) fn fill(&self, len: u64) -> Result<bool> {
         if !is_aligned(len) {
             return Ok(false);
@@ -85,7 +95,7 @@ impl Direct {
     }
 
     fn put(&self, bytes: &[u8], at: u64) -> Result<bool> {
-        match self.0.write_all_at(bytes, at) {
+        match self.file.write_all_at(bytes, at) {
             Ok(()) => Ok(true),
             // Some file systems accept the flag and then ask for more than pages.
             Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(false),
@@ -101,7 +111,7 @@ impl Direct {
         let skip = usize::try_from(position % ALIGN as u64).unwrap_or(0);
         with_buffer(MAX_OTHER, |buffer| {
             let wanted = (skip + len).next_multiple_of(ALIGN).min(buffer.len());
-            let read = match self.0.read_at(&mut buffer[..wanted], position - skip as u64) {
+            let read = match self.file.read_at(&mut buffer[..wanted], position - skip as u64) {
                 Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(None),
                 read => read?,
             };
