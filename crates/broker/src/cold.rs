@@ -227,7 +227,9 @@ impl ColdReader {
         let run = segment.run_for(offset).cloned().ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("segment {} does not hold offset {offset}", reference.id))
         })?;
-        let bytes = self.run_bytes(archive, reference, &segment, run.index, None).await?;
+        let expected = self.readahead.lock().unwrap_or_else(PoisonError::into_inner).expects(archive.tp, run.base);
+        let ahead = expected.then_some(run.index + 1);
+        let bytes = self.run_bytes(archive, reference, &segment, run.index, ahead).await?;
         Ok((segment, run, bytes))
     }
 
@@ -261,7 +263,7 @@ impl ColdReader {
         Ok(segment)
     }
 
-    /// `ahead` ends the runs that are to be read after this one.
+    /// `ahead` ends the runs that are to be read from this one on, and says that their reader goes on behind them.
     async fn run_bytes(
         &self,
         archive: &Shipped,

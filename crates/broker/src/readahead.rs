@@ -59,6 +59,12 @@ impl Readahead {
         Self { budget, taken: 0, clock: 0, readers: BTreeMap::new() }
     }
 
+    /// Whether a run that begins at `base` goes on where a reader of `tp` is, or where what is read ahead for it ends.
+    /// There may be no room to unpack more for it; several runs are to be fetched with the requests of one all the same.
+    pub(crate) fn expects(&self, tp: TopicPartition, base: Offset) -> bool {
+        self.readers.get(&tp).is_some_and(|reader| reader.last.end == base || reader.crossed == base)
+    }
+
     /// A reader of `tp` asks for `runs[index]` of a segment.
     pub(crate) fn read(&mut self, tp: TopicPartition, runs: &[Run], index: usize) -> Next {
         let Some(run) = runs.get(index) else { return Next::default() };

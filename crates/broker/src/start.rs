@@ -63,8 +63,13 @@ const OPEN_AT_ONCE: usize = 16;
 /// Memory of the tail and of the cache of rebuilt batches: half of `cache.memory` each.
 const TAIL_SHARE: u64 = 2;
 
-/// Of the half of the cache, what holds runs that are fetched and not rebuilt yet: a sixteenth.
-const WINDOW_SHARE: u64 = 16;
+/// Of the half of the cache, what holds runs that are fetched and not rebuilt yet: a quarter. They are compressed there: the
+/// same memory holds several times as much of the log as that for rebuilt ones.
+const WINDOW_SHARE: u64 = 4;
+
+/// Of the memory for replays, what is for runs that are rebuilt before their readers ask for them: a third. The rest is for
+/// those that are being read, and a run that is dropped too early was fetched and rebuilt for nothing.
+const AHEAD_SHARE: u64 = 3;
 
 /// Of the memory of the tail, what is for partitions that others lead in a broker that is in a zone: a quarter.
 const ZONE_SHARE: u64 = 4;
@@ -199,8 +204,7 @@ impl Broker {
             dir: home.layout.cache(),
         })
         .await?;
-        // The other half is for the runs that are being read.
-        let readahead = Readahead::new(cache.backfill_bytes() / 2);
+        let readahead = Readahead::new(cache.backfill_bytes() / AHEAD_SHARE);
         let cold = ColdReader {
             bucket: bucket.clone(),
             log: log.clone(),

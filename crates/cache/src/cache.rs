@@ -60,7 +60,7 @@ impl BlockCache {
         if options.disk > 0 && sizes.disk.is_none() {
             tracing::warn!(
                 "the disk tier of the fetch cache is off: it needs cache.disk of {MIN_DISK} bytes at least, and \
-                 {MIN_MEMORY_FOR_DISK} bytes of memory, of which it gets a little less than half of cache.memory"
+                 {MIN_MEMORY_FOR_DISK} bytes of memory, of which it gets three eighths of cache.memory"
             );
         }
         let Some(disk) = &sizes.disk else { return Self::start(sizes, None).await };

@@ -96,3 +96,16 @@ fn readers_are_forgotten_when_there_are_too_many() {
     }
     assert!(ahead.readers.len() <= MOST_READERS && ahead.taken <= 8 * MIB);
 }
+
+#[test]
+fn a_reader_is_expected_where_it_goes_on() {
+    let (runs, mut ahead) = (runs(24), Readahead::new(100 * MIB));
+    let is_expected = |ahead: &Readahead, run: usize| ahead.expects(tp(0), runs[run].base);
+    assert!(!is_expected(&ahead, 0), "nobody has read yet");
+    ahead.read(tp(0), &runs[..12], 3);
+    assert_eq!([3, 4, 5].map(|run| is_expected(&ahead, run)), [false, true, false]);
+    let crosses = (4..11).filter(|run| ahead.read(tp(0), &runs[..12], *run).crosses).count();
+    assert_eq!(crosses, 1);
+    assert!(is_expected(&ahead, 12), "it was told to go on with the next segment");
+    assert!(!ahead.expects(tp(1), runs[11].base), "another partition");
+}

@@ -12,8 +12,12 @@ use runnel_segment::Fetched;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-/// Bytes to be fetched together, unless one run has more.
-const SIZE: u64 = 512 << 10;
+/// Bytes to be fetched together at most, unless one run has more.
+const MOST: u64 = 2 << 20;
+
+/// Every window has an equal part of the budget, as if there were so many more: a reader may need its next one before it is
+/// through with the last.
+const SPARE: usize = 4;
 
 /// A window that was not used while every other one was, this many times, is not waited for any longer.
 const IDLE_ROUNDS: u64 = 8;
@@ -62,8 +66,9 @@ impl Windows {
         if let Some(window) = self.find(segment, runs.start) {
             return window;
         }
+        let size = (self.budget / (self.open.len() + SPARE) as u64).min(MOST);
         let (mut end, mut bytes) = (runs.start, 0);
-        while let Some(more) = stored(end).filter(|more| end < runs.end || bytes + more <= SIZE) {
+        while let Some(more) = stored(end).filter(|more| end < runs.end || bytes + more <= size) {
             bytes += more;
             end += 1;
         }
@@ -133,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_window_serves_its_runs_and_goes_with_the_last() {
-        let mut windows = Windows::new(10_000 * KIB);
+        let mut windows = Windows::new(2_000 * KIB);
         let mut fetched = Vec::new();
         for run in 3..23 {
             fetched.push(at(&mut windows, run..run + 1));
@@ -149,29 +154,39 @@ mod tests {
 
     #[test]
     fn readers_of_one_segment_have_windows_of_their_own() {
-        let mut windows = Windows::new(10_000 * KIB);
-        assert_eq!([at(&mut windows, 0..1), at(&mut windows, 10..11), at(&mut windows, 3..4)], [0..5, 10..15, 0..5]);
-        assert_eq!(windows.find(SEGMENT, 12).map(|window| window.runs.clone()), Some(10..15));
+        let mut windows = Windows::new(2_000 * KIB);
+        assert_eq!([at(&mut windows, 0..1), at(&mut windows, 10..11), at(&mut windows, 3..4)], [0..5, 10..14, 0..5]);
+        assert_eq!(windows.find(SEGMENT, 12).map(|window| window.runs.clone()), Some(10..14));
+    }
+
+    #[test]
+    fn the_more_windows_are_open_the_smaller_is_the_next_one() {
+        let mut windows = Windows::new(32 << 20);
+        let mut open = |segment| windows.at(Uuid::from_u128(segment), 0..1, |_| Some(10 * KIB)).runs.end * 10;
+        let kib: Vec<u32> = (0..40).map(&mut open).collect();
+        assert!(kib.is_sorted_by(|a, b| a >= b), "{kib:?}");
+        assert_eq!((kib[0], kib[12], kib[15], kib[39]), (2_040, 2_040, 1_720, 10), "the last one is not kept");
+        assert!(windows.taken > 31 << 20 && windows.taken <= 32 << 20);
     }
 
     #[test]
     fn without_room_only_what_is_wanted_is_fetched_and_nothing_is_kept() {
         let mut windows = Windows::new(1_000 * KIB);
-        assert_eq!([at(&mut windows, 0..1), at(&mut windows, 10..11)], [0..5, 10..15]);
+        assert_eq!([at(&mut windows, 0..5), at(&mut windows, 10..15)], [0..5, 10..15]);
         assert_eq!(at(&mut windows, 20..22), 20..22);
         assert_eq!(windows.taken, 1_000 * KIB);
         // Whoever opened the first one does not come back.
         for _ in 0..20 {
             at(&mut windows, 12..13);
         }
-        assert_eq!(at(&mut windows, 20..22), 20..23);
-        assert!(windows.find(SEGMENT, 3).is_none() && windows.taken == 800 * KIB);
+        assert_eq!(at(&mut windows, 20..22), 20..22);
+        assert!(windows.find(SEGMENT, 3).is_none() && windows.taken == 700 * KIB);
     }
 
     #[test]
     fn damaged_bytes_are_not_looked_at_twice() {
         let mut windows = Windows::new(1_000 * KIB);
-        at(&mut windows, 0..1);
+        at(&mut windows, 0..2);
         windows.unpacked(SEGMENT, 5, false);
         assert!(windows.find(SEGMENT, 1).is_some(), "a run that is not in it");
         windows.unpacked(SEGMENT, 1, false);
