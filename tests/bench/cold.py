@@ -117,7 +117,7 @@ def bucket(directory, quick):
     """MB/s of values, in all three ways."""
     site = Site(directory, {})
     try:
-        logical = site.fill(60 if quick else 600)
+        logical = site.fill(60 if quick else 1800)  # more than one segment of each partition
         stored = sum(path.stat().st_size for path in site.objects())
         site.start_cold()
         ours, server = broker.Meter(broker.Process(site.broker.process.pid)), broker.Meter(broker.Process(site.s3.process.pid))
@@ -150,40 +150,53 @@ def rebuild():
 
 
 def replay(directory, quick):
-    """The tail's latency by itself, and while the bucket is read as fast as it goes, from its start again and again."""
-    site = Site(directory, {"CACHE__DISK": 0})  # or the second time would not come from the bucket
+    """The tail's latency by itself, while the bucket is read as fast as it goes, from its start again and again, and while
+    another broker does that with a bucket of its own, which shows what the machine has to do with it."""
+    settings, sites = {"CACHE__DISK": 0}, []  # or the second time would not come from the bucket
     try:
-        site.fill(60 if quick else 600)
-        alone = tail(site, 2 if quick else TAIL_SECONDS)
-        site.start_cold()
-        done, rates, failed = threading.Event(), [], []
-
-        def read_on():
-            try:
-                while not done.is_set():
-                    rates.append(site.read()["megabytes_per_second"])
-            except Exception as error:  # for the thread that waits
-                failed.append(error)
-        reader = threading.Thread(target=read_on)
-        reader.start()
-        beside = tail(site, 2 if quick else TAIL_SECONDS)
-        done.set()
-        reader.join()
-        if failed:
-            raise failed[0]
-        figures = {"replay_mb": sum(rates) / len(rates)}
-        for name, key in (("p50", "p50"), ("p99", "p99")):
-            figures |= {f"alone_{key}": alone[name], f"beside_{key}": beside[name], f"rise_{key}": beside[name] / alone[name]}
+        for name in "one", "other":
+            (directory / name).mkdir()
+            sites.append(Site(directory / name, settings))
+            sites[-1].fill(60 if quick else 600)
+        site, other = sites
+        seconds = 2 if quick else TAIL_SECONDS
+        figures = {f"alone_{name}": figure for name, figure in tail(site, seconds).items()}
+        for name, read in ("beside", site), ("other", other):
+            read.start_cold()
+            latency, rate = tail_beside(site, read, seconds)
+            figures |= {f"{name}_mb": rate} | {f"{name}_{key}": figure for key, figure in latency.items()}
         return figures
     finally:
-        site.close()
+        for site in sites:
+            site.close()
+
+
+def tail_beside(site, read, seconds):
+    """The latency of one site's tail, and the MB/s at which all of the other's topic is read meanwhile."""
+    done, rates, failed = threading.Event(), [], []
+
+    def read_on():
+        try:
+            while not done.is_set():
+                rates.append(read.read()["megabytes_per_second"])
+        except Exception as error:  # for the thread that waits
+            failed.append(error)
+    reader = threading.Thread(target=read_on)
+    reader.start()
+    latency = tail(site, seconds)
+    done.set()
+    reader.join()
+    if failed:
+        raise failed[0]
+    return latency, sum(rates) / len(rates)
 
 
 def tail(site, seconds):
     """Milliseconds from producer to consumer, of records that do not wait for company; the first second does not count."""
     args = "e2e", "--topic", "tail", "--rate", str(TAIL_RATE), "--linger", "0ms", "--duration"
     site.bench(*args, "1s")
-    return site.bench(*args, f"{seconds}s")["end to end"]["latency_ms"]
+    latency = site.bench(*args, f"{seconds}s")["end to end"]["latency_ms"]
+    return {name: latency[name] for name in ("p50", "p99")}
 
 
 PARTS = {"bucket": bucket, "replay": replay}

@@ -11,7 +11,7 @@ const MOST_ROUNDS: u32 = 3;
 
 const PARTS: [&str; 2] = ["bucket", "replay"];
 
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 19] = [
     ("cold_mb", "`runnel bench consume`, nothing cached", "MB/s", 0),
     ("loop_logical_mb", "`object_store` by itself, four ranges on their way, as large as a broker's", "MB/s", 0),
     ("loop_mb", "the same in bytes of the objects", "MB/s", 0),
@@ -27,7 +27,10 @@ const ROWS: [Row; 16] = [
     ("alone_p99", "p99", "ms", 2),
     ("beside_p50", "while the bucket is read as fast as it goes: p50", "ms", 2),
     ("beside_p99", "p99", "ms", 2),
-    ("replay_mb", "what is read meanwhile", "MB/s", 0),
+    ("beside_mb", "what is read meanwhile", "MB/s", 0),
+    ("other_p50", "while another broker reads its own bucket that fast: p50", "ms", 2),
+    ("other_p99", "p99", "ms", 2),
+    ("other_mb", "what that reads meanwhile", "MB/s", 0),
 ];
 
 pub(super) fn run(bench: &Bench) -> Result<String> {
