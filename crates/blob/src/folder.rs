@@ -203,7 +203,7 @@ pub(crate) struct FolderStore {
 
 impl FolderStore {
     pub(crate) fn open(folder: Arc<Folder>) -> Result<Self, StoreError> {
-        let files = LocalFileSystem::new_with_prefix(&folder.root)?;
+        let files = LocalFileSystem::new_with_prefix(&folder.root)?.with_fsync(true);
         Ok(Self { folder, files })
     }
 }
