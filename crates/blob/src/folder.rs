@@ -1,7 +1,8 @@
 //! `file://`: a folder that behaves as a bucket.
 //!
-//! Reads, listings and deletes are the library's. It has no conditional replace, so writes are ours: compare and rename under a lock of this process and, for the brokers of a cluster that share the folder, of
-//! a file in it. A replace compares the nonce inside the file, not inode and time, which can repeat.
+//! Reads, listings and deletes are the library's. Writes are ours: past the page cache, and with the conditional replace
+//! that it does not have, by compare and rename under a lock of this process and, for the brokers of a cluster that share
+//! the folder, of a file in it. A replace compares the nonce inside the file, not inode and time, which can repeat.
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;

@@ -14,11 +14,11 @@ pub(super) fn sync_seconds(bench: &Bench, bytes: usize, times: u64) -> Result<Se
     let path = bench.dir.join("sync");
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     let place = |number: u64| number * bytes as u64;
+    let block = vec![7; bytes];
     for number in 0..times {
-        file.write_all_at(&vec![0; bytes], place(number))?;
+        file.write_all_at(&block, place(number))?;
     }
     file.sync_all()?;
-    let block = vec![7; bytes];
     let mut took = Series::default();
     for number in 0..times {
         let started = Instant::now();

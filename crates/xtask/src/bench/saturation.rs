@@ -123,7 +123,8 @@ fn runnel_round(bench: &Bench, settings: &[(&str, &str)], lines: &Lines, ships: 
     Ok(())
 }
 
-/// Sends all lines of a file, which has so many, to a topic that is made for it. The broker's processor time counts until it has `settled`.
+/// Sends all lines of a file, which has so many, to a topic that is made for it. The broker's processor time counts until
+/// it has `settled`.
 fn produce(
     server: &Server,
     topic: &str,
