@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut public = descriptors.clone();
     public.file.retain(|file| file.package() != INTERNAL);
     std::fs::write(out.join("descriptors.bin"), public.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    tonic_prost_build::configure().bytes(".").codec_path("crate::Exact").compile_fds(descriptors)?;
     Ok(())
 }
 

@@ -1,9 +1,13 @@
-//! The types and stubs of the gRPC interface, generated from `proto/`; nothing is written by hand here.
+//! The types and stubs of the gRPC interface, generated from `proto/`; nothing but their codec is written by hand.
 //!
 //! One module for each package. `bytes` fields are shared buffers. The contract, with units and errors, stands in the
 //! `.proto` files.
 
 #![allow(missing_docs, clippy::all, unreachable_pub)]
+
+mod codec;
+
+pub use codec::{Exact, ExactEncoder};
 
 macro_rules! package {
     ($area:ident, $package:tt) => {

@@ -21,6 +21,7 @@ mod partitions;
 mod payload;
 mod plot;
 mod probe;
+mod profiles;
 mod records;
 mod runnel;
 mod saturation;
@@ -89,6 +90,8 @@ enum Case {
     Cold,
     /// Three brokers: failover, acknowledgements from the bucket, forwarding
     Cluster,
+    /// What takes the processor time, with `perf`: flame graphs
+    Profiles,
     /// Requests to the bucket, and what they cost
     Cost,
 }
@@ -129,6 +132,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if cases.is_empty() {
         cases = Case::value_variants().to_vec();
     }
+    if cases.contains(&Case::Profiles) {
+        install::for_profiles()?;
+    }
     let built = build(args.binary.is_none(), &cases)?;
     let dir = workspace::cache()?.join("bench");
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -160,6 +166,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Case::Wide => ("wide", wide::run(&bench)?),
             Case::Cold => ("cold", cold::run(&bench)?),
             Case::Cluster => ("cluster", cluster::run(&bench)?),
+            Case::Profiles => ("profiles", profiles::run(&bench)?),
             Case::Cost => ("cost", cost::run(&bench)?),
         });
     }

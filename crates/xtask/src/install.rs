@@ -68,6 +68,11 @@ pub(crate) fn for_bench() -> Result<PathBuf> {
     kafka::install_broker()
 }
 
+/// What looks at a broker while it works.
+pub(crate) fn for_profiles() -> Result<()> {
+    system::install(&system::PROFILES)
+}
+
 /// Whether `dir` was completely made from `recipe`.
 fn is_stamped(dir: &Path, recipe: &str) -> bool {
     fs::read_to_string(dir.join(".runnel-stamp")).is_ok_and(|stamp| stamp == recipe)

@@ -188,6 +188,21 @@ fn kcat(server: &Server, topic: &str, until: &[&str], records: u64) -> Result<()
     Ok(())
 }
 
+/// How many records the partitions of a topic hold that was empty before.
+pub(super) fn held(server: &Server, topic: &str) -> Result<u64> {
+    let mut command = Command::new("kcat");
+    command.args(["-Q", "-b", &server.address]);
+    for partition in 0..PARTITIONS {
+        command.args(["-t", &format!("{topic}:{partition}:-1")]);
+    }
+    let said = process::output(&mut command)?;
+    let ends = said.lines().map(|line| {
+        let end = line.rsplit_once(" offset ").with_context(|| format!("kcat said: {line}"))?.1;
+        end.trim().parse::<u64>().with_context(|| format!("kcat said: {line}"))
+    });
+    ends.sum()
+}
+
 /// Drops what the page cache holds of the files below `dir`. A broker that runs may delete some of them meanwhile.
 pub(super) fn forget_pages(dir: &Path) -> Result<()> {
     let entries = match fs::read_dir(dir) {

@@ -40,15 +40,20 @@ fn write_page(name: &str, sections: &[&(&str, String)]) -> Result<()> {
 
 /// A picture for each table that compares, measured now or earlier.
 fn draw_pictures(page: &str) -> Result<()> {
-    let folder = workspace::root().join(PICTURES);
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {PICTURES}"))?;
     for (section, text) in measured(page) {
         if let Some(picture) = plot::draw(text) {
-            fs::write(folder.join(section).with_extension("svg"), picture)
-                .with_context(|| format!("cannot write the picture of {section}"))?;
+            write_picture(section, picture.as_bytes())?;
         }
     }
     Ok(())
+}
+
+/// Writes an SVG for the page to show.
+pub(super) fn write_picture(name: &str, picture: &[u8]) -> Result<()> {
+    let folder = workspace::root().join(PICTURES);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {PICTURES}"))?;
+    fs::write(folder.join(name).with_extension("svg"), picture)
+        .with_context(|| format!("cannot write the picture {name}"))
 }
 
 /// What is between marks, by name.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::load::{self, FLUSH, Load};
 use super::runnel;
@@ -34,6 +34,10 @@ const WARM_UPS: usize = 3;
 /// Of the loop that the disk's rate is measured with.
 const APPEND_BYTES: usize = 4 << 20;
 const APPENDS: u64 = 64;
+
+/// Of the loop that only receives and syncs: what this client sends at once, and what `ProducerPerformance` does.
+const RECEIVED_BYTES: [usize; 2] = [1 << 20, 256 << 10];
+const RECEIVED_MIB: u64 = 2048;
 
 /// One kind of work, run by run.
 #[derive(Default)]
@@ -77,6 +81,7 @@ pub(super) fn run(bench: &Bench) -> Result<String> {
     }
     let (mut theirs, mut synced) = (Work::default(), Work::default());
     let (mut held, mut shipped, mut limit) = (Work::default(), Work::default(), Series::default());
+    let mut least = [Series::default(), Series::default()];
     for round in 0..bench.pairs() {
         println!("saturation: round {} of {}", round + 1, bench.pairs());
         let topic = format!("round-{round}");
@@ -88,6 +93,10 @@ pub(super) fn run(bench: &Bench) -> Result<String> {
         rustix::fs::sync();
         let took = disk::sync_seconds(bench, APPEND_BYTES, bench.amount(APPENDS))?;
         limit.push(APPEND_BYTES as f64 / 1e6 / took.mean());
+        for (bytes, series) in RECEIVED_BYTES.into_iter().zip(&mut least) {
+            let times = bench.amount(RECEIVED_MIB << 20) / bytes as u64;
+            series.push(disk::receive_seconds_per_gb(bench, bytes, times)?);
+        }
         if round % 2 == 1 {
             kafka_round(&kafka, &topic, &lines, &mut theirs, &mut synced)?;
         }
@@ -99,6 +108,9 @@ pub(super) fn run(bench: &Bench) -> Result<String> {
     table += &held.rows("shipping held back; Apache Kafka syncs each batch", &synced);
     table += &format!("\nAppends of 4 MiB with fdatasync, one after the other, in MB/s: {}; ", limit.show(0));
     table += &format!("what is produced over that: {}.\n", held.rate.over(&limit).show(2));
+    let [whole, quarter] = least.map(|series| series.show(2));
+    table += "\nA loop that receives from a socket, writes past the page cache and syncs, and does nothing else, in CPU s/GB: ";
+    table += &format!("{whole} with 1 MiB at a time, {quarter} with 256 KiB.\n");
     Ok(table)
 }
 
@@ -140,27 +152,12 @@ fn produce(
     let client = server::cpu_of_children()? - clients_before;
     settled()?;
     let cpu = server.cpu()? - before;
-    let found = held(server, topic)?;
+    let found = load::held(server, topic)?;
     if found != *records {
         bail!("{topic} holds {found} of {records} records");
     }
     let gb = (records * RECORD_BYTES) as f64 / 1e9;
     Ok(Load { mb_per_s: gb * 1e3 / elapsed, cpu_s_per_gb: cpu / gb, client_s_per_gb: client / gb })
-}
-
-/// How many records the partitions of a topic hold that was empty before.
-fn held(server: &Server, topic: &str) -> Result<u64> {
-    let mut command = Command::new("kcat");
-    command.args(["-Q", "-b", &server.address]);
-    for partition in 0..load::PARTITIONS {
-        command.args(["-t", &format!("{topic}:{partition}:-1")]);
-    }
-    let said = process::output(&mut command)?;
-    let ends = said.lines().map(|line| {
-        let end = line.rsplit_once(" offset ").with_context(|| format!("kcat said: {line}"))?.1;
-        end.trim().parse::<u64>().with_context(|| format!("kcat said: {line}"))
-    });
-    ends.sum()
 }
 
 fn kcat(server: &Server, topic: &str, file: &Path) -> Command {

@@ -55,6 +55,9 @@ const VALGRIND: Need = Need { program: "valgrind", probe: &["--version"], packag
 /// What counts instructions.
 pub(crate) const INSTRUCTIONS: [Need; 1] = [VALGRIND];
 
+/// What profiles are made with.
+pub(crate) const PROFILES: [Need; 1] = [Need { program: "perf", probe: &["--version"], package: "linux-perf" }];
+
 /// What the test suites need.
 pub(crate) const TESTS: [Need; 7] = [
     VENV,
