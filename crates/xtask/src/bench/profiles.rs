@@ -21,6 +21,9 @@ use super::server::Server;
 use super::throughput::{HELD_BACK, SHIPPING};
 use super::{Bench, page};
 
+/// What is sampled: a sample stands for the processor time since the one before, in nanoseconds.
+const CLOCK: &str = "cpu-clock";
+
 /// A second, enough for a function of a hundredth in two seconds of processor time to be seen.
 const SAMPLES: &str = "997";
 
@@ -42,7 +45,7 @@ const LISTED: usize = 8;
 const KERNEL: &str = "_[k]";
 
 pub(super) fn run(bench: &Bench) -> Result<String> {
-    let mut table = "| | samples | in the kernel | by themselves |\n|---|---|---|---|\n".to_owned();
+    let mut table = "| | CPU s | in the kernel | functions by themselves |\n|---|---|---|---|\n".to_owned();
     let mut add = |name: &str, picture: &str, folded: &str| {
         table += &row(name, folded);
         if bench.quick { Ok(()) } else { draw(name, picture, folded) }
@@ -77,7 +80,7 @@ pub(super) fn run(bench: &Bench) -> Result<String> {
     Ok(table)
 }
 
-/// The stacks of a broker while `work` goes on, one line each: frames from the outermost, and how often it was seen.
+/// The stacks of a broker while `work` goes on, one line each: frames from the outermost, and its nanoseconds.
 fn profiled(bench: &Bench, server: &Server, work: impl FnOnce() -> Result<()>) -> Result<String> {
     let data = bench.dir.join("perf.data");
     fs::remove_file(&data).ok(); // absent the first time
@@ -104,7 +107,19 @@ fn profiled(bench: &Bench, server: &Server, work: impl FnOnce() -> Result<()>) -
 fn record(server: &Server, data: &Path) -> Result<Child> {
     let mut command = Command::new("perf");
     command
-        .args(["record", "-q", "-F", SAMPLES, "--call-graph", STACK, "-p", &server.pid().to_string(), "-o"])
+        .args([
+            "record",
+            "-q",
+            "-e",
+            CLOCK,
+            "-F",
+            SAMPLES,
+            "--call-graph",
+            STACK,
+            "-p",
+            &server.pid().to_string(),
+            "-o",
+        ])
         .arg(data);
     let mut perf = command.stdin(Stdio::null()).spawn().context("cannot start `perf record`")?;
     while fs::metadata(data).map_or(0, |found| found.len()) == 0 {
@@ -131,7 +146,7 @@ fn draw(name: &str, picture: &str, folded: &str) -> Result<()> {
     page::write_picture(&format!("flame-{picture}"), &drawn)
 }
 
-/// How many samples there are, how many of them in the kernel, and in which functions.
+/// How much processor time there is, how much of it in the kernel, and in which functions.
 fn row(name: &str, folded: &str) -> String {
     let (mut all, mut kernel) = (0, 0);
     let mut own: HashMap<&str, u64> = HashMap::new();
@@ -152,7 +167,8 @@ fn row(name: &str, folded: &str) -> String {
         .take(LISTED)
         .map(|&(name, count)| format!("`{}` {:.0} %", short(name), share(count)))
         .collect();
-    format!("| {name} | {all} | {:.0} % | {} |\n", share(kernel), listed.join(", "))
+    let seconds = all as f64 / 1e9;
+    format!("| {name} | {seconds:.2} | {:.0} % | {} |\n", share(kernel), listed.join(", "))
 }
 
 /// A function without the modules that it is in, and without its types.
@@ -167,7 +183,7 @@ mod tests {
 
     #[test]
     fn the_innermost_frame_is_what_takes_the_time() {
-        let folded = "a;core::b 30\na;core::b;copy_[k] 60\nc 10\n";
-        assert_eq!(row("work", folded), "| work | 100 | 60 % | `copy` 60 %, `b` 30 %, `c` 10 % |\n");
+        let folded = "a;core::b 300000000\na;core::b;copy_[k] 600000000\nc 100000000\n";
+        assert_eq!(row("work", folded), "| work | 1.00 | 60 % | `copy` 60 %, `b` 30 %, `c` 10 % |\n");
     }
 }

@@ -18,6 +18,9 @@ const UNSHIPPED: u64 = 1 << 20;
 
 const TOPIC: &str = "before";
 
+/// All partitions have a leader again within this time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// They are to fit into the log.
 const ROOM: (&str, &str) = ("wal.max_unshipped", "4GiB");
 
@@ -51,7 +54,13 @@ impl Side {
         let started = Instant::now();
         let server = start()?;
         self.again_ms.push(server.ready_after.as_secs_f64() * 1e3);
-        let found = load::held(&server, TOPIC)?;
+        let found = loop {
+            match load::held(&server, TOPIC) {
+                // It answers before every partition has a leader again.
+                Err(_) if started.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(20)),
+                found => break found?,
+            }
+        };
         self.ends_ms.push(started.elapsed().as_secs_f64() * 1e3);
         if found != records {
             bail!("{found} of {records} records are there after a kill");
