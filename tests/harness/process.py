@@ -12,18 +12,23 @@ import time
 
 # Below those that the system gives to connections of clients, one of which would take a port before its server does.
 PORTS = range(10_000, 32_000)
+# Given away by this process: who has one may not listen on it yet.
+_given = set()
 
 
 def free_port():
-    """A port of this machine that nobody uses."""
+    """A port of this machine that nobody uses, and that nobody was given before."""
     while True:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             port = random.SystemRandom().choice(PORTS)  # whatever a test has seeded
+            if port in _given:
+                continue
             try:
                 s.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
 
 
