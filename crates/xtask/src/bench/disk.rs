@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-
 use rustix::fs::OFlags;
 
 use super::Bench;

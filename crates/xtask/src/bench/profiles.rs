@@ -106,22 +106,10 @@ fn profiled(bench: &Bench, server: &Server, work: impl FnOnce() -> Result<()>) -
 /// Starts `perf`, and returns when it has begun to write.
 fn record(server: &Server, data: &Path) -> Result<Child> {
     let mut command = Command::new("perf");
-    command
-        .args([
-            "record",
-            "-q",
-            "-e",
-            CLOCK,
-            "-F",
-            SAMPLES,
-            "--call-graph",
-            STACK,
-            "-p",
-            &server.pid().to_string(),
-            "-o",
-        ])
-        .arg(data);
+    let pid = server.pid().to_string();
+    command.args(["record", "-q", "-e", CLOCK, "-F", SAMPLES, "--call-graph", STACK, "-p", &pid, "-o"]).arg(data);
     let mut perf = command.stdin(Stdio::null()).spawn().context("cannot start `perf record`")?;
+    // `perf` says nothing when it has begun; the load begins a moment later, so that nothing of it is missed.
     while fs::metadata(data).map_or(0, |found| found.len()) == 0 {
         if let Some(status) = perf.try_wait()? {
             bail!("`perf record` ended ({status}): may this user look at other processes?");
