@@ -109,7 +109,7 @@ fn record(server: &Server, data: &Path) -> Result<Child> {
     let pid = server.pid().to_string();
     command.args(["record", "-q", "-e", CLOCK, "-F", SAMPLES, "--call-graph", STACK, "-p", &pid, "-o"]).arg(data);
     let mut perf = command.stdin(Stdio::null()).spawn().context("cannot start `perf record`")?;
-    // `perf` says nothing when it has begun; the load begins a moment later, so that nothing of it is missed.
+    // `perf` says nothing when it has begun; its file is there when it has nearly done so.
     while fs::metadata(data).map_or(0, |found| found.len()) == 0 {
         if let Some(status) = perf.try_wait()? {
             bail!("`perf record` ended ({status}): may this user look at other processes?");
