@@ -3,6 +3,7 @@
 //! One loop looks at all partitions, a few ships run at once. A crash at any arrow loses nothing: what is not in the
 //! root is in the log, and the log is trimmed last.
 
+mod under_way;
 mod waits;
 
 use std::collections::BTreeSet;
@@ -21,10 +22,10 @@ use runnel_runtime::simulation::{blocking, random_id};
 use runnel_runtime::{Chore, Reuse, background};
 use runnel_segment::manifest::{Commit, Manifest};
 use runnel_segment::{EncodeOptions, Encoded, ParquetCodec, SourceBatch, encode, find_orphans, sweep_orphans, verify};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use self::under_way::{Due, UnderWay};
 use self::waits::Waits;
 use crate::Broker;
 use crate::error::{bucket_error, damaged, lane_error, metadata_error, segment_error};
@@ -32,11 +33,6 @@ use crate::home::Agreement;
 use crate::open::{partition_key, tail};
 use crate::partition::{Partition, ShipPlan};
 use crate::tail::TailRead;
-
-/// MiB of batches that may be on their way at once, and how many of them one ship counts for: small segments wait for
-/// the bucket side by side, large ones do not fill the memory.
-const IN_FLIGHT_MIB: usize = 192;
-const SHIP_MIB: std::ops::RangeInclusive<u32> = 12..=96;
 
 /// Segments that are encoded at once at the priority of those who wait for an answer; the rest of the processor is theirs.
 pub(crate) const ENCODERS: usize = 2;
@@ -49,6 +45,13 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 
 /// Bytes read from tail or log at once while a segment is collected.
 const COLLECT_BYTES: usize = 8 << 20;
+
+/// A segment that is due, as of `now`; `forced` whatever its size and age.
+struct DueShip {
+    partition: Arc<Partition>,
+    now: TimestampMs,
+    forced: bool,
+}
 
 impl Broker {
     /// Removes what a crash of an earlier epoch left between a PUT and its root commit. The root is taken over by this
@@ -78,30 +81,44 @@ impl Broker {
         Ok(swept.unseen.len())
     }
 
-    /// The loop. Ends with the broker.
+    /// The loop. Ends with the broker. It does not wait for one segment before it looks for others: an encoder may take a
+    /// second for a large one, in which a log under pressure fills up.
     pub(crate) async fn ship_loop(self: Arc<Self>) {
-        let slots = Arc::new(Semaphore::new(IN_FLIGHT_MIB));
-        let (mut pause, mut waits) = (BACKOFF.0, Waits::default());
-        while !self.stop_signal.is_triggered() {
-            let failures = self.ship_what_is_due(&slots, &mut waits, false).await;
-            let wait = if failures == 0 {
+        let (mut under_way, mut waits, mut pause) = (UnderWay::default(), Waits::default(), BACKOFF.0);
+        loop {
+            under_way.expect(self.due(&mut waits, false));
+            under_way.begin(|one| Arc::clone(&self).ship_due(one));
+            let mut next_look = Instant::now() + LOOK;
+            let (mut succeeded, mut failed) = (false, false);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = self.stop_signal.triggered() => return,
+                    () = tokio::time::sleep_until(next_look) => break,
+                    Some(is_done) = under_way.ended() => {
+                        if is_done {
+                            succeeded = true;
+                        } else if !failed {
+                            // Once for all that fail together.
+                            failed = true;
+                            next_look = Instant::now() + pause;
+                            pause = (pause * 2).min(BACKOFF.1);
+                        }
+                        if !failed {
+                            under_way.begin(|one| Arc::clone(&self).ship_due(one));
+                        }
+                    }
+                }
+            }
+            if succeeded && !failed {
                 pause = BACKOFF.0;
-                LOOK
-            } else {
-                pause = (pause * 2).min(BACKOFF.1);
-                pause
-            };
-            tokio::select! {
-                biased;
-                () = self.stop_signal.triggered() => {}
-                () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
     /// Ships everything that is committed, for a clean stop. Returns the partitions that still hold something.
     pub(crate) async fn ship_everything(self: &Arc<Self>, until: Instant) -> usize {
-        let (slots, mut waits) = (Arc::new(Semaphore::new(IN_FLIGHT_MIB)), Waits::default());
+        let mut waits = Waits::default();
         loop {
             let unshipped = self.unshipped_partitions();
             let left = unshipped.len();
@@ -110,8 +127,18 @@ impl Broker {
             }
             let standing = || unshipped.iter().map(|partition| partition.shipped()).collect::<Vec<_>>();
             let before = standing();
-            let round = tokio::time::timeout_at(until, self.ship_what_is_due(&slots, &mut waits, true));
-            let failed = round.await.is_ok_and(|failures| failures > 0);
+            let mut under_way = UnderWay::default();
+            under_way.expect(self.due(&mut waits, true));
+            let mut failed = false;
+            let round = async {
+                loop {
+                    under_way.begin(|one| Arc::clone(self).ship_due(one));
+                    let Some(is_done) = under_way.ended().await else { return };
+                    failed |= !is_done;
+                }
+            };
+            // What is on its way when the time is over goes on for as long as the process does.
+            drop(tokio::time::timeout_at(until, round).await);
             // Somebody else may be at it: nothing fails then, and nothing comes of asking at once.
             if failed || standing() == before {
                 tokio::time::sleep_until((Instant::now() + BACKOFF.0).min(until)).await;
@@ -129,41 +156,32 @@ impl Broker {
         open.filter(|p| p.unshipped().is_some()).collect()
     }
 
-    /// One round: ships what is due by size, age or lane pressure, everything with `force`. Returns the failures.
-    async fn ship_what_is_due(self: &Arc<Self>, slots: &Arc<Semaphore>, waits: &mut Waits, force: bool) -> usize {
+    /// What is due now by size, age or lane pressure; everything with `force`.
+    fn due(&self, waits: &mut Waits, force: bool) -> Vec<Due<DueShip>> {
         if !self.may_ship() {
-            return 0;
+            return Vec::new();
         }
         let (now, moment) = (TimestampMs(self.ports.clock.now_ms()), Instant::now());
         let unshipped = self.unshipped_partitions();
         waits.note(moment, unshipped.iter().map(|partition| (partition.tp, partition.shipped())));
         // Lane pressure (design §6).
         let pressing: BTreeSet<TopicPartition> = self.log.pressing().into_iter().map(|(tp, _)| tp).collect();
-        let mut running = Vec::new();
+        let mut due = Vec::new();
         for partition in unshipped.into_iter().filter(|p| !p.is_blocked()) {
             let limits = self.segment_limits(&partition);
             let overdue = waits.of(moment, partition.tp) >= limits.max_age;
             let forced = force || overdue || partition.is_seal_asked() || pressing.contains(&partition.tp);
             let Some((bytes, seal_at)) = partition.unshipped() else { continue };
-            if !forced && bytes < limits.max_bytes && seal_at > now {
-                continue;
+            if forced || bytes >= limits.max_bytes || seal_at <= now {
+                due.push(Due { tp: partition.tp, bytes, what: DueShip { partition, now, forced } });
             }
-            let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
-            let weight = mib.clamp(*SHIP_MIB.start(), *SHIP_MIB.end());
-            let Ok(slot) = Arc::clone(slots).acquire_many_owned(weight).await else { break };
-            let broker = Arc::clone(self);
-            running.push(tokio::spawn(async move {
-                let shipped = broker.ship(&partition, now, forced).await;
-                drop(slot);
-                shipped
-            }));
         }
-        let mut failures = 0;
-        for ship in running {
-            // A panic in there is a defect; it counts as a failure and the next round tries again.
-            failures += usize::from(!matches!(ship.await, Ok(Ok(()))));
-        }
-        failures
+        due
+    }
+
+    /// Whether it was shipped.
+    async fn ship_due(self: Arc<Self>, due: DueShip) -> bool {
+        self.ship(&due.partition, due.now, due.forced).await.is_ok()
     }
 
     /// Those of the topic; of one that is gone nothing is due.

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use runnel_api::{Acks, Error, ErrorKind, Produce, ProducePartition, ProduceRequest, Sealed, Segments};
+use runnel_blob::testing::{Fault, Op};
 use runnel_record::Offset;
 
 use crate::support::client::name;
-use crate::support::{Node, PATIENCE, World, batch, values};
+use crate::support::{Node, PATIENCE, World, batch, eventually, values};
 
 fn seal(node: &Node, partition: i32, wait: Duration) -> Result<(i64, i64), Error> {
     let broker = node.broker();
@@ -24,6 +25,22 @@ fn a_clock_that_is_set_back_does_not_put_shipping_off() {
     world.clock.advance(-3_600_000);
     node.wait_shipped("t", 0, 5);
     node.stop();
+}
+
+#[test]
+fn a_segment_that_takes_long_to_get_there_holds_up_no_other() {
+    let mut world = World::new();
+    let node = world.start();
+    node.create("t", 2, &[]);
+    world.faults.once(Op::Put, "topics/", Fault::Delay(Duration::from_secs(3600)));
+    node.append("t", 0, batch(&values("a", 5, 200)));
+    world.age();
+    eventually("the first one is on its way", || (world.faults.unused() == 0).then_some(()));
+    node.append("t", 1, batch(&values("b", 5, 200)));
+    world.age();
+    node.wait_shipped("t", 1, 5);
+    assert_eq!(node.shipped("t", 0), 0);
+    world.kill(node);
 }
 
 #[test]
