@@ -19,6 +19,7 @@ mod leave;
 mod nearest;
 mod open;
 mod raise;
+mod release;
 mod suspect;
 mod view;
 mod weigh;

@@ -231,7 +231,12 @@ impl Lanes {
         }
     }
 
-    /// What the log on this disk holds of a partition is no part of it.
+    /// What the log on this disk holds of every partition that is not shipped as far as is known here, and where it ends.
+    pub(crate) fn held_on_disk(&self) -> Vec<(TopicPartition, Offset)> {
+        self.0.local.held()
+    }
+
+    /// What the log on this disk holds of a partition is no part of it, or is in the bucket.
     pub(crate) fn discard_on_disk(&self, tp: TopicPartition) {
         self.0.local.discard(tp);
     }

@@ -29,7 +29,7 @@ pub(crate) const LANES_KNOWN: &str = "lanes-known";
 /// How often is looked for lanes that nothing needs, and for partitions whose topic's durability was changed.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How often a broker of a cluster looks for what its log holds and others have shipped.
+/// How often a broker of a cluster looks for what its log holds of partitions that others lead, if it has room.
 const RELEASE: Duration = Duration::from_secs(10);
 
 /// Pause before a lane that could not be made is tried again.
@@ -259,7 +259,7 @@ impl Broker {
             if self.member.is_some() {
                 self.ship_inherited();
                 self.shorten_tails().await;
-                if looked.elapsed() >= RELEASE {
+                if looked.elapsed() >= RELEASE || !self.log.pressing().is_empty() {
                     self.release_tails().await;
                     looked = Instant::now();
                 }

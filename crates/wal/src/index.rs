@@ -290,6 +290,12 @@ impl Index {
         }
     }
 
+    /// Partitions with entries, and where those end.
+    pub(crate) fn held(&self) -> Vec<(TopicPartition, Offset)> {
+        let end = |partition: &Partition| partition.points.back().map(|point| point.next);
+        self.partitions.iter().filter_map(|(tp, partition)| Some((*tp, end(partition)?))).collect()
+    }
+
     /// What pins the oldest file, or the oldest full file: partitions, and the offset that each has to ship up to.
     pub(crate) fn oldest(&self, full_only: bool) -> Vec<(TopicPartition, Offset)> {
         let pinned = self.files.iter().find(|(_, file)| file.pins > 0);

@@ -226,6 +226,11 @@ impl LocalLog {
         if crowded || full { self.oldest(!crowded) } else { Vec::new() }
     }
 
+    /// The partitions that the log holds durable, unshipped entries of, and where those end.
+    pub fn held(&self) -> Vec<(TopicPartition, Offset)> {
+        self.0.shared.index(|index| index.held())
+    }
+
     /// What pins the oldest file, whether there is pressure or not.
     pub(crate) fn oldest(&self, full_only: bool) -> Vec<(TopicPartition, Offset)> {
         self.0.shared.index(|index| index.oldest(full_only))

@@ -19,7 +19,7 @@ use super::Member;
 use super::view::CONTROLLER;
 use crate::Broker;
 use crate::error::{bucket_error, damaged, lane_error, metadata_error};
-use crate::open::{partition_key, partitions_key, tail};
+use crate::open::{partition_key, partitions_key};
 use crate::partition::Partition;
 use crate::sessions;
 
@@ -122,31 +122,6 @@ impl Broker {
         Ok(())
     }
 
-    /// Gives back the log space of what this disk holds of partitions that others lead: it is in the bucket, or they would
-    /// wait for this disk.
-    pub(crate) async fn release_tails(&self) {
-        for tp in self.inherited.partitions().into_iter().filter(|tp| !self.leads(*tp) && !self.may_need_disk(*tp)) {
-            let Some(end) = tail::end(&self.inherited.tail(tp)) else { continue };
-            match self.check_shipped(tp, end).await {
-                Ok(()) => {
-                    self.inherited.taken(tp);
-                    self.log.shipped(tp, end);
-                }
-                Err(error) => {
-                    tracing::debug!(partition = %tp, %error, "what the log holds of a partition stays for now")
-                }
-            }
-        }
-    }
-
-    /// Whether the record of a partition names a disk, which may be this one.
-    fn may_need_disk(&self, tp: TopicPartition) -> bool {
-        let Some(member) = &self.member else { return true };
-        let view = member.view();
-        let tail = view.partitions.get(&tp).map(|at| at.record.tail.as_slice()).unwrap_or_default();
-        tail.iter().any(|part| part.durability == Durability::Local)
-    }
-
     async fn bury_session(&self, session: u64, token: u64) -> Result<(), Error> {
         // One that nobody has needed since it was fenced may have lanes that are not sealed.
         self.end_session(session).await?;
@@ -174,7 +149,7 @@ impl Broker {
     }
 
     /// Whether the root of a partition covers everything below `end`, or its topic was deleted.
-    async fn check_shipped(&self, tp: TopicPartition, end: Offset) -> Result<(), Error> {
+    pub(super) async fn check_shipped(&self, tp: TopicPartition, end: Offset) -> Result<(), Error> {
         let found = self.bucket.read_register(&Key::Root(tp)).await.map_err(|e| bucket_error(&e))?;
         let shipped = found.map(|found| Root::decode(&found.payload)).transpose().map_err(|e| damaged(&e))?;
         if shipped.is_some_and(|root| root.end >= end) || self.is_tombstoned(tp.topic).await? {

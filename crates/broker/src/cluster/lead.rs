@@ -273,6 +273,8 @@ impl Broker {
     fn let_go(&self, partition: &Partition) {
         partition.close();
         self.groups.end(partition.tp);
+        // Whoever shipped the last of it may have found it closed before he could say so.
+        self.log.shipped(partition.tp, partition.shipped());
         for class in [Durability::Local, Durability::Object] {
             self.log.leave(class, partition.tp);
         }

@@ -209,6 +209,39 @@ fn a_broker_that_is_drained_ships_what_its_disk_holds_and_hands_it_over() {
 }
 
 #[test]
+fn what_went_on_elsewhere_takes_up_no_room_on_a_disk() {
+    let mut cluster = Cluster::without_brokers(2);
+    for machine in &mut cluster.machines {
+        // A file of an earlier session is all that the log may hold.
+        (machine.options.wal.file_bytes, machine.options.wal.max_unshipped) = (64 << 10, 64 << 10);
+    }
+    (0..2).for_each(|at| cluster.start_one(at));
+    let drain = |cluster: &Cluster, at, drained| {
+        let node = cluster.node(1);
+        node.run(node.broker().drain(at, drained)).unwrap();
+    };
+    drain(&cluster, 1, true);
+    cluster.create("t", 4, &[("runnel.durability", "local")]);
+    for partition in 0..4 {
+        assert_eq!(cluster.leader("t", partition), 0);
+        cluster.append("t", partition, &batch_of("a"));
+    }
+    drain(&cluster, 1, false);
+    drain(&cluster, 0, true);
+    let led = |cluster: &Cluster, at| (0..4).filter(|partition| cluster.leader("t", *partition) == at).count();
+    eventually("all are elsewhere", || (led(&cluster, 1) == 4).then_some(()));
+    cluster.kill(0);
+    cluster.start_one(0);
+    drain(&cluster, 0, false);
+    eventually("half of them are back", || (led(&cluster, 0) == 2).then_some(()));
+    for partition in 0..4 {
+        cluster.append("t", partition, &batch_of("b"));
+        assert_eq!(cluster.read_values("t", partition), expected(&["a", "b"]));
+    }
+    cluster.stop_all();
+}
+
+#[test]
 fn damage_on_a_disk_is_nothing_to_partitions_that_need_nothing_of_it() {
     let mut cluster = one_of_two();
     for what in ["c", "d", "e"] {

@@ -156,13 +156,16 @@ fn what_pins_the_oldest_file_is_named_and_a_deleted_topic_pins_nothing() {
     let oldest = log.oldest(false);
     assert_eq!(oldest.iter().map(|(tp, _)| tp.partition).collect::<Vec<_>>(), [0, 7]);
     assert_eq!(oldest[1].1, Offset(3));
+    let held = || log.held().iter().map(|(tp, end)| (tp.partition, end.0)).collect::<Vec<_>>();
+    assert_eq!(held(), [(0, 60), (7, 3)]);
     log.shipped(tp(0), Offset(60));
+    assert_eq!(held(), [(7, 3)]);
     log.wait_trimmed();
     assert!(log.pressure().unshipped_bytes >= 3 * (64 << 10), "the full files are still there");
     log.forget(TopicId(Uuid::from_u128(77)));
     log.wait_trimmed();
     assert_eq!(log.pressure().unshipped_bytes, 0);
-    assert!(log.oldest(false).is_empty());
+    assert!(log.oldest(false).is_empty() && log.held().is_empty());
 }
 
 #[test]
