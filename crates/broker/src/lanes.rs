@@ -73,6 +73,11 @@ impl Lanes {
         Self(Arc::new(Inner { local, object, wanted, inherited, lost }))
     }
 
+    /// Appends are to be expected soon.
+    pub(crate) fn get_ahead(&self) {
+        self.0.local.get_ahead();
+    }
+
     /// Queues an entry in the lane of a class. Never blocks.
     ///
     /// # Errors

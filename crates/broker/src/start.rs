@@ -173,6 +173,7 @@ impl Broker {
 
     /// Starts what every broker does all the time.
     pub(crate) fn start_tasks(self: &Arc<Self>) {
+        self.log.get_ahead();
         self.start_coordinators();
         tokio::spawn(Arc::clone(self).ship_loop());
         tokio::spawn(Arc::clone(self).retention_loop());

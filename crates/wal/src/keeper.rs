@@ -22,6 +22,8 @@ pub(crate) struct Work {
     trims_wanted: u64,
     trims_done: u64,
     ready: Option<Arc<LaneFile>>,
+    /// A file is kept ready: somebody is going to append, or does.
+    ahead: bool,
     /// There is no room for the next file.
     starved: bool,
     /// No more files are needed.
@@ -38,6 +40,7 @@ impl Work {
             trims_wanted: 0,
             trims_done: 0,
             ready: None,
+            ahead: false,
             starved: false,
             lane_ended: false,
             closing: false,
@@ -60,7 +63,7 @@ impl Work {
         } else if self.stop {
             Some(Task::Stop)
         } else {
-            (self.ready.is_none() && !self.lane_ended).then_some(Task::Prepare)
+            (self.ahead && self.ready.is_none() && !self.lane_ended).then_some(Task::Prepare)
         }
     }
 
@@ -68,6 +71,12 @@ impl Work {
     const fn is_final(&self) -> bool {
         self.lane_ended || self.stopped || (self.closing && self.starved)
     }
+}
+
+/// From now on the next file is made before it is needed.
+pub(crate) fn get_ahead(shared: &Shared) {
+    shared.work().ahead = true;
+    shared.want_work();
 }
 
 /// The next file if it is ready, for the writer. Waits for it; `None` if there will be none.

@@ -95,12 +95,19 @@ impl LocalLog {
             tracing::warn!("the disk is full: the local log starts without room, appends are refused");
             shared.queue().set_starved(true);
             shared.work().starved();
+            keeper::get_ahead(&shared);
         }
         let writer = Writer::new(Arc::clone(&shared), first);
         let keeper = Keeper::new(Arc::clone(&shared), lane, number);
         let hands = Hands::start(&shared, writer, keeper)?;
         keeper::want_trim(&shared);
         Ok(Self(Arc::new(Inner { shared, hands })))
+    }
+
+    /// Appends are to be expected: has the file after the first one made ready. Otherwise that begins with the first append.
+    /// It fills 64 MiB of the disk, which whoever starts up would wait behind.
+    pub fn get_ahead(&self) {
+        keeper::get_ahead(&self.0.shared);
     }
 
     /// Queues an entry. Never blocks. The listener hears when it is durable, or that the lane failed.

@@ -36,6 +36,8 @@ pub(crate) struct Writer {
     spans: Vec<Span>,
     /// No block says yet that the last one is durable.
     footer_due: bool,
+    /// The keeper knows that there are appends.
+    told: bool,
     head: BytesMut,
 }
 
@@ -52,7 +54,16 @@ impl Writer {
     /// A writer of a new lane whose first file is `file`, if there was room for one.
     pub(crate) fn new(shared: Arc<Shared>, file: Option<Arc<LaneFile>>) -> Self {
         let position = FILE_HEADER_LEN as u64;
-        Self { shared, file, position, seq: 1, spans: Vec::new(), footer_due: false, head: BytesMut::new() }
+        Self {
+            shared,
+            file,
+            position,
+            seq: 1,
+            spans: Vec::new(),
+            footer_due: false,
+            told: false,
+            head: BytesMut::new(),
+        }
     }
 
     /// Takes a step; false if it was the last: the log is closed, or a write or sync failed, and what still waited with it.
@@ -133,6 +144,9 @@ impl Writer {
     /// Makes a block durable, then tells. On an error, who waited for it is returned too.
     fn write(&mut self, taken: Taken) -> (Result<(), Option<Error>>, Waiting) {
         let Taken { entries, waiting, bytes } = taken;
+        if !std::mem::replace(&mut self.told, true) {
+            keeper::get_ahead(&self.shared);
+        }
         let runs = Runs::of(&entries);
         match self.append(BlockKind::Data, &entries) {
             Ok((file, header)) => {

@@ -48,6 +48,28 @@ fn what_is_durable_reads_back_here_and_after_a_restart_on_a_real_disk() {
 }
 
 #[test]
+fn the_second_file_is_made_once_it_is_said_or_something_is_appended() {
+    for appends in [false, true] {
+        let disk = SimDisk::new(1);
+        let (log, _) = open(&disk);
+        // The keeper does what it wants to do before it looks for more.
+        for _ in 0..3 {
+            log.wait_trimmed();
+        }
+        assert_eq!(files(&disk, "wal").len(), 1, "who starts would wait behind it");
+        if appends {
+            put(&log, entry(0, 0, 1, 1, b"first"));
+        } else {
+            log.get_ahead();
+        }
+        while !log.is_prepared() {
+            std::thread::yield_now();
+        }
+        assert_eq!(files(&disk, "wal").len(), 2);
+    }
+}
+
+#[test]
 fn a_read_starts_with_the_batch_that_contains_the_offset_and_keeps_to_its_limits() {
     let (log, _) = open(&SimDisk::new(1));
     for i in 0..10 {

@@ -158,6 +158,7 @@ pub(crate) fn files(disk: &SimDisk, extension: &str) -> Vec<PathBuf> {
 
 /// Waits until the keeper has nothing more to do, so that the next fault meets the writer.
 pub(crate) fn wait_for_next_file(log: &LocalLog) {
+    log.get_ahead();
     while !log.is_prepared() {
         std::thread::yield_now();
     }
