@@ -32,6 +32,8 @@ pub(crate) struct Writer {
     position: u64,
     /// Number of the next block.
     seq: u64,
+    /// That of the first block in the file.
+    first_seq: u64,
     /// Content of the block before it.
     spans: Vec<Span>,
     /// No block says yet that the last one is durable.
@@ -59,6 +61,7 @@ impl Writer {
             file,
             position,
             seq: 1,
+            first_seq: 1,
             spans: Vec::new(),
             footer_due: false,
             told: false,
@@ -211,6 +214,7 @@ impl Writer {
 
     /// Goes on in the next file.
     fn roll(&mut self) -> Result<(), Option<Error>> {
+        keeper::filled(&self.shared, self.position, self.seq - self.first_seq);
         let Some(next) = keeper::next_file(&self.shared) else { return Err(None) };
         let room = keeper::room(next.len);
         self.shared.index(|index| {
@@ -220,7 +224,7 @@ impl Writer {
             }
         });
         self.file = Some(next);
-        self.position = FILE_HEADER_LEN as u64;
+        (self.position, self.first_seq) = (FILE_HEADER_LEN as u64, self.seq);
         self.shared.queue().set_room(room);
         // What the old file held may all be shipped already.
         keeper::want_trim(&self.shared);

@@ -66,6 +66,8 @@ struct Machine {
     dead: bool,
     writes_left: Option<u64>,
     syncs_left: Option<u64>,
+    /// Files that were made with their space set aside only.
+    reserved: u64,
     random: SplitMix,
 }
 
@@ -264,6 +266,7 @@ impl SimDisk {
             dead: false,
             writes_left: None,
             syncs_left: None,
+            reserved: 0,
             random: SplitMix(seed),
         };
         Self { machine: Arc::new(Mutex::new(machine)), boot: 0 }
@@ -332,6 +335,11 @@ impl SimDisk {
         self.locked().used()
     }
 
+    /// Files that were made by [`Disk::reserve`].
+    pub fn reserved(&self) -> u64 {
+        self.locked().reserved
+    }
+
     /// Turns one bit of a file at rest.
     pub fn flip_bit(&self, path: &Path, byte: usize, bit: u8) -> Result<()> {
         let mut machine = self.locked();
@@ -368,6 +376,12 @@ impl Disk for SimDisk {
         );
         machine.change(dir, NameChange::Link(path.to_owned(), inode))?;
         Ok(Arc::new(SimFile { disk: self.clone(), inode }))
+    }
+
+    fn reserve(&self, path: &Path, len: u64) -> Result<Arc<dyn DiskFile>> {
+        let file = self.create(path, len)?;
+        self.locked().reserved += 1;
+        Ok(file)
     }
 
     fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>> {

@@ -39,15 +39,11 @@ impl StdDisk {
 
 impl Disk for StdDisk {
     fn create(&self, path: &Path, len: u64) -> Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        let file = StdFile { direct: Direct::open(path, len, MAX_LOG), file };
-        match file.fill(len).and_then(|()| file.file.sync_all()) {
-            Ok(()) => Ok(Arc::new(file)),
-            Err(error) => {
-                fs::remove_file(path).ok(); // what counts is the first error
-                Err(error)
-            }
-        }
+        make(path, len, |file| file.fill(len))
+    }
+
+    fn reserve(&self, path: &Path, len: u64) -> Result<Arc<dyn DiskFile>> {
+        make(path, len, |file| if file.set_aside(len)? { Ok(()) } else { file.fill(len) })
     }
 
     fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>> {
@@ -91,18 +87,38 @@ impl Disk for StdDisk {
     }
 }
 
+/// Creates a file of `len` bytes, for which `take_up` takes up the space, and syncs it.
+fn make(path: &Path, len: u64, take_up: impl FnOnce(&StdFile) -> Result<()>) -> Result<Arc<dyn DiskFile>> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+    let file = StdFile { direct: Direct::open(path, len, MAX_LOG), file };
+    match take_up(&file).and_then(|()| file.file.sync_all()) {
+        Ok(()) => Ok(Arc::new(file)),
+        Err(error) => {
+            fs::remove_file(path).ok(); // what counts is the first error
+            Err(error)
+        }
+    }
+}
+
 impl StdFile {
-    /// Reserves `len` bytes and writes zeros over them. Reserving alone leaves unwritten extents: every first write to
-    /// one is a journal transaction, which makes a later sync several times slower. Zeros alone find out late that the
-    /// disk is full.
-    fn fill(&self, len: u64) -> Result<()> {
+    /// Sets `len` bytes aside, which read as zeros; false where the file system cannot.
+    fn set_aside(&self, len: u64) -> Result<bool> {
         #[cfg(target_os = "linux")]
         if len > 0 {
             match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len) {
-                Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+                Ok(()) => return Ok(true),
+                Err(rustix::io::Errno::OPNOTSUPP) => {}
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(len == 0)
+    }
+
+    /// Sets `len` bytes aside and writes zeros over them. The former alone leaves unwritten extents: every first write to
+    /// one is a journal transaction, which makes a later sync several times slower. Zeros alone find out late that the
+    /// disk is full.
+    fn fill(&self, len: u64) -> Result<()> {
+        self.set_aside(len)?;
         if let Some(direct) = &self.direct
             && direct.fill(len)?
         {

@@ -14,6 +14,16 @@ fn conforms(disk: &dyn Disk, root: &Path) {
     let file = disk.create(&path, 10_000).unwrap();
     assert_eq!(file.len().unwrap(), 10_000);
     assert_eq!(disk.create(&path, 1).err().unwrap().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(disk.reserve(&path, 1).err().unwrap().kind(), ErrorKind::AlreadyExists);
+    let reserved = disk.reserve(&dir.join("r"), 10_000).unwrap();
+    reserved.write_at(&[IoSlice::new(b"written")], 5_000).unwrap();
+    reserved.sync().unwrap();
+    let read = reserved.read_exact_at(10_000, 0, Reuse::Unlikely).unwrap();
+    assert_eq!(
+        (&read[..5_000], &read[5_000..5_007], &read[5_007..]),
+        (&[0; 5_000][..], &b"written"[..], &[0; 4_993][..])
+    );
+    disk.remove(&dir.join("r")).unwrap();
 
     let parts: Vec<Vec<u8>> = (0..3000u16).map(|i| i.to_le_bytes().to_vec()).collect();
     let slices: Vec<IoSlice<'_>> = parts.iter().map(|p| IoSlice::new(p)).collect();

@@ -4,7 +4,7 @@ use runnel_record::Offset;
 use runnel_runtime::{FailPoints, SimDisk};
 
 use super::rig::*;
-use crate::{Error, ErrorKind, LocalLog};
+use crate::{Error, ErrorKind, LocalLog, Options};
 
 /// Appends until refused; returns the next offset. Everything accepted must become durable without more space.
 fn fill(log: &LocalLog, mut base: i64) -> (i64, Error) {
@@ -105,4 +105,25 @@ fn closing_a_full_log_gives_up_what_waits_for_room() {
     assert_eq!(error.kind(), ErrorKind::Full);
     log.close();
     assert_eq!(log.append(entry(0, 900, 2, 1, b"x"), &ears().1).unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn a_log_that_keeps_the_disk_busy_has_its_files_set_aside_and_not_filled() {
+    for (bytes, files, is_busy) in [(3_000, 0, false), (400_000, 2, true)] {
+        let disk = SimDisk::new(1);
+        let options = Options { file_bytes: 2 << 20, block_bytes: 512 << 10, ..options() };
+        let (log, _) = LocalLog::open(Arc::new(disk.clone()), options, identity(), FailPoints::default()).unwrap();
+        let mut base = 0;
+        while disk.used() < 9 << 20 {
+            wait_for_next_file(&log);
+            put(&log, entry(0, base, 1, 1, &vec![7; bytes]));
+            base += 1;
+        }
+        assert!(disk.reserved() >= files, "{} files", disk.reserved());
+        assert_eq!(disk.reserved() > 0, is_busy);
+        assert_eq!(bases(&read_all(&log, 0, 0, usize::MAX)), (0..base).collect::<Vec<_>>());
+        log.close();
+        let (_, recovered) = open(&disk.kill());
+        assert_eq!(tail_bases(&recovered, 0), (0..base).collect::<Vec<_>>());
+    }
 }
