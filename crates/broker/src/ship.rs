@@ -46,11 +46,22 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// Bytes read from tail or log at once while a segment is collected.
 const COLLECT_BYTES: usize = 8 << 20;
 
-/// A segment that is due, as of `now`; `forced` whatever its size and age.
+/// How much it matters that a segment is shipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// If its size or its age says so; those who produce and consume come first.
+    Due,
+    /// Whatever the wall clock says of its age; they still come first.
+    Overdue,
+    /// Somebody waits for it.
+    Urgent,
+}
+
+/// A segment that is due, as of `now`.
 struct DueShip {
     partition: Arc<Partition>,
     now: TimestampMs,
-    forced: bool,
+    haste: Haste,
 }
 
 impl Broker {
@@ -169,11 +180,11 @@ impl Broker {
         let mut due = Vec::new();
         for partition in unshipped.into_iter().filter(|p| !p.is_blocked()) {
             let limits = self.segment_limits(&partition);
-            let overdue = waits.of(moment, partition.tp) >= limits.max_age;
-            let forced = force || overdue || partition.is_seal_asked() || pressing.contains(&partition.tp);
+            let is_wanted = force || partition.is_seal_asked() || pressing.contains(&partition.tp);
+            let haste = haste(is_wanted, waits.of(moment, partition.tp), limits.max_age);
             let Some((bytes, seal_at)) = partition.unshipped() else { continue };
-            if forced || bytes >= limits.max_bytes || seal_at <= now {
-                due.push(Due { tp: partition.tp, bytes, what: DueShip { partition, now, forced } });
+            if haste != Haste::Due || bytes >= limits.max_bytes || seal_at <= now {
+                due.push(Due { tp: partition.tp, bytes, what: DueShip { partition, now, haste } });
             }
         }
         due
@@ -181,7 +192,7 @@ impl Broker {
 
     /// Whether it was shipped.
     async fn ship_due(self: Arc<Self>, due: DueShip) -> bool {
-        self.ship(&due.partition, due.now, due.forced).await.is_ok()
+        self.ship(&due.partition, due.now, due.haste).await.is_ok()
     }
 
     /// Those of the topic; of one that is gone nothing is due.
@@ -191,12 +202,12 @@ impl Broker {
         topic.map_or(none, |topic| topic.config().segment_limits())
     }
 
-    /// Ships one segment of one partition, if one is due; with `force` at once, whether it is due or not.
-    pub(crate) async fn ship(&self, partition: &Arc<Partition>, now: TimestampMs, force: bool) -> Result<(), Error> {
+    /// Ships one segment of one partition; with [`Haste::Due`] only if one is due.
+    pub(crate) async fn ship(&self, partition: &Arc<Partition>, now: TimestampMs, haste: Haste) -> Result<(), Error> {
         // Whoever holds the manifest ships; a second ship of the partition has nothing to add.
         let Ok(mut manifest) = partition.manifest.try_lock() else { return Ok(()) };
         let span = tracing::debug_span!("ship", partition = partition.label());
-        let shipped = self.ship_one(partition, &mut manifest, now, force).instrument(span).await;
+        let shipped = self.ship_one(partition, &mut manifest, now, haste).instrument(span).await;
         match &shipped {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::NotLeader => {
@@ -220,15 +231,15 @@ impl Broker {
         partition: &Partition,
         manifest: &mut Manifest,
         now: TimestampMs,
-        force: bool,
+        haste: Haste,
     ) -> Result<(), Error> {
         if self.catch_up(partition, manifest).await? {
             return Ok(());
         }
-        let Some(plan) = partition.plan_ship(now, force).await? else { return Ok(()) };
+        let Some(plan) = partition.plan_ship(now, haste != Haste::Due).await? else { return Ok(()) };
         let started = Instant::now();
         let batches = self.collect(partition, &plan).await?;
-        let encoded = self.build(partition, batches, force).await?;
+        let encoded = self.build(partition, batches, haste == Haste::Urgent).await?;
         self.pass("ship.built")?;
         let day = append_day(encoded.first_append_time);
         let reference = encoded.reference(partition.epoch, random_id(), day);
@@ -369,6 +380,17 @@ impl Broker {
     }
 }
 
+/// A partition that has waited for its age since it was last shipped is overdue; one that has waited twice as long on a machine
+/// that has no time for it (ADR 0043) is not put off any more.
+fn haste(is_wanted: bool, waited: Duration, max_age: Duration) -> Haste {
+    match waited {
+        _ if is_wanted => Haste::Urgent,
+        waited if waited >= max_age.saturating_mul(2) => Haste::Urgent,
+        waited if waited >= max_age => Haste::Overdue,
+        _ => Haste::Due,
+    }
+}
+
 /// The root and its version, as the metadata store keeps them.
 pub(crate) fn kept(manifest: &Manifest) -> Option<(Bytes, String)> {
     Some((manifest.root().encode(), manifest.version()?.to_string()))
@@ -377,4 +399,20 @@ pub(crate) fn kept(manifest: &Manifest) -> Option<(Bytes, String)> {
 pub(crate) const fn encode_options(partition: &Partition) -> EncodeOptions {
     let (topic, compression) = (partition.tp.topic, ParquetCodec::Zstd(1));
     EncodeOptions { topic, partition: partition.tp.partition, compression }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_not_urgent_before_it_has_waited_twice_its_age() {
+        let (age, second) = (Duration::from_secs(60), Duration::from_secs(1));
+        assert_eq!(haste(false, age - second, age), Haste::Due);
+        assert_eq!(haste(false, age, age), Haste::Overdue);
+        assert_eq!(haste(false, age * 2 - second, age), Haste::Overdue);
+        assert_eq!(haste(false, age * 2, age), Haste::Urgent);
+        assert_eq!(haste(true, Duration::ZERO, age), Haste::Urgent);
+        assert_eq!(haste(false, age, Duration::MAX), Haste::Due);
+    }
 }

@@ -18,6 +18,7 @@ use crate::Broker;
 use crate::error::metadata_error;
 use crate::open::partition_key;
 use crate::partition::Partition;
+use crate::ship::Haste;
 use crate::topics::{OFFSETS_TOPIC, Topic};
 
 /// Waiting times after a failure: doubled each time, up to the second.
@@ -179,7 +180,7 @@ impl Broker {
             if partition.is_blocked() || partition.is_closed() {
                 return Err(damaged_stays());
             }
-            self.ship(partition, TimestampMs(self.ports.clock.now_ms()), true).await?;
+            self.ship(partition, TimestampMs(self.ports.clock.now_ms()), Haste::Urgent).await?;
             if partition.shipped() < upto {
                 tokio::time::sleep(LOOK).await;
             }
