@@ -1,9 +1,13 @@
 //! The keeper has the next file ready before it is needed, and trims.
 
+use std::io::IoSlice;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use runnel_format::wal::FILE_HEADER_LEN;
+use runnel_runtime::DiskFile;
+use runnel_runtime::simulation::is_simulated;
+use tokio::time::Instant;
 
 use crate::Error;
 use crate::file::{self, LaneFile, Role};
@@ -18,6 +22,9 @@ const MAX_SPARES: usize = 2;
 /// Blocks that are this long on average keep the disk busy. Filling the next file with zeros, so that it is synced sooner, would
 /// have the disk write everything twice; space that is set aside costs a block of this length a third of its time.
 const BUSY_BLOCK_BYTES: u64 = 256 << 10;
+/// What is filled at once, and for how many times as long the disk is left alone then.
+static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+const FILL_REST: u32 = 3;
 
 /// What the keeper is asked for and what it has.
 pub(crate) struct Work {
@@ -29,6 +36,8 @@ pub(crate) struct Work {
     ahead: bool,
     /// The disk has enough to do with what is appended.
     busy: bool,
+    /// The writer waits for the next file.
+    awaited: bool,
     /// There is no room for the next file.
     starved: bool,
     /// No more files are needed.
@@ -47,6 +56,7 @@ impl Work {
             ready: None,
             ahead: false,
             busy: false,
+            awaited: false,
             starved: false,
             lane_ended: false,
             closing: false,
@@ -73,6 +83,11 @@ impl Work {
         }
     }
 
+    /// Whether there is nothing else for the keeper to do.
+    const fn is_patient(&self) -> bool {
+        !(self.stop || self.closing || self.lane_ended) && self.trims_done == self.trims_wanted
+    }
+
     /// Whether there will be no other file.
     const fn is_final(&self) -> bool {
         self.lane_ended || self.stopped || (self.closing && self.starved)
@@ -95,12 +110,15 @@ pub(crate) fn next_file(shared: &Shared) -> Option<Arc<LaneFile>> {
     let mut work = shared.work();
     loop {
         if let Some(ready) = work.ready.take() {
+            work.awaited = false;
             shared.want_work();
             return Some(ready);
         }
         if work.is_final() {
             return None;
         }
+        work.awaited = true;
+        shared.want_work();
         work = shared.work_done.wait(work).unwrap_or_else(PoisonError::into_inner);
     }
 }
@@ -227,10 +245,7 @@ impl Keeper {
     fn prepare(&mut self) -> Result<(), Error> {
         let result = match self.spares.pop() {
             Some(spare) => self.recycle(spare),
-            None => {
-                let is_busy = self.shared.work().busy;
-                prepare_file(&self.shared, &self.lane, self.number, self.shared.options.file_bytes, is_busy)
-            }
+            None => new_file(&self.shared, &self.lane, self.number),
         };
         match result {
             Ok(file) => {
@@ -314,19 +329,44 @@ impl Keeper {
     }
 }
 
-/// Makes a new file of the lane, durable in content and name; with `is_busy` such that the disk has little to do for it now.
-pub(crate) fn prepare_file(
-    shared: &Shared,
-    lane: &Lane,
-    number: u64,
-    len: u64,
-    is_busy: bool,
-) -> Result<LaneFile, Error> {
-    let (next, disk) = (file::path(&lane.dir, number, Role::Next), &shared.lanes.disk);
-    let made = if is_busy { disk.reserve(&next, len) } else { disk.create(&next, len) };
-    let io = made.map_err(Error::io("creating", &next))?;
-    let file = LaneFile::initialise(io, &next, &lane.state, number, len)?;
+/// Makes the first file of a lane, durable in content and name.
+pub(crate) fn first_file(shared: &Shared, lane: &Lane, len: u64) -> Result<LaneFile, Error> {
+    let path = file::path(&lane.dir, 1, Role::Next);
+    let file = LaneFile::create(shared.lanes.disk.as_ref(), &path, &lane.state, 1, len)?;
     publish(shared, lane, file)
+}
+
+/// Makes a later one; so that the disk has little to do for it now where that is busy.
+fn new_file(shared: &Shared, lane: &Lane, number: u64) -> Result<LaneFile, Error> {
+    let (len, path) = (shared.options.file_bytes, file::path(&lane.dir, number, Role::Next));
+    let disk = &shared.lanes.disk;
+    let io = disk.reserve(&path, len).map_err(Error::io("creating", &path))?;
+    let is_busy = shared.work().busy;
+    if !is_busy && let Err(error) = fill(shared, io.as_ref(), len) {
+        disk.remove(&path).ok(); // what counts is the first error
+        return Err(Error::io("filling", &path)(error));
+    }
+    let file = LaneFile::initialise(io, &path, &lane.state, number, len)?;
+    publish(shared, lane, file)
+}
+
+/// Writes zeros, and leaves most of the disk's time to who appends. If the writer waits for the file, it gets it as it is.
+fn fill(shared: &Shared, io: &dyn DiskFile, len: u64) -> std::io::Result<()> {
+    let mut at = 0;
+    while at < len {
+        let piece = usize::try_from(len - at).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        let began = Instant::now();
+        io.write_at(&[IoSlice::new(&ZEROS[..piece])], at)?;
+        at += piece as u64;
+        let work = shared.work();
+        if work.awaited {
+            break;
+        }
+        if work.is_patient() && !is_simulated() {
+            drop(shared.work_wanted.wait_timeout(work, began.elapsed() * FILL_REST));
+        }
+    }
+    Ok(())
 }
 
 /// Gives a prepared file its name. A `.wal` file has a whole header, always.

@@ -81,7 +81,7 @@ impl LocalLog {
         let first_bytes = options.file_bytes.min(FIRST_FILE_BYTES);
         let live = lane.state.generation;
         let shared = Arc::new(Shared::new(options, fail, lanes, live, Queue::new(limits), index, Work::new()));
-        let first = match keeper::prepare_file(&shared, &lane, 1, first_bytes, false) {
+        let first = match keeper::first_file(&shared, &lane, first_bytes) {
             Ok(file) => Some(Arc::new(file)),
             Err(error) if error.is_full() => None,
             Err(error) => return Err(error),

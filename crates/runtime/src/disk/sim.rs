@@ -66,8 +66,8 @@ struct Machine {
     dead: bool,
     writes_left: Option<u64>,
     syncs_left: Option<u64>,
-    /// Files that were made with their space set aside only.
-    reserved: u64,
+    /// Bytes written so far.
+    written: u64,
     random: SplitMix,
 }
 
@@ -141,6 +141,7 @@ impl Machine {
 
     fn write(&mut self, inode: u64, bytes: &[u8], position: usize) -> Result<()> {
         let len = self.inodes.get(&inode).map_or(0, |i| i.seen.len());
+        self.written += bytes.len() as u64;
         let growth = (position + bytes.len()).saturating_sub(len) as u64;
         if growth > self.capacity.saturating_sub(self.used()) {
             return Err(ErrorKind::StorageFull.into());
@@ -266,7 +267,7 @@ impl SimDisk {
             dead: false,
             writes_left: None,
             syncs_left: None,
-            reserved: 0,
+            written: 0,
             random: SplitMix(seed),
         };
         Self { machine: Arc::new(Mutex::new(machine)), boot: 0 }
@@ -335,9 +336,9 @@ impl SimDisk {
         self.locked().used()
     }
 
-    /// Files that were made by [`Disk::reserve`].
-    pub fn reserved(&self) -> u64 {
-        self.locked().reserved
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.locked().written
     }
 
     /// Turns one bit of a file at rest.
@@ -376,12 +377,6 @@ impl Disk for SimDisk {
         );
         machine.change(dir, NameChange::Link(path.to_owned(), inode))?;
         Ok(Arc::new(SimFile { disk: self.clone(), inode }))
-    }
-
-    fn reserve(&self, path: &Path, len: u64) -> Result<Arc<dyn DiskFile>> {
-        let file = self.create(path, len)?;
-        self.locked().reserved += 1;
-        Ok(file)
     }
 
     fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>> {
