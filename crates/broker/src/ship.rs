@@ -383,11 +383,12 @@ impl Broker {
 /// A partition that has waited for its age since it was last shipped is overdue; one that has waited twice as long on a machine
 /// that has no time for it (ADR 0043) is not put off any more.
 fn haste(is_wanted: bool, waited: Duration, max_age: Duration) -> Haste {
-    match waited {
-        _ if is_wanted => Haste::Urgent,
-        waited if waited >= max_age.saturating_mul(2) => Haste::Urgent,
-        waited if waited >= max_age => Haste::Overdue,
-        _ => Haste::Due,
+    if is_wanted || waited >= max_age.saturating_mul(2) {
+        Haste::Urgent
+    } else if waited >= max_age {
+        Haste::Overdue
+    } else {
+        Haste::Due
     }
 }
 

@@ -28,11 +28,9 @@ pub trait Disk: Send + Sync + 'static {
     /// file (not its directory). On an error no file is left.
     fn create(&self, path: &Path, len: u64) -> Result<Arc<dyn DiskFile>>;
 
-    /// The same, made sooner: the space may be only set aside for it. Then what is written first to a place takes longer to
-    /// become durable.
-    fn reserve(&self, path: &Path, len: u64) -> Result<Arc<dyn DiskFile>> {
-        self.create(path, len)
-    }
+    /// The same, made sooner: the space is only set aside, so that what is written first to a place takes longer to become
+    /// durable. `None`, and no file, where that is not possible.
+    fn reserve(&self, path: &Path, len: u64) -> Result<Option<Arc<dyn DiskFile>>>;
 
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>>;

@@ -339,14 +339,18 @@ pub(crate) fn first_file(shared: &Shared, lane: &Lane, len: u64) -> Result<LaneF
 /// Makes a later one; so that the disk has little to do for it now where that is busy.
 fn new_file(shared: &Shared, lane: &Lane, number: u64) -> Result<LaneFile, Error> {
     let (len, path) = (shared.options.file_bytes, file::path(&lane.dir, number, Role::Next));
-    let disk = &shared.lanes.disk;
-    let io = disk.reserve(&path, len).map_err(Error::io("creating", &path))?;
-    let is_busy = shared.work().busy;
-    if !is_busy && let Err(error) = fill(shared, io.as_ref(), len) {
-        disk.remove(&path).ok(); // what counts is the first error
-        return Err(Error::io("filling", &path)(error));
-    }
-    let file = LaneFile::initialise(io, &path, &lane.state, number, len)?;
+    let disk = shared.lanes.disk.as_ref();
+    let file = match disk.reserve(&path, len).map_err(Error::io("creating", &path))? {
+        Some(io) => {
+            let is_busy = shared.work().busy;
+            if !is_busy && let Err(error) = fill(shared, io.as_ref(), len) {
+                disk.remove(&path).ok(); // what counts is the first error
+                return Err(Error::io("filling", &path)(error));
+            }
+            LaneFile::initialise(io, &path, &lane.state, number, len)?
+        }
+        None => LaneFile::create(disk, &path, &lane.state, number, len)?,
+    };
     publish(shared, lane, file)
 }
 

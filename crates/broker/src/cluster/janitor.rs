@@ -136,7 +136,10 @@ impl Broker {
                 ));
             }
             let held = sealed.partitions().filter_map(|tp| Some((tp, sealed.end_of(tp)?)));
-            let checks = held.map(|(tp, end)| self.check_shipped(tp, end));
+            let checks = held.map(|(tp, end)| async move {
+                let not_yet = || Error::new(ErrorKind::Corrupt, format!("{tp} is not in the bucket up to {end}"));
+                self.is_shipped(tp, end).await?.then_some(()).ok_or_else(not_yet)
+            });
             stream::iter(checks.collect::<Vec<_>>()).buffer_unordered(ROOTS_AT_ONCE).try_collect::<Vec<()>>().await?;
             object::retire(&self.bucket, lane.id, &self.ports.fail).await.map_err(|e| lane_error(&e))?;
             object::sweep(&self.bucket, lane.id).await.map_err(|e| lane_error(&e))?;
@@ -149,13 +152,10 @@ impl Broker {
     }
 
     /// Whether the root of a partition covers everything below `end`, or its topic was deleted.
-    pub(super) async fn check_shipped(&self, tp: TopicPartition, end: Offset) -> Result<(), Error> {
+    pub(super) async fn is_shipped(&self, tp: TopicPartition, end: Offset) -> Result<bool, Error> {
         let found = self.bucket.read_register(&Key::Root(tp)).await.map_err(|e| bucket_error(&e))?;
         let shipped = found.map(|found| Root::decode(&found.payload)).transpose().map_err(|e| damaged(&e))?;
-        if shipped.is_some_and(|root| root.end >= end) || self.is_tombstoned(tp.topic).await? {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Corrupt, format!("{tp} is not in the bucket up to {end}")))
+        Ok(shipped.is_some_and(|root| root.end >= end) || self.is_tombstoned(tp.topic).await?)
     }
 
     /// Ships what lies in the lanes of those who are gone, so that no record names them any more. Partitions that are still

@@ -1,6 +1,6 @@
 //! Giving back the room that the log on this disk takes up for partitions that others lead.
 
-use runnel_api::{Error, TopicKey};
+use runnel_api::{Error, ErrorKind, TopicKey};
 use runnel_format::meta::{Durability, PartitionRecord};
 use runnel_record::{Offset, TopicPartition};
 
@@ -8,25 +8,26 @@ use crate::Broker;
 use crate::error::damaged;
 
 impl Broker {
-    /// Lets go of what this disk holds of partitions that others lead without it, or whose topic is gone. Nobody here would
-    /// ever ship it, and it keeps all that was written after it in the log too.
+    /// Lets go of what this disk holds of partitions that others lead without it. Nobody here would ever ship it, and it keeps
+    /// all that was written after it in the log too.
     pub(crate) async fn release_tails(&self) {
         for (tp, end) in self.log.held_on_disk() {
             if let Err(error) = self.release_tail(tp, end).await {
                 tracing::debug!(partition = %tp, %error, "what the log holds of a partition stays for now");
+                if error.kind == ErrorKind::StorageError {
+                    return; // the store or the bucket does not answer, whichever partition it is asked about
+                }
             }
         }
     }
 
     async fn release_tail(&self, tp: TopicPartition, end: Offset) -> Result<(), Error> {
-        let Some(topic) = self.topics.find(&TopicKey::Id(tp.topic)) else {
-            if self.is_tombstoned(tp.topic).await? {
-                self.inherited.taken(tp);
-                self.log.forget(tp.topic);
-            }
-            return Ok(());
-        };
+        // Of a deleted topic the log is told when that is known.
+        let Some(topic) = self.topics.find(&TopicKey::Id(tp.topic)) else { return Ok(()) };
         let slot = topic.existing(tp.partition)?;
+        if slot.partition().is_some() {
+            return Ok(());
+        }
         // This broker may be told to lead it at any moment, and would write to the log.
         let Ok(_turning) = slot.turning.try_lock() else { return Ok(()) };
         let known = self.member.as_ref().and_then(|member| member.view().partitions.get(&tp).cloned());
@@ -38,7 +39,7 @@ impl Broker {
         if !self.is_led_without_this_disk(&PartitionRecord::decode(&found.value).map_err(|e| damaged(&e))?) {
             return Ok(());
         }
-        if self.check_shipped(tp, end).await.is_err() {
+        if !self.is_shipped(tp, end).await? {
             tracing::warn!(
                 partition = topic.label(tp),
                 "what this disk holds of a partition is no part of it any more: it is dropped"

@@ -379,6 +379,10 @@ impl Disk for SimDisk {
         Ok(Arc::new(SimFile { disk: self.clone(), inode }))
     }
 
+    fn reserve(&self, path: &Path, len: u64) -> Result<Option<Arc<dyn DiskFile>>> {
+        self.create(path, len).map(Some)
+    }
+
     fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>> {
         let inode = self.alive()?.lookup(path)?;
         Ok(Arc::new(SimFile { disk: self.clone(), inode }))

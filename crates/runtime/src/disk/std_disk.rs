@@ -3,7 +3,7 @@
 mod direct;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{IoSlice, Result};
+use std::io::{ErrorKind, IoSlice, Result};
 #[cfg(target_os = "linux")]
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -42,8 +42,12 @@ impl Disk for StdDisk {
         make(path, len, |file| file.fill(len))
     }
 
-    fn reserve(&self, path: &Path, len: u64) -> Result<Arc<dyn DiskFile>> {
-        make(path, len, |file| if file.set_aside(len)? { Ok(()) } else { file.fill(len) })
+    fn reserve(&self, path: &Path, len: u64) -> Result<Option<Arc<dyn DiskFile>>> {
+        let set_aside = |file: &StdFile| if file.set_aside(len)? { Ok(()) } else { Err(ErrorKind::Unsupported.into()) };
+        match make(path, len, set_aside) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+            made => made.map(Some),
+        }
     }
 
     fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>> {
