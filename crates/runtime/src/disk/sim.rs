@@ -68,6 +68,8 @@ struct Machine {
     syncs_left: Option<u64>,
     /// Bytes written so far.
     written: u64,
+    /// Space can be set aside.
+    reserves: bool,
     random: SplitMix,
 }
 
@@ -268,6 +270,7 @@ impl SimDisk {
             writes_left: None,
             syncs_left: None,
             written: 0,
+            reserves: false,
             random: SplitMix(seed),
         };
         Self { machine: Arc::new(Mutex::new(machine)), boot: 0 }
@@ -336,6 +339,11 @@ impl SimDisk {
         self.locked().used()
     }
 
+    /// From now on space can be set aside; before, it is there for nothing.
+    pub fn set_reserves(&self) {
+        self.locked().reserves = true;
+    }
+
     /// Bytes written so far.
     pub fn written(&self) -> u64 {
         self.locked().written
@@ -380,7 +388,7 @@ impl Disk for SimDisk {
     }
 
     fn reserve(&self, path: &Path, len: u64) -> Result<Option<Arc<dyn DiskFile>>> {
-        self.create(path, len).map(Some)
+        if self.locked().reserves { self.create(path, len).map(Some) } else { Ok(None) }
     }
 
     fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>> {

@@ -69,7 +69,9 @@ fn conforms(disk: &dyn Disk, root: &Path) {
 fn both_disks_conform() {
     let temporary = tempfile::tempdir().unwrap();
     conforms(&StdDisk, temporary.path());
-    conforms(&SimDisk::new(1), Path::new("/"));
+    let simulated = SimDisk::new(1);
+    simulated.set_reserves();
+    conforms(&simulated, Path::new("/"));
 }
 
 /// Whole pages, odd pieces and small pieces take different ways to the disk; all see the same file.

@@ -111,6 +111,7 @@ fn closing_a_full_log_gives_up_what_waits_for_room() {
 fn a_log_that_keeps_the_disk_busy_has_its_files_set_aside_and_not_filled() {
     for (bytes, is_busy) in [(3_000, false), (400_000, true)] {
         let disk = SimDisk::new(1);
+        disk.set_reserves();
         let options = Options { file_bytes: 2 << 20, block_bytes: 512 << 10, ..options() };
         let (log, _) = LocalLog::open(Arc::new(disk.clone()), options, identity(), FailPoints::default()).unwrap();
         let mut base = 0;
