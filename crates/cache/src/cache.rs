@@ -19,9 +19,9 @@ use crate::error::Error;
 use crate::flight::{Flights, Landed};
 use crate::folder::{Folder, prepare};
 use crate::key::{BlockKey, KEY_BYTES, Run};
+use crate::loaded::Loaded;
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::replay::Replayed;
 use crate::sizes::{DiskSizes, ENTRY_OVERHEAD, MIN_DISK, MIN_MEMORY_FOR_DISK, Sizes};
 
 /// How long a close may wait for the disk. What is not written by then is lost, which a cache may lose.
@@ -32,7 +32,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 pub enum Class {
     /// A reader near the tail: others will want the same run soon.
     Hot,
-    /// A reader far behind: its runs have a small budget of their own, and go to the disk if they are loaded again.
+    /// A reader far behind: its runs have a small budget of their own.
     Backfill,
 }
 
@@ -43,7 +43,7 @@ pub struct BlockCache(Arc<Inner>);
 struct Inner {
     hot: HybridCache<BlockKey, Run>,
     backfill: Cache<BlockKey, Run>,
-    replayed: Mutex<Replayed>,
+    loaded: Mutex<Loaded>,
     sizes: Sizes,
     flights: Flights,
     metrics: Metrics,
@@ -79,7 +79,7 @@ impl BlockCache {
     }
 
     async fn start(sizes: Sizes, disk: Option<(&DiskSizes, &Folder)>) -> Result<Self, Error> {
-        // Written once, on insertion, and not again at the end: an evicted or kept entry is on the disk already.
+        // Nothing goes to the disk because it leaves the memory or because the cache closes.
         let builder = HybridCacheBuilder::new()
             .with_name("runnel")
             .with_policy(HybridCachePolicy::WriteOnInsertion)
@@ -111,9 +111,9 @@ impl BlockCache {
             .with_eviction_config(FifoConfig::default())
             .with_weighter(weight)
             .build();
-        let replayed = Mutex::new(Replayed::new(sizes.disk.as_ref().map_or(0, |disk| disk.capacity as u64)));
+        let loaded = Mutex::new(Loaded::new(sizes.disk.as_ref().map_or(0, |disk| disk.capacity as u64)));
         let (flights, metrics, closed) = (Flights::default(), Metrics::new(), AtomicBool::new(false));
-        Ok(Self(Arc::new(Inner { hot, backfill, replayed, sizes, flights, metrics, closed })))
+        Ok(Self(Arc::new(Inner { hot, backfill, loaded, sizes, flights, metrics, closed })))
     }
 
     /// Whether entries are kept on disk too.
@@ -169,6 +169,12 @@ impl BlockCache {
     async fn settle(&self) {
         self.0.hot.storage().wait().await;
     }
+
+    #[cfg(test)]
+    fn forget_memory(&self) {
+        self.0.hot.memory().clear();
+        self.0.backfill.clear();
+    }
 }
 
 impl Inner {
@@ -202,7 +208,7 @@ impl Inner {
         self.metrics.misses.increment(1);
         let bytes = load().await.map_err(|e| Error::Load(e.into()))?;
         self.keep(key, class, &bytes);
-        if class == Class::Backfill && self.goes_to_disk(&bytes) && self.is_replayed_again(key, &bytes) {
+        if self.goes_to_disk(&bytes) && self.is_back(key, &bytes) {
             self.hot.storage_writer(key).force().insert(Run(bytes.clone()));
         }
         Ok(bytes)
@@ -212,15 +218,7 @@ impl Inner {
         self.sizes.disk.as_ref()?;
         match self.hot.storage().load(&key).await {
             Ok(Load::Entry { value: Run(bytes), .. }) => {
-                // To the memory only: it is on the disk.
-                match class {
-                    Class::Hot if self.fits(class, &bytes) => {
-                        self.hot.memory().insert(key, Run(bytes.clone()));
-                        self.show_bytes();
-                    }
-                    Class::Hot => {}
-                    Class::Backfill => self.keep(key, class, &bytes),
-                }
+                self.keep(key, class, &bytes);
                 Some(bytes)
             }
             // Still on its way to the disk.
@@ -233,6 +231,7 @@ impl Inner {
         }
     }
 
+    /// In memory only.
     fn keep(&self, key: BlockKey, class: Class, bytes: &Bytes) {
         if !self.fits(class, bytes) {
             return;
@@ -240,15 +239,14 @@ impl Inner {
         let run = Run(bytes.clone());
         match class {
             Class::Backfill => drop(self.backfill.insert(key, run)),
-            Class::Hot if self.goes_to_disk(bytes) => drop(self.hot.insert(key, run)),
             Class::Hot => drop(self.hot.memory().insert(key, run)),
         }
         self.show_bytes();
     }
 
-    fn is_replayed_again(&self, key: BlockKey, bytes: &Bytes) -> bool {
-        let mut replayed = self.replayed.lock().unwrap_or_else(PoisonError::into_inner);
-        replayed.is_back(key, bytes.len() as u64)
+    fn is_back(&self, key: BlockKey, bytes: &Bytes) -> bool {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.is_back(key, bytes.len() as u64)
     }
 
     const fn fits(&self, class: Class, bytes: &Bytes) -> bool {

@@ -243,6 +243,8 @@ impl Keeper {
 
     /// Makes the next file ready. A full disk is not an error: appends are refused and it is tried again.
     fn prepare(&mut self) -> Result<(), Error> {
+        // First: with the last room taken by a file, none could be given back.
+        self.shared.lanes.reserve.restore();
         let result = match self.spares.pop() {
             Some(spare) => self.recycle(spare),
             None => new_file(&self.shared, &self.lane, self.number),
@@ -258,7 +260,6 @@ impl Keeper {
                 if starved {
                     tracing::info!("there is room again for the local log");
                     self.shared.queue().set_starved(false);
-                    self.shared.lanes.reserve.restore();
                 }
                 Ok(())
             }
@@ -284,6 +285,9 @@ impl Keeper {
     /// Gives back the files that nothing needs any more: pointer first, then the files.
     fn trim(&mut self) -> Result<(), Error> {
         let freed = self.shared.index(|index| index.take_free(self.shared.live));
+        if freed.is_empty() {
+            return Ok(());
+        }
         for lane in freed {
             self.trim_lane(lane)?;
         }

@@ -62,7 +62,6 @@ impl LocalLog {
         let mut recovered = Recovered { foreign, ..Recovered::default() };
         let mut index = Index::new();
         let empty = inherit(&lanes, &fail, &mut index, &mut recovered)?;
-        lanes.reserve.restore();
         let lane = lanes.create(identity.session, identity.disk_id)?;
         fail.hit("wal.lane.created")?;
         // Not before: a log without any lane is taken for one that was lost.
@@ -104,8 +103,8 @@ impl LocalLog {
         Ok(Self(Arc::new(Inner { shared, hands })))
     }
 
-    /// Appends are to be expected: has the file after the first one made ready. Otherwise that begins with the first append.
-    /// It fills 64 MiB of the disk, which whoever starts up would wait behind.
+    /// Appends are to be expected: has the reserve and the file after the first one made ready. Otherwise that begins with
+    /// the first append. It fills 72 MiB of the disk, which whoever starts up would wait behind.
     pub fn get_ahead(&self) {
         keeper::get_ahead(&self.0.shared);
     }

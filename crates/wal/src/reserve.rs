@@ -17,16 +17,14 @@ pub(crate) struct Reserve {
 }
 
 impl Reserve {
-    /// The reserve of the lanes in `root`; made now if there is room.
+    /// The reserve of the lanes in `root`, if it is there.
     pub(crate) fn new(disk: Arc<dyn Disk>, root: &Path, bytes: u64) -> Self {
         let path = root.join("reserve");
-        let held = disk.open(&path).is_ok();
-        let reserve = Self { disk, path, bytes, held: AtomicBool::new(held) };
-        reserve.restore();
-        reserve
+        let held = AtomicBool::new(disk.open(&path).is_ok());
+        Self { disk, path, bytes, held }
     }
 
-    /// Makes the reserve again if it was given up and there is room.
+    /// Makes the reserve if it is not there and there is room. Writes all of it.
     pub(crate) fn restore(&self) {
         if self.bytes == 0 || self.held.load(Ordering::Acquire) {
             return;

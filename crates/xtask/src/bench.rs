@@ -19,6 +19,7 @@ mod micro;
 mod page;
 mod partitions;
 mod payload;
+mod peers;
 mod plot;
 mod probe;
 mod profiles;
@@ -90,6 +91,8 @@ enum Case {
     Cold,
     /// Three brokers: failover, acknowledgements from the bucket, forwarding
     Cluster,
+    /// Another broker in Rust, Tansu, which takes half an hour to build the first time
+    Peers,
     /// What takes the processor time, with `perf`: flame graphs
     Profiles,
     /// Requests to the bucket, and what they cost
@@ -135,6 +138,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if cases.contains(&Case::Profiles) {
         install::for_profiles()?;
     }
+    if cases.contains(&Case::Peers) {
+        install::for_peers()?;
+    }
     let built = build(args.binary.is_none(), &cases)?;
     let dir = workspace::cache()?.join("bench");
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -166,6 +172,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Case::Wide => ("wide", wide::run(&bench)?),
             Case::Cold => ("cold", cold::run(&bench)?),
             Case::Cluster => ("cluster", cluster::run(&bench)?),
+            Case::Peers => ("peers", peers::run(&bench)?),
             Case::Profiles => ("profiles", profiles::run(&bench)?),
             Case::Cost => ("cost", cost::run(&bench)?),
         });

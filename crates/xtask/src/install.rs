@@ -12,6 +12,7 @@ mod previous;
 mod python;
 mod s3;
 mod system;
+mod tansu;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub(crate) use etcd::etcd;
 pub(crate) use kafka::{VERSION as KAFKA_VERSION, libs as kafka_libs};
 pub(crate) use previous::previous;
 pub(crate) use s3::versitygw;
+pub(crate) use tansu::tansu;
 
 /// Everything that the tests need.
 pub(crate) fn all() -> Result<()> {
@@ -66,6 +68,11 @@ pub(crate) fn for_bench() -> Result<PathBuf> {
     s3::install()?;
     etcd::install()?;
     kafka::install_broker()
+}
+
+/// The brokers in Rust that runnel is measured beside.
+pub(crate) fn for_peers() -> Result<()> {
+    tansu::install()
 }
 
 /// What looks at a broker while it works.

@@ -99,7 +99,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     s("segment.merge_after", "How old a segment is before it may be merged with its neighbours."),
     s("cache.memory", "Memory for the newest batches and for batches read back from the bucket."),
-    s("cache.disk", "Disk for batches read back from the bucket, the newest and those replayed again; 0 turns it off."),
+    s("cache.disk", "Disk for batches that are read back from the bucket more than once; 0 turns it off."),
     s("topics.auto_create", "Whether a topic is created when a client first asks for it."),
     s("topics.default_partitions", "Partitions of a topic created without a number."),
     s("topics.default_retention", "How long records are kept where the topic does not say; -1 keeps them for ever."),

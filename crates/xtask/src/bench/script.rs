@@ -21,6 +21,7 @@ pub(super) fn run_with_servers<T: DeserializeOwned>(name: &str, args: &[&str], b
     command.env("RUNNEL_BIN", &bench.binary).env("PUTS_BIN", &bench.puts);
     command.env("GETS_BIN", &bench.gets).env("MICRO_BIN", &bench.micro);
     command.env("VERSITYGW_BIN", install::versitygw()?).env("ETCD_BIN", install::etcd()?);
+    command.env("TANSU_BIN", install::tansu()?);
     output(name, command)
 }
 
