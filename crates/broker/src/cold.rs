@@ -155,6 +155,10 @@ impl ColdReader {
         let (mut at, mut bytes, mut found) = (from, 0, Vec::new());
         let end = upto.min(archive.end());
         while at < end {
+            // Taken to be as large as the last: no run is loaded and waited for to learn that nothing of it fits.
+            if found.last().is_some_and(|last: &Batch| bytes + last.len() > max_bytes) {
+                return Ok(found);
+            }
             let (reference, segment, run, run_batches) = match self.read_run_at(archive, at).await {
                 // The reader hears of it when it gets there; what lies in front is good.
                 Err(_) if !found.is_empty() => return Ok(found),

@@ -279,6 +279,31 @@ fn a_reader_passes_from_segments_through_the_log_into_memory() {
 }
 
 #[test]
+fn an_answer_that_is_full_asks_for_no_other_segment() {
+    let mut world = World::new();
+    let node = world.start();
+    let id = node.create("t", 1, &[("runnel.segment.max_bytes", "4096")]);
+    // 870 bytes a batch: five make a segment.
+    for _ in 0..10 {
+        node.append("t", 0, batch(&values("v", 4, 200)));
+    }
+    node.wait_shipped("t", 0, 40);
+    node.stop();
+    let node = world.start();
+    let segments = world.segments(&node, tp(id, 0));
+    assert_eq!(segments.len(), 2);
+    let (before, second) = (world.faults.requests().len(), segments[1].path());
+    let read = |max_bytes| {
+        let answer = node.fetch(FetchFrom { topic: "t", partition: 0, offset: 0, max_bytes }.request()).unwrap();
+        let asked = world.faults.requests()[before..].iter().any(|(_, path)| *path == second);
+        (records(&answer.batches).len(), asked)
+    };
+    assert_eq!(read(4_500), (20, false), "a sixth batch would not fit");
+    assert!(read(8_000).1, "and the next one is in the other segment");
+    node.stop();
+}
+
+#[test]
 fn many_partitions_share_the_tail_budget() {
     let mut world = World::new();
     world.options.cache.memory = 2_000;
