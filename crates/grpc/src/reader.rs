@@ -30,7 +30,7 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const HEARTBEATS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(300));
 
 /// Bytes that one fetch brings at most, and the least that each partition may bring.
-const FETCH_BYTES: i64 = 4 << 20;
+const FETCH_BYTES: i64 = 1 << 20;
 const SHARE_BYTES: usize = 64 << 10;
 
 /// A partition to read, with the topic as this session knows it: a topic that is created anew under the name is
