@@ -24,6 +24,6 @@ pub(crate) fn install() -> Result<()> {
     }
     println!("building Tansu {VERSION} (takes half an hour)");
     let mut command = workspace::cargo();
-    command.args(["install", "tansu", "--version", VERSION, "--locked", "--features", "dynostore", "--quiet"]);
+    command.args(["install", "tansu", "--version", VERSION, "--locked", "--features", "dynostore"]);
     process::run(command.arg("--root").arg(root()?)).context("cannot build Tansu: `cargo install tansu` must work")
 }
