@@ -267,7 +267,10 @@ async fn what_is_loaded_again_goes_to_the_disk_once() {
             written.push(cache.0.hot.statistics().disk_write_bytes());
         }
         assert_eq!(source.loads(), 2 * 64, "{class:?}: from the third time on all came from the disk");
-        assert!(written[0] == 0 && written[1] >= 64 * RUN && written[1..].iter().all(|w| *w == written[1]), "{written:?}");
+        assert!(
+            written[0] == 0 && written[1] >= 64 * RUN && written[1..].iter().all(|w| *w == written[1]),
+            "{written:?}"
+        );
         source.read(&cache, 7, class).await;
         assert_eq!(cache.0.hot.memory().usage() > 0, class == Class::Hot);
         cache.close().await;
