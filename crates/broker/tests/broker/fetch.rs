@@ -280,7 +280,7 @@ fn a_reader_passes_from_segments_through_the_log_into_memory() {
 
 #[test]
 fn an_answer_that_is_full_asks_for_no_other_segment() {
-    let mut world = World::new();
+    let world = World::new();
     let node = world.start();
     let id = node.create("t", 1, &[("runnel.segment.max_bytes", "4096")]);
     // 870 bytes a batch: five make a segment.
