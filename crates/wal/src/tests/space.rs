@@ -1,7 +1,8 @@
+use std::path::Path;
 use std::sync::Arc;
 
 use runnel_record::Offset;
-use runnel_runtime::{FailPoints, SimDisk};
+use runnel_runtime::{Disk, FailPoints, SimDisk};
 
 use super::rig::*;
 use crate::{Error, ErrorKind, LocalLog, Options};
@@ -45,6 +46,22 @@ fn a_full_disk_refuses_appends_and_goes_on_with_the_rest() {
     log.close();
     let (_, recovered) = open(&disk.kill());
     assert_eq!(tail_bases(&recovered, 0).last(), Some(&(after - 1)));
+}
+
+#[test]
+fn the_reserve_is_made_behind_the_start_and_before_the_next_file() {
+    let disk = SimDisk::new(1);
+    let (log, _) = open(&disk);
+    let reserve = || disk.open(&Path::new(DIR).join("reserve"));
+    assert!(reserve().is_err(), "the start waited for it");
+    // Room for one of the two.
+    disk.set_capacity(disk.used() + (96 << 10));
+    log.get_ahead();
+    while !log.pressure().full {
+        std::thread::yield_now();
+    }
+    assert!(reserve().is_ok());
+    log.close();
 }
 
 #[test]
