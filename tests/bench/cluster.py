@@ -18,13 +18,13 @@ import parts
 import store
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from sending import PATIENCE, acknowledged_after, quantile, send
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from harness.cluster import BUCKET, Cluster  # noqa: E402
 from harness.process import wait_until  # noqa: E402
 
-PATIENCE = 120
 INTERVAL_MS = 50
 # Objects that a broker has on their way to the bucket.
 IN_FLIGHT = 4
@@ -66,12 +66,6 @@ class Acks:
     def wait(self):
         assert self.producer.flush(PATIENCE) == 0, "some partitions take no records"
         return self.at
-
-
-def quantile(values, share):
-    """Of a list that is not empty."""
-    values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * share))]
 
 
 def etcd_revision(cluster):
@@ -134,18 +128,8 @@ def acks(directory, quick):
     try:
         create(cluster, "t", 12)
         producer = Producer({"bootstrap.servers": cluster.bootstrap(), "linger.ms": 0, "enable.idempotence": True})
-        took, before = [], slots(cluster)
-        start = time.monotonic() + 0.5
-        for number in range(rate * seconds):
-            due = start + number / rate
-            while (wait := due - time.monotonic()) > 0:
-                producer.poll(wait)
-
-            def told(error, _message, due=due):
-                assert error is None, error
-                took.append((time.monotonic() - due) * 1e3)
-            producer.produce("t", b"x" * 1000, partition=number % 12, on_delivery=told)
-        assert producer.flush(PATIENCE) == 0
+        before = slots(cluster)
+        took = acknowledged_after(producer, "t", b"x" * 1000, rate, seconds, 12)
         puts = slots(cluster) - before
         alone = puts_alone(cluster, rate * seconds * 1000 // int(puts), 200)
         wide = many(cluster, rate, seconds)
@@ -199,7 +183,7 @@ def produced(directory, mib, is_held):
         ours = broker.Meter(broker.Process(cluster.brokers[0].process.pid))
         os.sync()  # or what was written before would be while this is measured
         before, own, begun = slots(cluster), broker.own_cpu(), time.monotonic()
-        send(producer, value, mib * 1024 // RECORD_KIB)
+        send(producer, "t", [value], mib * 1024 // RECORD_KIB, lambda number: number % 12)
         found = {"held_mb": mb / (time.monotonic() - begun),
                  "held_cpu": (server.cpu() + ours.cpu() + broker.own_cpu() - own) / mb * 1e3}
         if is_held:
@@ -216,18 +200,6 @@ def produced(directory, mib, is_held):
 def puts_in_a_loop(cluster, objects, size):
     """Seconds that `object_store` by itself takes, with as many requests on their way as a broker has."""
     return float(store.run(cluster.s3, os.environ["PUTS_BIN"], BUCKET, "alone", objects, size, IN_FLIGHT))
-
-
-def send(producer, value, count):
-    """A value so many times to a topic of 12 partitions; returns when all are acknowledged."""
-    for number in range(count):
-        while True:
-            try:
-                producer.produce("t", value, partition=number % 12)
-                break
-            except BufferError:
-                producer.poll(0.05)
-    assert producer.flush(PATIENCE) == 0
 
 
 def forwarding(directory, quick):
@@ -255,7 +227,7 @@ def processor_time(directory, mib, through):
         meters = [broker.Meter(broker.Process(one.process.pid)) for one in cluster.brokers]
         producer = Producer({"bootstrap.servers": entrance.address, "linger.ms": 20, "batch.size": 1 << 20,
                              "enable.idempotence": True, "queue.buffering.max.kbytes": 1 << 17})
-        send(producer, bytes(range(256)) * 4, mib * 1024)
+        send(producer, "t", [bytes(range(256)) * 4], mib * 1024, lambda number: number % 12)
         for one in cluster.brokers:
             one.cli("segment", "seal", "t", "--bootstrap", one.grpc_address)
         return sum(meter.cpu() for meter in meters) / (mib / 1024 * 1.073741824)

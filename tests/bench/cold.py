@@ -19,13 +19,13 @@ import parts
 import store
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from sending import PATIENCE, send
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from harness.broker import Broker  # noqa: E402
 from harness.s3 import S3Server  # noqa: E402
 
-PATIENCE = 120
 BUCKET, PREFIX, TOPIC = "lake", "cold", "cold"
 PARTITIONS = 12
 # Requests that the loop has on their way.
@@ -60,16 +60,8 @@ class Site:
         client.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(PATIENCE)
         producer = Producer({"bootstrap.servers": self.broker.address, "linger.ms": 20, "batch.size": 1 << 16,
                              "queue.buffering.max.kbytes": 1 << 17})
-        known = list(values(20_000))
         count = mib * 1024
-        for number in range(count):
-            while True:
-                try:
-                    producer.produce(TOPIC, known[number % len(known)], partition=number // 64 % PARTITIONS)
-                    break
-                except BufferError:
-                    producer.poll(0.05)
-        assert producer.flush(PATIENCE) == 0
+        send(producer, TOPIC, list(values(20_000)), count, lambda number: number // 64 % PARTITIONS)
         self.broker.cli("segment", "seal", TOPIC, "--wait", *self.grpc())
         return count * SIZE
 

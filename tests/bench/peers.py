@@ -15,6 +15,7 @@ import parts
 from cold import SIZE, values
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from sending import PATIENCE, acknowledged_after, quantile, send
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
@@ -22,7 +23,6 @@ from harness.broker import Broker  # noqa: E402
 from harness.process import accepts_connections, clean_environment, free_port, spawn, wait_until  # noqa: E402
 from harness.s3 import ACCESS, REGION, SECRET, S3Server  # noqa: E402
 
-PATIENCE = 120
 BUCKET, TOPIC, PARTITIONS = "peers", "t", 12
 RATE, SECONDS = 100, 20
 
@@ -55,14 +55,7 @@ def produced(address, known, count):
     """Sends 1 KiB each; returns when all are acknowledged."""
     producer = Producer({"bootstrap.servers": address, "acks": "all", "linger.ms": 20, "batch.size": 1 << 20,
                          "queue.buffering.max.kbytes": 1 << 17})
-    for number in range(count):
-        while True:
-            try:
-                producer.produce(TOPIC, known[number % len(known)], partition=number // 1024 % PARTITIONS)
-                break
-            except BufferError:
-                producer.poll(0.05)
-    assert producer.flush(PATIENCE) == 0
+    send(producer, TOPIC, known, count, lambda number: number // 1024 % PARTITIONS)
 
 
 def read(address, count):
@@ -77,23 +70,6 @@ def read(address, count):
     assert found == count, f"{found} of {count} records"
 
 
-def latencies(address, value):
-    """Milliseconds from when a record was due to its acknowledgement, in order of size."""
-    producer, took = Producer({"bootstrap.servers": address, "acks": "all", "linger.ms": 0}), []
-    start = time.monotonic() + 0.5
-    for number in range(RATE * SECONDS):
-        due = start + number / RATE
-        while (wait := due - time.monotonic()) > 0:
-            producer.poll(wait)
-
-        def told(error, _message, due=due):
-            assert error is None, error
-            took.append((time.monotonic() - due) * 1e3)
-        producer.produce(TOPIC, value, partition=number % PARTITIONS, on_delivery=told)
-    assert producer.flush(PATIENCE) == 0
-    return sorted(took)
-
-
 def measure(directory, quick, start, configs):
     """MB/s and processor time of writing and reading, and how long acknowledgements take."""
     s3 = S3Server(directory / "s3").start()
@@ -104,8 +80,9 @@ def measure(directory, quick, start, configs):
         client.create_topics([NewTopic(TOPIC, PARTITIONS, 1, config=configs)])[TOPIC].result(PATIENCE)
         known, count = list(values(20_000)), 1024 * (20 if quick else 200)
         produced(ours.address, known, PARTITIONS)  # knows the leaders, and has what is made once
-        took = latencies(ours.address, known[0])
-        found = {"ack_p50": took[len(took) // 2], "ack_p99": took[len(took) * 99 // 100]}
+        single = Producer({"bootstrap.servers": ours.address, "acks": "all", "linger.ms": 0})
+        took = acknowledged_after(single, TOPIC, known[0], RATE, SECONDS, PARTITIONS)
+        found = {"ack_p50": quantile(took, 0.5), "ack_p99": quantile(took, 0.99)}
         mb = count * SIZE / 1e6
         meters = broker.Meter(broker.Process(ours.process.pid)), broker.Meter(broker.Process(s3.process.pid))
         produced(ours.address, known, count)
